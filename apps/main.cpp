@@ -1,0 +1,4 @@
+// The `thorax` command.
+#include <cstdio>
+
+int main() { std::puts("thorax"); }
