@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""Time one training step or one inference in PyTorch, and dump what it computed.
+
+    torch_step.py --model unet --mode train --size 512 --batch 1 --layout best --json
+    torch_step.py --model hrnet_w18 --mode infer --size 224 --batch 8 --weights w.safetensors --dump out.safetensors
+
+A training step is forward, loss, backward and SGD with momentum 0.9; UNet: Dice with logits (squared denominator),
+HRNet: two classes, cross entropy. Inference is eval mode under no_grad. Weights and inputs come from hashfill.py unless
+files are given, so another program can do the same work without any file. The dump is taken before timing starts:
+`logits`, and in train mode `loss` and `grad.<name>`, in PyTorch's order.
+
+peak_rss_mb is this process's ru_maxrss: --layout best runs each layout in a process of its own. `import_rss_mb` is what
+was already resident before the model was built.
+"""
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--model", required=True, choices=["unet", "hrnet_w18", "hrnet_w32", "hrnet_w48", "hrnet_w18_small_v2"])
+    p.add_argument("--mode", choices=["train", "infer"], default="train")
+    p.add_argument("--size", type=int, help="default 512 for unet, 224 for hrnet")
+    p.add_argument("--batch", type=int, help="default 1 for unet, 8 for hrnet")
+    p.add_argument("--layout", choices=["nchw", "nhwc", "best"], default="best")
+    p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--weights", help="safetensors state dict (default: hashfill)")
+    p.add_argument("--inputs", help="safetensors with `input` and `target` (default: hashfill)")
+    p.add_argument("--repeat", type=int, default=5)
+    p.add_argument("--warmup", type=int, default=1)
+    p.add_argument("--dump", help="write logits, loss and gradients here")
+    p.add_argument("--profile", action="store_true", help="print self CPU time by operation to stderr")
+    p.add_argument("--json", action="store_true")
+    a = p.parse_args()
+    a.size = a.size or (512 if a.model == "unet" else 224)
+    a.batch = a.batch or (1 if a.model == "unet" else 8)
+    return a
+
+
+def rss_mb():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def best(args):
+    rows = []
+    argv = [v for v in sys.argv[1:] if v != "--json"]
+    for layout in ("nchw", "nhwc"):
+        out = subprocess.run([sys.executable, __file__, *argv, "--layout", layout, "--json"], check=True, stdout=subprocess.PIPE)
+        rows.append(json.loads(out.stdout))
+    row = min(rows, key=lambda r: r["min_s"])
+    row["layouts"] = {r["layout"]: {k: r[k] for k in ("min_s", "median_s", "peak_rss_mb")} for r in rows}
+    return row
+
+
+def profile(step, count):
+    from torch.profiler import ProfilerActivity, profile as record
+    with record(activities=[ProfilerActivity.CPU]) as prof:
+        for _ in range(count):
+            step()
+    rows = sorted(prof.key_averages(), key=lambda e: -e.self_cpu_time_total)
+    total = sum(e.self_cpu_time_total for e in rows)
+    conv = sum(e.self_cpu_time_total for e in rows if "convolution" in e.key)
+    print(f"  convolution {conv / count / 1e6:.3f} s = {100 * conv / total:.1f} % of {total / count / 1e6:.3f} s", file=sys.stderr)
+    for e in rows[:14]:
+        print(f"    {e.self_cpu_time_total / count / 1e6:8.4f} s {100 * e.self_cpu_time_total / total:5.1f} %  {e.count // count:5d} x  {e.key}",
+              file=sys.stderr)
+
+
+def measure(args):
+    import torch
+    from safetensors.torch import load_file, save_file
+    import hashfill
+    import torch_models
+
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(0)
+    unet = args.model == "unet"
+    model = torch_models.build(args.model, None if unet else 2)
+    imported = rss_mb()
+    if args.weights:
+        model.load_state_dict(load_file(args.weights), strict=True)
+    else:
+        torch_models.fill(model)
+    shape = (args.batch, 1 if unet else 3, args.size, args.size)
+    if args.inputs:
+        given = load_file(args.inputs)
+        x, target = given["input"], given["target"]
+        if tuple(x.shape) != shape:
+            raise SystemExit(f"{args.inputs}: input {tuple(x.shape)}, wanted {shape}")
+    else:
+        x = torch.from_numpy(hashfill.uniform("input", shape))
+        target = torch.from_numpy(hashfill.mask(shape) if unet else hashfill.classes(args.batch, 2))
+    if args.layout == "nhwc":
+        model, x = model.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
+        if unet:
+            target = target.to(memory_format=torch.channels_last)
+    criterion = torch_models.dice_loss if unet else torch.nn.functional.cross_entropy
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+
+    def gradients():
+        optimizer.zero_grad(set_to_none=True)
+        logits = model(x)
+        loss = criterion(logits, target)
+        loss.backward()
+        return logits, loss
+
+    def train_step():
+        gradients()
+        optimizer.step()
+
+    def infer_step():
+        with torch.no_grad():
+            return model(x)
+
+    model.train(args.mode == "train")
+    step = train_step if args.mode == "train" else infer_step
+    if args.dump:
+        dump = {}
+        if args.mode == "train":
+            logits, loss = gradients()
+            dump["loss"] = loss.detach().reshape(1)
+            dump.update((f"grad.{n}", p.grad.detach().contiguous().clone()) for n, p in model.named_parameters())
+            logits = logits.detach()
+        else:
+            logits = infer_step()
+        dump["logits"] = logits.contiguous()
+        save_file(dump, args.dump)
+        del dump, logits
+    times = []
+    for i in range(args.warmup + args.repeat):
+        start = time.perf_counter()
+        step()
+        if i >= args.warmup:
+            times.append(time.perf_counter() - start)
+    peak = rss_mb()
+    if args.profile:
+        print(f"{args.model} {args.mode} {args.layout}", file=sys.stderr)
+        profile(step, 2)
+    times.sort()
+    return {
+        "program": f"torch {torch.__version__}", "model": args.model, "mode": args.mode, "size": args.size, "batch": args.batch,
+        "layout": args.layout, "threads": args.threads, "repeat": args.repeat, "min_s": times[0], "median_s": times[len(times) // 2],
+        "peak_rss_mb": peak, "import_rss_mb": imported,
+    }
+
+
+def main():
+    args = arguments()
+    os.environ["OMP_NUM_THREADS"] = str(args.threads)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    row = best(args) if args.layout == "best" else measure(args)
+    if args.json:
+        print(json.dumps(row))
+    else:
+        print("{model} {mode} {size}² batch {batch} {layout} {threads} threads: min {min_s:.3f} s, median {median_s:.3f} s, "
+              "peak {peak_rss_mb:.0f} MB ({import_rss_mb:.0f} MB before the model ran), {program}".format(**row))
+
+
+if __name__ == "__main__":
+    main()
