@@ -1,4 +1,6 @@
 // The `thorax` command.
 #include <cstdio>
 
-int main() { std::puts("thorax"); }
+int main() {
+  std::puts("thorax");
+}

@@ -1,5 +1,6 @@
-// The one exception type of thorax. Every message starts with the operation or component in brackets
-// and carries the shapes or the file that caused it: "[conv2d] input 1x512x512x3: filter wants 1 channel".
+// The one exception type of thorax. Every message starts with the operation or component in
+// brackets and carries the shapes or the file that caused it: "[conv2d] input 1x512x512x3: filter
+// wants 1 channel".
 #pragma once
 
 #include <fmt/format.h>
@@ -24,7 +25,7 @@ template <class... Args>
 }  // namespace thorax
 
 // Checks a rule about the caller's input; not an assert: it stays in release builds.
-#define THORAX_CHECK(condition, ...)                \
-  do {                                              \
-    if (!(condition)) ::thorax::fail(__VA_ARGS__);  \
+#define THORAX_CHECK(condition, ...)               \
+  do {                                             \
+    if (!(condition)) ::thorax::fail(__VA_ARGS__); \
   } while (false)

@@ -1,0 +1,75 @@
+// A tree of named parameters, buffers and submodules.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/autograd/variable.h"
+
+namespace thorax {
+
+// Tensors by name, ordered by name; rank-4 tensors here are in memory order (KRSC). Files keep
+// PyTorch's order; io/safetensors.h converts.
+using StateDict = std::map<std::string, Tensor>;
+
+struct LoadReport {
+  std::vector<std::string> missing;     // in the module, not in the dict
+  std::vector<std::string> unexpected;  // in the dict, not in the module
+};
+
+// Modules are neither copied nor moved: parents keep pointers to their children.
+class Module {
+ public:
+  Module() = default;
+  virtual ~Module() = default;
+  Module(const Module&) = delete;
+  Module& operator=(const Module&) = delete;
+
+  struct Named {
+    std::string name;  // dotted path, as in PyTorch: "stage2.0.branches.1.0.conv1.weight"
+    Variable variable;
+  };
+  struct NamedBuffer {
+    std::string name;
+    Tensor tensor;  // shares memory with the module's own
+  };
+  // Depth first, in order of registration.
+  std::vector<Named> parameters() const;
+  std::vector<NamedBuffer> buffers() const;
+  std::int64_t parameter_count() const;
+
+  void train(bool on = true);
+  void eval() { train(false); }
+  bool training() const { return training_; }
+  void zero_grad() const;
+
+  // Parameters and buffers by name; the tensors share memory with the module.
+  StateDict state_dict() const;
+  // Copies values in. Strict: every name of the module must be present and nothing else, except
+  // names that match one of `may_miss` (module only) or `may_ignore` (dict only), each an exact
+  // name or a prefix ending in '*'. Everything is checked before anything is copied. Throws Error
+  // "[load] ..." listing the offending names and shapes.
+  LoadReport load_state_dict(const StateDict& dict, const std::vector<std::string>& may_miss = {},
+                             const std::vector<std::string>& may_ignore = {}) const;
+
+ protected:
+  // Registers and returns a parameter / buffer / child.
+  Variable add_parameter(std::string name, Tensor value);
+  Tensor add_buffer(std::string name, Tensor value);
+  void add_module(std::string name, Module& child);
+
+ private:
+  template <class Visit>
+  void walk(const std::string& prefix, const Visit& visit) const;
+
+  std::vector<std::pair<std::string, Variable>> parameters_;
+  std::vector<std::pair<std::string, Tensor>> buffers_;
+  std::vector<std::pair<std::string, Module*>> children_;
+  bool training_ = true;
+};
+
+}  // namespace thorax

@@ -1,0 +1,118 @@
+// Provider tables of operations.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/tensor/dtype.h"
+
+namespace thorax {
+
+// What a program may ask for by name: "conv2d" -> "gemm". Empty name = the default choice.
+// Throws Error for an unknown operation or provider.
+void choose_provider(std::string_view operation, std::string_view provider);
+// "conv2d=gemm,batch_norm=reference"; "*=reference" names every operation that has such a provider.
+void choose_providers(std::string_view list);
+// The explicit choice for an operation, or an empty string.
+std::string chosen_provider(std::string_view operation);
+
+struct ProviderInfo {
+  std::string operation;
+  std::string provider;
+  DeviceKind device;
+};
+// Every registered provider, sorted by operation and name.
+std::vector<ProviderInfo> registered_providers();
+
+namespace detail {
+void announce_provider(std::string_view operation, std::string_view provider, DeviceKind device);
+}
+
+// Makes an explicit choice for a scope; used by tests and benchmarks.
+class ProviderScope {
+ public:
+  ProviderScope(std::string_view operation, std::string_view provider)
+      : operation_(operation), previous_(chosen_provider(operation)) {
+    choose_provider(operation, provider);
+  }
+  ~ProviderScope() { choose_provider(operation_, previous_); }
+  ProviderScope(const ProviderScope&) = delete;
+  ProviderScope& operator=(const ProviderScope&) = delete;
+
+ private:
+  std::string operation_;
+  std::string previous_;
+};
+
+// The providers of one operation. `Provider` has at least
+//   const char* name; DeviceKind device;
+//   int (*priority)(const Problem&);   // < 0: this problem is not supported; else the highest wins
+// and the operation's functions.
+template <class Provider>
+class Registry {
+ public:
+  explicit Registry(const char* operation) : operation_(operation) {}
+
+  void add(const Provider& provider) {
+    for (const Provider& other : providers_)
+      THORAX_CHECK(std::string_view(other.name) != provider.name, "[{}] provider '{}' added twice",
+                   operation_, provider.name);
+    providers_.push_back(provider);
+    detail::announce_provider(operation_, provider.name, provider.device);
+  }
+  const std::vector<Provider>& all() const { return providers_; }
+  const char* operation() const { return operation_; }
+
+  // The provider for a problem on a device. `describe` gives the problem's shapes for the error
+  // message.
+  template <class Problem>
+  const Provider& select(const Problem& problem, DeviceKind device = DeviceKind::cpu) const {
+    if (const std::string wanted = chosen_provider(operation_); !wanted.empty()) {
+      const Provider& provider = named(wanted);
+      THORAX_CHECK(provider.device == device && provider.priority(problem) >= 0,
+                   "[{}] provider '{}' was asked for but does not support {} on {}", operation_,
+                   wanted, problem.to_string(), name_of(device));
+      return provider;
+    }
+    const Provider* best = nullptr;
+    int best_priority = -1;
+    for (const Provider& provider : providers_) {
+      if (provider.device != device) continue;
+      const int priority = provider.priority(problem);
+      // Equal priorities: the smaller name wins, so that the choice never depends on link order.
+      if (priority > best_priority || (best != nullptr && priority == best_priority &&
+                                       std::string_view(provider.name) < best->name)) {
+        best = &provider;
+        best_priority = priority;
+      }
+    }
+    THORAX_CHECK(best != nullptr, "[{}] no provider on {} supports {}", operation_, name_of(device),
+                 problem.to_string());
+    return *best;
+  }
+  const Provider& named(std::string_view name) const {
+    std::string known;
+    for (const Provider& provider : providers_) {
+      if (provider.name == name) return provider;
+      known += known.empty() ? provider.name : std::string(", ") + provider.name;
+    }
+    fail("[{}] no provider named '{}'; there are: {}", operation_, name, known);
+  }
+
+ private:
+  const char* operation_;
+  std::vector<Provider> providers_;
+};
+
+}  // namespace thorax
+
+// One row at the end of a provider's file:
+//   THORAX_PROVIDER(conv2d_gemm, conv2d_providers(), {.name = "gemm", ...});
+#define THORAX_PROVIDER(id, registry, ...)           \
+  namespace {                                        \
+  [[maybe_unused]] const bool id##_registered = [] { \
+    (registry).add(__VA_ARGS__);                     \
+    return true;                                     \
+  }();                                               \
+  }

@@ -1,0 +1,31 @@
+// Reference-counted block of device memory.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "engine/tensor/dtype.h"
+
+namespace thorax {
+
+// Owns `bytes` bytes taken from the allocator of `device` and gives them back on destruction.
+class Storage {
+ public:
+  Storage(std::size_t bytes, Device device);
+  ~Storage();
+  Storage(const Storage&) = delete;
+  Storage& operator=(const Storage&) = delete;
+
+  void* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
+  Device device() const { return device_; }
+
+ private:
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+  Device device_;
+};
+
+using StoragePtr = std::shared_ptr<Storage>;
+
+}  // namespace thorax

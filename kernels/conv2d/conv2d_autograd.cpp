@@ -1,0 +1,45 @@
+// Convolution on the tape.
+#include "kernels/conv2d/conv2d.h"
+
+namespace thorax {
+
+Variable conv2d(const Variable& x, const Variable& w, const Variable& bias,
+                const Conv2dOptions& options) {
+  const Tensor bias_value = bias.defined() ? bias.value() : Tensor{};
+  const Conv2dProblem problem = conv2d_problem(x.value(), w.value(), bias_value, options);
+  const DeviceKind device = x.value().device().kind;
+  const Tensor y = options.out.defined()
+                       ? options.out
+                       : Tensor::empty(problem.output_shape(), problem.dtype, x.value().device());
+  conv2d_providers()
+      .select(problem, device)
+      .forward(problem, x.value(), w.value(), bias_value, options.residual, y);
+  if (!needs_grad({x, w, bias})) return Variable(y);
+  THORAX_CHECK(
+      !options.residual.defined(),
+      "[conv2d] a residual in the epilogue is for inference; its gradient is not recorded");
+  // x is needed for dw only, y for the ReLU's mask only: a frozen filter keeps no activation.
+  const bool filter_grad = w.requires_grad() || bias.requires_grad();
+  const Tensor saved_x = filter_grad ? x.value() : Tensor{};
+  const Tensor saved_y = problem.relu ? y : Tensor{};
+  return record("conv2d", y, {x, w, bias},
+                [problem, device, saved_x, saved_y, w_value = w.value()](
+                    const Tensor& dy, const std::vector<bool>& needs) {
+                  const Conv2dProvider& provider = conv2d_providers().select(problem, device);
+                  std::vector<Tensor> grads(3);
+                  if (needs[1] || needs[2]) {
+                    // Providers give dw and dbias in one pass over dy.
+                    grads[1] = Tensor::empty(problem.filter_shape(), problem.dtype, dy.device());
+                    if (problem.bias)
+                      grads[2] = Tensor::empty({problem.out_channels}, problem.dtype, dy.device());
+                    provider.backward_filter(problem, saved_x, dy, saved_y, grads[1], grads[2]);
+                  }
+                  if (needs[0]) {
+                    grads[0] = Tensor::empty(problem.input_shape(), problem.dtype, dy.device());
+                    provider.backward_data(problem, dy, w_value, saved_y, grads[0]);
+                  }
+                  return grads;
+                });
+}
+
+}  // namespace thorax

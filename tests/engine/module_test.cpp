@@ -1,0 +1,75 @@
+#include "engine/nn/module.h"
+
+#include <doctest/doctest.h>
+
+#include "engine/nn/init.h"
+#include "tests/support/check.h"
+
+using namespace thorax;
+
+namespace {
+struct Leaf : Module {
+  Variable weight = add_parameter("weight", Tensor::zeros({2, 1, 1, 3}));
+  Tensor mean = add_buffer("running_mean", Tensor::zeros({2}));
+};
+struct Root : Module {
+  Leaf a, b;
+  Variable scale = add_parameter("scale", Tensor::zeros({1}));
+  Root() {
+    add_module("a", a);
+    add_module("layers.0", b);
+  }
+};
+}  // namespace
+
+TEST_CASE("names are dotted paths and counts add up") {
+  Root root;
+  const auto parameters = root.parameters();
+  REQUIRE(parameters.size() == 3);
+  CHECK(parameters[0].name == "scale");
+  CHECK(parameters[1].name == "a.weight");
+  CHECK(parameters[2].name == "layers.0.weight");
+  CHECK(root.parameter_count() == 13);
+  root.eval();
+  CHECK(!root.b.training());
+}
+
+TEST_CASE("loading is strict, checks everything before it copies, and names what is wrong") {
+  Root root;
+  StateDict dict;
+  for (const auto& [name, tensor] : root.state_dict()) dict[name] = Tensor::full(tensor.shape(), 5);
+  StateDict short_dict = dict;
+  short_dict.erase("a.weight");
+  CHECK_THROWS_WITH_AS(root.load_state_dict(short_dict),
+                       doctest::Contains("missing from the file: a.weight"), Error);
+  CHECK(root.scale.value().item() == 0);
+  CHECK(root.load_state_dict(short_dict, {"a.*"}).missing == std::vector<std::string>{"a.weight"});
+  CHECK(root.scale.value().item() == 5);
+  StateDict long_dict = dict;
+  long_dict["classifier.weight"] = Tensor::zeros({1});
+  CHECK_THROWS_WITH_AS(root.load_state_dict(long_dict),
+                       doctest::Contains("unknown to the model: classifier.weight"), Error);
+  CHECK(root.load_state_dict(long_dict, {}, {"classifier.*"}).unexpected.size() == 1);
+  StateDict wrong = dict;
+  wrong["scale"] = Tensor::zeros({2});
+  CHECK_THROWS_WITH_AS(root.load_state_dict(wrong),
+                       doctest::Contains("scale: 2 in the file, 1 in the model"), Error);
+}
+
+TEST_CASE("initialisers have the right spread and depend on seed and name only") {
+  const Tensor w = Tensor::empty({64, 3, 3, 32});
+  init_kaiming_normal(w, 1, "conv.weight");
+  double sum = 0, squares = 0;
+  for (std::int64_t i = 0; i < w.numel(); ++i) {
+    sum += w.data<float>()[i];
+    squares += static_cast<double>(w.data<float>()[i]) * w.data<float>()[i];
+  }
+  const double n = static_cast<double>(w.numel()), variance = 2.0 / 288;
+  CHECK(std::abs(sum / n) < 5 * std::sqrt(variance / n));
+  CHECK(std::abs(squares / n / variance - 1) < 5 * std::sqrt(2 / n));
+  const Tensor again = Tensor::empty({64, 3, 3, 32}), other = Tensor::empty({64, 3, 3, 32});
+  init_kaiming_normal(again, 1, "conv.weight");
+  init_kaiming_normal(other, 1, "conv2.weight");
+  CHECK(test::same_values(w, again));
+  CHECK(!test::same_values(w, other));
+}
