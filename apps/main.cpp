@@ -52,7 +52,6 @@ void apply(const ComputeOptions& options) {
 int main(int argc, char** argv) {
   using namespace thorax::app;
   CLI::App root{"thorax: chest X-rays from images to verdict, on its own deep-learning engine"};
-  root.require_subcommand(1);
   root.set_version_flag("--version", THORAX_VERSION);
   root.footer("Not for diagnostic use.");
   auto& list = entries();
@@ -61,6 +60,10 @@ int main(int argc, char** argv) {
   for (const Entry& entry : list) entry.add(root);
   try {
     root.parse(argc, argv);
+    if (root.get_subcommands().empty()) {
+      std::fputs(root.help().c_str(), stderr);
+      return 2;
+    }
   } catch (const CLI::ParseError& error) {
     return root.exit(error) == 0 ? 0 : 2;
   } catch (const thorax::Error& error) {
