@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "engine/autograd/recompute.h"
+#include "engine/runtime/profile.h"
 
 namespace thorax {
 
@@ -48,6 +49,7 @@ namespace {
 thread_local bool grad_mode = true;
 thread_local bool recompute_mode = false;
 std::atomic<std::uint64_t> next_sequence{1};
+std::atomic<std::uint64_t> version{1};
 
 }  // namespace
 
@@ -82,6 +84,14 @@ void Variable::set_value(Tensor value) const {
   THORAX_CHECK(is_leaf(), "[variable] only a leaf's value can be replaced");
   THORAX_CHECK(value.shape() == shape(), "[variable] value {} for {}", value.shape(), shape());
   state_->value = std::move(value);
+  parameters_changed();
+}
+
+std::uint64_t parameter_version() {
+  return version.load(std::memory_order_acquire);
+}
+void parameters_changed() {
+  version.fetch_add(1, std::memory_order_acq_rel);
 }
 
 Variable Variable::detach() const {
@@ -178,6 +188,7 @@ void backward(const Variable& root, const Tensor& seed, BackwardOptions options)
   }
   THORAX_CHECK(start.shape() == root.shape(), "[backward] seed {} for root {}", start.shape(),
                root.shape());
+  parameters_changed();  // what follows a backward pass is an optimizer step
   if (root.is_leaf()) {
     accumulate_leaf(root, start.clone());
     return;
@@ -199,7 +210,12 @@ void backward(const Variable& root, const Tensor& seed, BackwardOptions options)
     gradients.erase(node.get());
     std::vector<bool> needs(node->inputs.size());
     for (std::size_t i = 0; i < needs.size(); ++i) needs[i] = node->inputs[i].requires_grad();
-    std::vector<Tensor> input_grads = node->backward(grad, needs);
+    std::vector<Tensor> input_grads;
+    {
+      const ProfileScope scope(node->name, "backward",
+                               [&] { return node->output_shape.to_string(); });
+      input_grads = node->backward(grad, needs);
+    }
     grad = {};
     THORAX_CHECK(input_grads.size() == node->inputs.size(),
                  "[backward] '{}' returned {} gradients for {} inputs", node->name,

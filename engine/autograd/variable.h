@@ -76,6 +76,13 @@ struct NoGrad : GradMode {
   NoGrad() : GradMode(false) {}
 };
 
+// A count that moves whenever parameters may get new values: Variable::set_value, every backward
+// pass (an optimizer step follows it), Module::train and Module::load_state_dict. Code that keeps
+// something derived from parameters, such as a batch norm folded into a filter, keeps the count
+// with it. Whoever writes into a parameter's memory in another way calls parameters_changed().
+std::uint64_t parameter_version();
+void parameters_changed();
+
 // True while a recomputed block runs for the second time (see recompute.h): operations with side
 // effects, such as batch norm's running statistics, must not repeat them.
 bool recomputing();

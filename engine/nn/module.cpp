@@ -54,6 +54,7 @@ std::int64_t Module::parameter_count() const {
 
 void Module::train(bool on) {
   training_ = on;
+  parameters_changed();
   for (const auto& [name, child] : children_) child->train(on);
 }
 
@@ -94,6 +95,7 @@ LoadReport Module::load_state_dict(const StateDict& dict, const std::vector<std:
   for (const auto& [name, tensor] : own) {
     if (const auto found = dict.find(name); found != dict.end()) tensor.copy_from(found->second);
   }
+  parameters_changed();
   return report;
 }
 

@@ -1,4 +1,5 @@
 // Convolution on the tape.
+#include "engine/runtime/profile.h"
 #include "kernels/conv2d/conv2d.h"
 
 namespace thorax {
@@ -7,6 +8,7 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& bias,
                 const Conv2dOptions& options) {
   const Tensor bias_value = bias.defined() ? bias.value() : Tensor{};
   const Conv2dProblem problem = conv2d_problem(x.value(), w.value(), bias_value, options);
+  const ProfileScope scope("conv2d", "forward", [&] { return problem.to_string(); });
   const DeviceKind device = x.value().device().kind;
   const Tensor y = options.out.defined()
                        ? options.out
