@@ -1,0 +1,71 @@
+// One fused optimizer step on one parameter: the contract between the optimizers, which know no
+// kernels, and the kernels that read the gradient once and write the parameter and its state once.
+// Semantics are PyTorch's torch.optim.SGD and torch.optim.AdamW (Loshchilov & Hutter, ICLR 2019).
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "engine/registry/registry.h"
+#include "engine/tensor/tensor.h"
+
+namespace thorax {
+
+//   g = grad_scale * grad + weight_decay * p
+//   m = first ? g : momentum * m + (1 - dampening) * g        (only when momentum != 0)
+//   p = p - lr * (momentum == 0 ? g : nesterov ? g + momentum * m : m)
+struct SgdStep {
+  double lr = 0;
+  double momentum = 0;
+  double dampening = 0;
+  double weight_decay = 0;
+  bool nesterov = false;
+  bool first = false;     // no step was taken yet: the momentum buffer holds nothing
+  double grad_scale = 1;  // 1 / loss scale
+  std::string to_string() const;
+};
+
+//   g = grad_scale * grad
+//   p = p * (1 - lr * weight_decay)
+//   m = beta1 * m + (1 - beta1) * g
+//   v = beta2 * v + (1 - beta2) * g^2
+//   p = p - lr / (1 - beta1^step) * m / (sqrt(v / (1 - beta2^step)) + epsilon)
+struct AdamWStep {
+  double lr = 0;
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 0;
+  std::int64_t step = 1;  // number of this step; the first is 1
+  double grad_scale = 1;  // 1 / loss scale
+  std::string to_string() const;
+};
+
+// All tensors of one call have the same shape and dtype (f32 or f64) and are contiguous. The
+// parameter and the state are updated in place. `momentum` is undefined when step.momentum == 0.
+struct SgdStepProvider {
+  const char* name;
+  DeviceKind device;
+  int (*priority)(const SgdStep&);
+  void (*run)(const SgdStep&, const Tensor& parameter, const Tensor& grad, const Tensor& momentum);
+};
+struct AdamWStepProvider {
+  const char* name;
+  DeviceKind device;
+  int (*priority)(const AdamWStep&);
+  void (*run)(const AdamWStep&, const Tensor& parameter, const Tensor& grad, const Tensor& exp_avg,
+              const Tensor& exp_avg_sq);
+};
+
+Registry<SgdStepProvider>& sgd_step_providers();      // operation "sgd"
+Registry<AdamWStepProvider>& adamw_step_providers();  // operation "adamw"
+
+// Check the tensors and run the chosen provider. Throw Error "[sgd] ..." / "[adamw] ..." when
+// shapes or dtypes differ, a tensor is a channel slice, the state is missing, or the step's numbers
+// make no sense.
+void sgd_step(const SgdStep& step, const Tensor& parameter, const Tensor& grad,
+              const Tensor& momentum = {});
+void adamw_step(const AdamWStep& step, const Tensor& parameter, const Tensor& grad,
+                const Tensor& exp_avg, const Tensor& exp_avg_sq);
+
+}  // namespace thorax
