@@ -1,0 +1,38 @@
+// The fully connected layer on the tape.
+#include "kernels/linear/linear.h"
+
+namespace thorax {
+
+Variable linear(const Variable& x, const Variable& weight, const Variable& bias, bool relu) {
+  const Tensor bias_value = bias.defined() ? bias.value() : Tensor{};
+  const LinearProblem problem = linear_problem(x.value(), weight.value(), bias_value, relu);
+  const DeviceKind device = x.value().device().kind;
+  const Tensor y = Tensor::empty(problem.output_shape(), problem.dtype, x.value().device());
+  linear_providers()
+      .select(problem, device)
+      .forward(problem, x.value(), weight.value(), bias_value, y);
+  if (!needs_grad({x, weight, bias})) return Variable(y);
+  // x is needed for the weight's gradient only, y for the ReLU's mask only.
+  const bool weight_grad = weight.requires_grad() || bias.requires_grad();
+  const Tensor saved_x = weight_grad ? x.value() : Tensor{};
+  const Tensor saved_y = relu ? y : Tensor{};
+  return record("linear", y, {x, weight, bias},
+                [problem, device, saved_x, saved_y, w_value = weight.value()](
+                    const Tensor& dy, const std::vector<bool>& needs) {
+                  const LinearProvider& provider = linear_providers().select(problem, device);
+                  std::vector<Tensor> grads(3);
+                  if (needs[1] || needs[2]) {
+                    grads[1] = Tensor::empty(problem.weight_shape(), problem.dtype, dy.device());
+                    if (problem.bias)
+                      grads[2] = Tensor::empty({problem.out_features}, problem.dtype, dy.device());
+                    provider.backward_weight(problem, saved_x, dy, saved_y, grads[1], grads[2]);
+                  }
+                  if (needs[0]) {
+                    grads[0] = Tensor::empty(problem.input_shape(), problem.dtype, dy.device());
+                    provider.backward_data(problem, dy, w_value, saved_y, grads[0]);
+                  }
+                  return grads;
+                });
+}
+
+}  // namespace thorax
