@@ -1,0 +1,56 @@
+// The definition: plain loops in double.
+#include <cmath>
+
+#include "kernels/common/elements.h"
+#include "kernels/cross_entropy/cross_entropy.h"
+
+namespace thorax {
+namespace {
+
+template <class T>
+void forward(const BceProblem& p, const Tensor& logits, const Tensor& target, const Tensor& loss) {
+  const Elements<T> x(logits);
+  const TargetElements<T> target_values(target);
+  double sum = 0;
+  for (std::int64_t i = 0; i < p.shape.numel(); ++i) {
+    const double v = static_cast<double>(x[i]), t = static_cast<double>(target_values[i]);
+    // log(1 + exp(-v)), whose exponential never overflows
+    const double softplus = std::log1p(std::exp(-std::abs(v))) + std::max(-v, 0.0);
+    sum += (1 - t) * v + (1 + (p.pos_weight - 1) * t) * softplus;
+  }
+  loss.data<T>()[0] = static_cast<T>(sum / static_cast<double>(p.shape.numel()));
+}
+
+template <class T>
+void backward(const BceProblem& p, double dloss, const Tensor& logits, const Tensor& target,
+              const Tensor& dlogits) {
+  const Elements<T> x(logits), dx(dlogits);
+  const TargetElements<T> target_values(target);
+  const double weight = dloss / static_cast<double>(p.shape.numel());
+  for (std::int64_t i = 0; i < p.shape.numel(); ++i) {
+    const double v = static_cast<double>(x[i]), t = static_cast<double>(target_values[i]);
+    const double miss = 1.0 / (1.0 + std::exp(v));  // 1 - sigmoid(v)
+    dx[i] = static_cast<T>(weight * ((1 - t) - (1 + (p.pos_weight - 1) * t) * miss));
+  }
+}
+
+}  // namespace
+
+THORAX_PROVIDER(bce_with_logits_reference, bce_with_logits_providers(),
+                {.name = "reference",
+                 .device = DeviceKind::cpu,
+                 .priority =
+                     [](const BceProblem& p) {
+                       return p.dtype == DType::f32 || p.dtype == DType::f64 ? 0 : -1;
+                     },
+                 .forward =
+                     [](const BceProblem& p, auto&... t) {
+                       p.dtype == DType::f64 ? forward<double>(p, t...) : forward<float>(p, t...);
+                     },
+                 .backward =
+                     [](const BceProblem& p, double dloss, auto&... t) {
+                       p.dtype == DType::f64 ? backward<double>(p, dloss, t...)
+                                             : backward<float>(p, dloss, t...);
+                     }});
+
+}  // namespace thorax

@@ -1,0 +1,68 @@
+// Classification losses on logits.
+//   binary: l = (1 - t) x + (1 + (w - 1) t) log(1 + exp(-x)), mean over all elements; w =
+//   pos_weight multi-class: l = -sum_k q_k log softmax(x)_k, mean over rows, with
+//                q_k = (1 - s) [k == label] + s / K; s = label smoothing (Szegedy et al., CVPR
+//                2016)
+// Both are computed without overflow for any finite logits.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "engine/autograd/variable.h"
+#include "engine/registry/registry.h"
+
+namespace thorax {
+
+struct BceProblem {
+  Shape shape;
+  double pos_weight = 1;
+  DType dtype = DType::f32;
+  std::string to_string() const;
+};
+
+// logits, dlogits and target have the same shape and may be channel slices; the target is of the
+// logits' dtype with values in [0, 1], or u8 where non-zero counts as 1. loss: {1}.
+struct BceProvider {
+  const char* name;
+  DeviceKind device;
+  int (*priority)(const BceProblem&);
+  void (*forward)(const BceProblem&, const Tensor& logits, const Tensor& target,
+                  const Tensor& loss);
+  void (*backward)(const BceProblem&, double dloss, const Tensor& logits, const Tensor& target,
+                   const Tensor& dlogits);
+};
+
+struct CrossEntropyProblem {
+  std::int64_t rows = 0, classes = 0;
+  double label_smoothing = 0;
+  DType dtype = DType::f32;
+  std::string to_string() const;
+};
+
+// logits, dlogits: rows x classes, may be slices; labels: rows, i64, already checked; loss: {1}.
+struct CrossEntropyProvider {
+  const char* name;
+  DeviceKind device;
+  int (*priority)(const CrossEntropyProblem&);
+  void (*forward)(const CrossEntropyProblem&, const Tensor& logits, const Tensor& labels,
+                  const Tensor& loss);
+  void (*backward)(const CrossEntropyProblem&, double dloss, const Tensor& logits,
+                   const Tensor& labels, const Tensor& dlogits);
+};
+
+Registry<BceProvider>& bce_with_logits_providers();         // operation "bce_with_logits"
+Registry<CrossEntropyProvider>& cross_entropy_providers();  // operation "cross_entropy"
+
+// Differentiable in the logits (any shape with at least one element, f32 or f64); result {1}.
+// pos_weight > 0 weighs the positive term. Throws Error "[bce_with_logits] ..." when shapes or
+// types do not fit.
+Variable bce_with_logits(const Variable& logits, const Tensor& target, double pos_weight = 1);
+
+// Differentiable in the logits (N x K, N >= 1); labels_i64: N whole numbers in [0, K); result {1}.
+// Throws Error "[cross_entropy] ..." when shapes do not fit or a label is out of range (naming the
+// row).
+Variable cross_entropy(const Variable& logits, const Tensor& labels_i64,
+                       double label_smoothing = 0);
+
+}  // namespace thorax

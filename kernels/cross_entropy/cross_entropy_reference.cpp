@@ -1,0 +1,75 @@
+// The definition: plain loops in double.
+#include <cmath>
+#include <limits>
+
+#include "kernels/cross_entropy/cross_entropy.h"
+
+namespace thorax {
+namespace {
+
+template <class T>
+const T* row(const Tensor& t, std::int64_t n) {
+  return t.data<T>() + n * t.pixel_stride();
+}
+
+// log(sum(exp(x)))
+template <class T>
+double log_sum_exp(const T* x, std::int64_t classes) {
+  double highest = -std::numeric_limits<double>::infinity(), sum = 0;
+  for (std::int64_t k = 0; k < classes; ++k) highest = std::max(highest, static_cast<double>(x[k]));
+  for (std::int64_t k = 0; k < classes; ++k) sum += std::exp(static_cast<double>(x[k]) - highest);
+  return highest + std::log(sum);
+}
+
+template <class T>
+void forward(const CrossEntropyProblem& p, const Tensor& logits, const Tensor& labels,
+             const Tensor& loss) {
+  double total = 0;
+  for (std::int64_t n = 0; n < p.rows; ++n) {
+    const T* x = row<T>(logits, n);
+    const double norm = log_sum_exp(x, p.classes);
+    double spread = 0;  // -sum over classes of the log probability
+    for (std::int64_t k = 0; k < p.classes; ++k) spread += norm - static_cast<double>(x[k]);
+    const double own = norm - static_cast<double>(x[labels.data<std::int64_t>()[n]]);
+    total +=
+        (1 - p.label_smoothing) * own + p.label_smoothing * spread / static_cast<double>(p.classes);
+  }
+  loss.data<T>()[0] = static_cast<T>(total / static_cast<double>(p.rows));
+}
+
+template <class T>
+void backward(const CrossEntropyProblem& p, double dloss, const Tensor& logits,
+              const Tensor& labels, const Tensor& dlogits) {
+  const double weight = dloss / static_cast<double>(p.rows);
+  for (std::int64_t n = 0; n < p.rows; ++n) {
+    const T* x = row<T>(logits, n);
+    T* dx = dlogits.data<T>() + n * dlogits.pixel_stride();
+    const double norm = log_sum_exp(x, p.classes);
+    for (std::int64_t k = 0; k < p.classes; ++k) {
+      const double wanted = (k == labels.data<std::int64_t>()[n] ? 1 - p.label_smoothing : 0.0) +
+                            p.label_smoothing / static_cast<double>(p.classes);
+      dx[k] = static_cast<T>(weight * (std::exp(static_cast<double>(x[k]) - norm) - wanted));
+    }
+  }
+}
+
+}  // namespace
+
+THORAX_PROVIDER(cross_entropy_reference, cross_entropy_providers(),
+                {.name = "reference",
+                 .device = DeviceKind::cpu,
+                 .priority =
+                     [](const CrossEntropyProblem& p) {
+                       return p.dtype == DType::f32 || p.dtype == DType::f64 ? 0 : -1;
+                     },
+                 .forward =
+                     [](const CrossEntropyProblem& p, auto&... t) {
+                       p.dtype == DType::f64 ? forward<double>(p, t...) : forward<float>(p, t...);
+                     },
+                 .backward =
+                     [](const CrossEntropyProblem& p, double dloss, auto&... t) {
+                       p.dtype == DType::f64 ? backward<double>(p, dloss, t...)
+                                             : backward<float>(p, dloss, t...);
+                     }});
+
+}  // namespace thorax
