@@ -1,0 +1,74 @@
+// Files that appear whole or not at all.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace thorax {
+
+// Writes a new version of a file piece by piece. The pieces go to a temporary file in the same
+// folder; commit() makes them durable (fsync) and renames them over `path`. Until then, and after
+// any error, `path` is what it was. The destructor removes an uncommitted temporary file.
+class AtomicFile {
+ public:
+  // Throws Error "[io] ..." naming the file when the folder cannot be written.
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  // Appends; throws Error "[io] PATH: ..." on a full disk, a quota or any other write error.
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text);
+  // Makes the new version the file's content. To be called once, last.
+  void commit();
+
+ private:
+  [[noreturn]] void give_up(const char* what);
+  void discard() noexcept;
+
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  int descriptor_ = -1;
+};
+
+// Replaces the content of `path` by `bytes`; see AtomicFile.
+void atomic_write(const std::filesystem::path& path, std::span<const std::byte> bytes);
+void atomic_write(const std::filesystem::path& path, std::string_view text);
+
+// Makes a rename or removal in this folder durable.
+void sync_folder(const std::filesystem::path& folder);
+
+// Removes temporary files of `path` that killed processes have left behind.
+void remove_leftovers(const std::filesystem::path& path);
+
+// Content of a regular file. Throws Error "[io] PATH: ..." when it cannot be read or holds more
+// than `max_bytes`.
+std::string read_file(const std::filesystem::path& path, std::uint64_t max_bytes);
+std::vector<std::byte> read_bytes(const std::filesystem::path& path, std::uint64_t max_bytes);
+
+// A regular file opened for reading at any position.
+class InputFile {
+ public:
+  explicit InputFile(std::filesystem::path path);
+  ~InputFile();
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::uint64_t size() const { return size_; }
+  // Fills `out` from `offset`; throws Error when the file ends earlier.
+  void read(std::uint64_t offset, std::span<std::byte> out) const;
+
+ private:
+  std::filesystem::path path_;
+  std::uint64_t size_ = 0;
+  int descriptor_ = -1;
+};
+
+}  // namespace thorax
