@@ -1,0 +1,284 @@
+#include "data/dataset.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cctype>
+#include <thread>
+
+#include "data/atomic_write.h"
+#include "data/csv.h"
+#include "data/decode.h"
+#include "data/readers/readers.h"
+#include "engine/tensor/error.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+namespace thorax {
+namespace fs = std::filesystem;
+namespace {
+
+// Lower case letters and digits only: "COVID-19", "covid 19" and "Covid19" are one word.
+std::string folded(const std::string& name) {
+  std::string out;
+  for (const unsigned char c : name)
+    if (std::isalnum(c)) out += static_cast<char>(std::tolower(c));
+  return out;
+}
+
+bool means_covid(const std::string& name) {
+  const std::string f = folded(name);
+  return f == "covid" || f == "covid19" || f == "covidpositive" || f == "covid19positive";
+}
+
+bool means_negative(const std::string& name) {
+  static const std::vector<std::string> words = {
+      "noncovid", "noncovid19", "nocovid",   "normal",     "normals",
+      "healthy",  "negative",   "nofinding", "nofindings", "control"};
+  return std::find(words.begin(), words.end(), folded(name)) != words.end();
+}
+
+bool is_option(const std::string& part) {
+  const size_t equals = part.find('=');
+  return equals != std::string::npos && equals > 0 &&
+         std::all_of(part.begin(), part.begin() + static_cast<ptrdiff_t>(equals),
+                     [](char c) { return (c >= 'a' && c <= 'z') || c == '_'; });
+}
+
+void append(Dataset& all, Dataset one) {
+  std::move(one.samples.begin(), one.samples.end(), std::back_inserter(all.samples));
+  const auto join = [](auto& to, auto& from) {
+    std::move(from.begin(), from.end(), std::back_inserter(to));
+  };
+  join(all.report.sources, one.report.sources);
+  join(all.report.rules, one.report.rules);
+  join(all.report.notes, one.report.notes);
+}
+
+}  // namespace
+
+OnPatientConflict parse_on_patient_conflict(const std::string& text) {
+  if (text == "report") return OnPatientConflict::report;
+  if (text == "error") return OnPatientConflict::error;
+  if (text == "drop") return OnPatientConflict::drop;
+  fail("[data] '{}': on a patient in two classes one can report, error or drop", text);
+}
+
+SourceSpec parse_source_spec(const std::string& text) {
+  SourceSpec spec;
+  const size_t colon = text.find(':');
+  THORAX_CHECK(colon != std::string::npos && colon > 0 && colon + 1 < text.size(),
+               "[data] '{}': a source is written kind:PATH[,key=value...]", text);
+  spec.kind = text.substr(0, colon);
+  // A path may hold commas: options are the last parts that look like key=value.
+  std::string path = text.substr(colon + 1);
+  for (;;) {
+    const size_t comma = path.rfind(',');
+    if (comma == std::string::npos || !is_option(path.substr(comma + 1))) break;
+    const std::string part = path.substr(comma + 1);
+    const size_t equals = part.find('=');
+    const bool fresh = spec.options.emplace(part.substr(0, equals), part.substr(equals + 1)).second;
+    THORAX_CHECK(fresh, "[data] '{}': option {} is given twice", text, part.substr(0, equals));
+    path.resize(comma);
+  }
+  THORAX_CHECK(!path.empty(), "[data] '{}': the path is empty", text);
+  spec.path = path;
+  return spec;
+}
+
+Dataset load_dataset(const SourceSpec& spec) {
+  using Reader = Dataset (*)(const SourceSpec&);
+  static const std::map<std::string, Reader> readers = {
+      {"covid", readers::read_covid},       {"nih", readers::read_nih},
+      {"chexpert", readers::read_chexpert}, {"montgomery", readers::read_montgomery},
+      {"shenzhen", readers::read_shenzhen}, {"folder", readers::read_folder},
+      {"manifest", readers::read_manifest},
+  };
+  const auto found = readers.find(spec.kind);
+  if (found == readers.end()) {
+    std::vector<std::string> kinds;
+    for (const auto& [kind, reader] : readers) kinds.push_back(kind);
+    fail("[data] '{}' is no kind of source; known: {}", spec.kind, fmt::join(kinds, ", "));
+  }
+  return found->second(spec);
+}
+
+Dataset load_datasets(const std::vector<std::string>& specs, OnPatientConflict on_conflict) {
+  THORAX_CHECK(!specs.empty(), "[data] no source is given");
+  Dataset all;
+  for (const std::string& text : specs) append(all, load_dataset(parse_source_spec(text)));
+
+  // The same file through two sources (or one source given twice) would leak between folds.
+  FilterRule twice{"all", "file not read by an earlier source", 0, {}};
+  std::map<std::string, int> seen;
+  std::vector<Sample> kept;
+  for (Sample& s : all.samples) {
+    std::error_code code;
+    const fs::path canonical = fs::weakly_canonical(s.image, code);
+    if (seen.emplace((code ? s.image : canonical).string(), 0).second) {
+      kept.push_back(std::move(s));
+    } else {
+      ++twice.removed;
+      twice.files.push_back(s.image.string());
+    }
+  }
+  all.samples = std::move(kept);
+  if (twice.removed) all.report.rules.push_back(twice);
+
+  check_patients(all, on_conflict);
+  THORAX_CHECK(!all.samples.empty(), "[data] no image is left after the rules of {}",
+               fmt::join(specs, " "));
+  assign_labels(all);
+  return all;
+}
+
+void assign_labels(Dataset& dataset) {
+  bool covid = false;
+  for (Sample& s : dataset.samples)
+    if (means_covid(s.class_name)) {
+      s.class_name = "COVID-19";
+      covid = true;
+    }
+  std::vector<std::string> names;
+  for (Sample& s : dataset.samples) {
+    if (covid && means_negative(s.class_name)) s.class_name = "non-COVID";
+    if (!s.class_name.empty()) names.push_back(s.class_name);
+  }
+  std::sort(names.begin(), names.end(), [](const std::string& a, const std::string& b) {
+    return std::make_pair(!means_negative(a), a) < std::make_pair(!means_negative(b), b);
+  });
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  dataset.classes = names;
+  for (Sample& s : dataset.samples) {
+    const auto found = std::find(names.begin(), names.end(), s.class_name);
+    s.label = found == names.end() ? -1 : static_cast<int>(found - names.begin());
+  }
+}
+
+void check_patients(Dataset& dataset, OnPatientConflict on_conflict) {
+  std::map<std::string, std::map<std::string, int64_t>> classes_of;
+  for (const Sample& s : dataset.samples) ++classes_of[s.patient][s.class_name];
+  dataset.report.conflicts.clear();
+  for (const auto& [patient, classes] : classes_of)
+    if (classes.size() > 1) dataset.report.conflicts.push_back({patient, classes});
+  if (dataset.report.conflicts.empty() || on_conflict == OnPatientConflict::report) return;
+  std::vector<std::string> names;
+  for (const PatientConflict& c : dataset.report.conflicts) names.push_back(c.patient);
+  if (on_conflict == OnPatientConflict::error)
+    fail("[data] {} patients have images in more than one class: {}", names.size(),
+         fmt::join(names, ", "));
+  FilterRule rule{"all", "patient in one class only", 0, {}};
+  std::erase_if(dataset.samples, [&](const Sample& s) {
+    if (!std::binary_search(names.begin(), names.end(), s.patient)) return false;
+    ++rule.removed;
+    rule.files.push_back(s.image.string());
+    return true;
+  });
+  dataset.report.rules.push_back(rule);
+}
+
+void remove_unreadable(Dataset& dataset, bool fail_on_error, int threads) {
+  const size_t n = dataset.samples.size();
+  std::vector<std::string> problem(n);
+  std::atomic<size_t> next{0};
+  const auto work = [&] {
+    for (size_t i = next++; i < n; i = next++) {
+      try {
+        const Image image = load_gray(dataset.samples[i].image);
+        for (const fs::path& mask : dataset.samples[i].masks) {
+          const ImageU8 m = load_mask(mask);
+          THORAX_CHECK(m.height == image.height && m.width == image.width,
+                       "[data] {}: mask is {}x{}, its image {}x{}", mask.string(), m.width,
+                       m.height, image.width, image.height);
+        }
+      } catch (const std::exception& e) {
+        problem[i] = e.what();
+      }
+    }
+  };
+  std::vector<std::thread> pool;
+  for (int t = 1; t < threads; ++t) pool.emplace_back(work);
+  work();
+  for (std::thread& t : pool) t.join();
+
+  FilterRule rule{"all", "readable file", 0, {}};
+  std::vector<Sample> kept;
+  for (size_t i = 0; i < n; ++i) {
+    if (problem[i].empty()) {
+      kept.push_back(std::move(dataset.samples[i]));
+      continue;
+    }
+    THORAX_CHECK(!fail_on_error, "{}", problem[i]);
+    ++rule.removed;
+    rule.files.push_back(problem[i]);
+  }
+  dataset.samples = std::move(kept);
+  dataset.report.rules.push_back(rule);
+}
+
+std::vector<std::vector<std::string>> identical_files(const Dataset& dataset) {
+  std::map<uintmax_t, std::vector<std::string>> by_size;
+  for (const Sample& s : dataset.samples) {
+    std::error_code code;
+    const uintmax_t size = fs::file_size(s.image, code);
+    if (!code) by_size[size].push_back(s.image.string());
+  }
+  std::vector<std::vector<std::string>> out;
+  for (const auto& [size, files] : by_size) {
+    if (files.size() < 2) continue;
+    std::map<std::pair<uint64_t, uint64_t>, std::vector<std::string>> by_content;
+    for (const std::string& file : files) {
+      const auto bytes = read_file(file, DecodeLimits{}.max_file_bytes);
+      const XXH128_hash_t h = XXH3_128bits(bytes.data(), bytes.size());
+      by_content[{h.high64, h.low64}].push_back(file);
+    }
+    for (auto& [hash, group] : by_content)
+      if (group.size() > 1) out.push_back(std::move(group));
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+std::map<std::string, int64_t> class_counts(const Dataset& dataset) {
+  std::map<std::string, int64_t> out;
+  for (const Sample& s : dataset.samples) ++out[s.class_name];
+  return out;
+}
+
+void write_manifest(const Dataset& dataset, const fs::path& path) {
+  const fs::path base = fs::weakly_canonical(path).parent_path();
+  const auto place = [&](const fs::path& file) {
+    const fs::path whole = fs::weakly_canonical(file);
+    const fs::path inside = whole.lexically_relative(base);
+    return (inside.empty() || *inside.begin() == ".." ? whole : inside).string();
+  };
+  std::string text =
+      csv_line({"path", "label", "patient", "mask", "source", "finding", "view", "age"});
+  for (const Sample& s : dataset.samples) {
+    std::vector<std::string> masks;
+    for (const fs::path& m : s.masks) masks.push_back(place(m));
+    text +=
+        csv_line({place(s.image), s.class_name, s.patient, fmt::format("{}", fmt::join(masks, ";")),
+                  s.source, s.finding, s.view, s.age ? fmt::format("{}", *s.age) : ""});
+  }
+  write_atomically(path, std::string_view(text));
+}
+
+std::string dataset_checksum(const Dataset& dataset) {
+  std::vector<std::string> lines;
+  for (const Sample& s : dataset.samples) {
+    std::string line =
+        s.source + '\0' + s.image.filename().string() + '\0' + s.patient + '\0' + s.class_name;
+    std::error_code code;
+    line += '\0' + std::to_string(fs::file_size(s.image, code));
+    for (const fs::path& m : s.masks)
+      line += '\0' + m.filename().string() + '\0' + std::to_string(fs::file_size(m, code));
+    lines.push_back(std::move(line));
+  }
+  std::sort(lines.begin(), lines.end());
+  std::string all;
+  for (const std::string& line : lines) all += line + '\n';
+  return fmt::format("{:016x}", XXH3_64bits(all.data(), all.size()));
+}
+
+}  // namespace thorax

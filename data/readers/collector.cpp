@@ -1,0 +1,179 @@
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <fstream>
+
+#include "data/readers/readers.h"
+#include "engine/tensor/error.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+namespace thorax::readers {
+namespace fs = std::filesystem;
+
+std::string Options::text(const std::string& key, const std::string& fallback) {
+  asked_.insert(key);
+  const auto found = spec_.options.find(key);
+  return found == spec_.options.end() ? fallback : found->second;
+}
+
+std::string Options::choice(const std::string& key, const std::string& fallback,
+                            const std::vector<std::string>& allowed) {
+  const std::string value = text(key, fallback);
+  THORAX_CHECK(std::find(allowed.begin(), allowed.end(), value) != allowed.end(),
+               "[data] {}: {}={}: must be one of {}", spec_.kind, key, value,
+               fmt::join(allowed, ", "));
+  return value;
+}
+
+std::optional<int64_t> Options::integer(const std::string& key) {
+  const std::string value = text(key, "");
+  if (value.empty()) return std::nullopt;
+  int64_t out = 0;
+  const auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), out);
+  THORAX_CHECK(error == std::errc() && end == value.data() + value.size() && out >= 0,
+               "[data] {}: {}={}: not a whole number from 0 up", spec_.kind, key, value);
+  return out;
+}
+
+std::optional<double> Options::number(const std::string& key) {
+  return parse_number(text(key, ""), spec_.kind, key);
+}
+
+void Options::finish() const {
+  for (const auto& [key, value] : spec_.options)
+    THORAX_CHECK(asked_.count(key), "[data] {}: unknown option '{}'; known: {}", spec_.kind, key,
+                 fmt::join(asked_, ", "));
+}
+
+SampleCollector::SampleCollector(const SourceSpec& spec, Options& options,
+                                 const std::string& default_mask_rule)
+    : spec_(spec),
+      source_(options.text("source", spec.kind)),
+      class_override_(options.text("class", "")),
+      mask_rule_(options.choice("mask", default_mask_rule, {"required", "optional", "none"})),
+      count_(options.integer("count")),
+      seed_(options.integer("seed").value_or(0)) {
+  THORAX_CHECK(!source_.empty() && source_.find('/') == std::string::npos,
+               "[data] {}: source='{}': a name without slash is wanted", spec.kind, source_);
+  const std::string list = options.text("exclude", "");
+  if (list.empty()) return;
+  std::ifstream in(list);
+  THORAX_CHECK(in, "[data] {}: exclude={}: cannot be read", spec.kind, list);
+  for (std::string line; std::getline(in, line);)
+    if (!trimmed(line).empty()) excluded_.insert(trimmed(line));
+}
+
+FilterRule& SampleCollector::rule(const std::string& name) {
+  for (FilterRule& r : rules_)
+    if (r.name == name) return r;
+  rules_.push_back({source_, name, 0, {}});
+  return rules_.back();
+}
+
+void SampleCollector::declare(const std::string& name) {
+  rule(name);
+}
+
+bool SampleCollector::passes(const std::string& name, bool keep, const std::string& file) {
+  FilterRule& r = rule(name);
+  if (keep) return true;
+  ++r.removed;
+  r.files.push_back(file);
+  return false;
+}
+
+std::string SampleCollector::patient(const std::string& id, const fs::path& file) const {
+  return source_ + "/" + (id.empty() ? "file " + file.filename().string() : id);
+}
+
+bool SampleCollector::add(Sample sample) {
+  const std::string file = sample.image.string();
+  const std::string name = sample.image.filename().string();
+  if (!excluded_.empty() && !passes("not on the exclude list", !excluded_.count(name), file))
+    return false;
+  const bool first = seen_.insert(sample.image.lexically_normal().string()).second;
+  if (!passes("named once", first, file)) return false;
+  std::error_code code;
+  if (!passes("file present", fs::is_regular_file(sample.image, code), file)) return false;
+  if (mask_rule_ == "none") sample.masks.clear();
+  const bool masked = !sample.masks.empty() &&
+                      std::all_of(sample.masks.begin(), sample.masks.end(),
+                                  [&](const fs::path& m) { return fs::is_regular_file(m, code); });
+  if (!masked) sample.masks.clear();
+  if (mask_rule_ == "required" && !passes("lung mask present", masked, file)) return false;
+  if (!class_override_.empty()) sample.class_name = class_override_;
+  sample.source = source_;
+  samples_.push_back(std::move(sample));
+  return true;
+}
+
+// The N images with the smallest hash of (seed, file name): the same ones whatever else is there.
+void SampleCollector::draw() {
+  const auto key = [&](const Sample& s) {
+    const std::string name = s.patient + "/" + s.image.filename().string();
+    return XXH64(name.data(), name.size(), static_cast<XXH64_hash_t>(seed_));
+  };
+  std::vector<std::pair<uint64_t, size_t>> order;
+  for (size_t i = 0; i < samples_.size(); ++i) order.emplace_back(key(samples_[i]), i);
+  std::sort(order.begin(), order.end());
+  std::vector<char> drawn(samples_.size(), 0);
+  for (size_t i = 0; i < order.size() && i < static_cast<size_t>(*count_); ++i)
+    drawn[order[i].second] = 1;
+  const std::string name = fmt::format("random draw of {} (seed {})", *count_, seed_);
+  declare(name);
+  std::vector<Sample> kept;
+  for (size_t i = 0; i < samples_.size(); ++i)
+    if (passes(name, drawn[i], samples_[i].image.string())) kept.push_back(std::move(samples_[i]));
+  if (kept.size() < static_cast<size_t>(*count_))
+    note(fmt::format("{}: {} images asked for, only {} fit the rules", source_, *count_,
+                     kept.size()));
+  samples_ = std::move(kept);
+}
+
+Dataset SampleCollector::finish() {
+  if (count_) draw();
+  Dataset out;
+  out.report.sources.push_back(
+      {source_, spec_.path.string(), rows_, static_cast<int64_t>(samples_.size())});
+  out.report.rules = std::move(rules_);
+  out.report.notes = std::move(notes_);
+  out.samples = std::move(samples_);
+  return out;
+}
+
+bool has_image_extension(const fs::path& path) {
+  std::string ext = path.extension().string();
+  std::transform(ext.begin(), ext.end(), ext.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  return ext == ".png" || ext == ".jpg" || ext == ".jpeg";
+}
+
+std::vector<fs::path> images_in(const fs::path& folder) {
+  std::vector<fs::path> out;
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.is_regular_file() && has_image_extension(entry.path())) out.push_back(entry.path());
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+void require_folder(const std::string& kind, const fs::path& folder) {
+  std::error_code code;
+  THORAX_CHECK(fs::exists(folder, code), "[data] {}: {}: no such folder", kind, folder.string());
+  THORAX_CHECK(fs::is_directory(folder, code), "[data] {}: {}: not a folder", kind,
+               folder.string());
+}
+
+std::optional<double> parse_number(const std::string& text, const std::string& where,
+                                   const std::string& column) {
+  const std::string t = trimmed(text);
+  if (t.empty()) return std::nullopt;
+  double v = 0;
+  const auto [end, error] = std::from_chars(t.data(), t.data() + t.size(), v);
+  THORAX_CHECK(error == std::errc() && end == t.data() + t.size() && std::isfinite(v),
+               "[data] {}: {} '{}' is not a number", where, column, t);
+  return v;
+}
+
+}  // namespace thorax::readers

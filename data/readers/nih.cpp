@@ -1,0 +1,84 @@
+// Wang X et al.: ChestX-ray8, CVPR 2017. Data_Entry_2017.csv has a row per image; the images lie in
+// images/ or, as NIH ships them, in images_001/images ... images_012/images. The header's bracketed
+// names hold commas and so split into as many fields as the rows have.
+#include <charconv>
+#include <unordered_map>
+
+#include "data/readers/readers.h"
+#include "engine/tensor/error.h"
+
+namespace thorax::readers {
+namespace fs = std::filesystem;
+namespace {
+
+// Years from "58" or from the older "058Y"; months and days ("011M", "007D") count as their share.
+std::optional<double> parse_age(const std::string& text, const std::string& where) {
+  if (text.empty()) return std::nullopt;
+  const char unit = text.back();
+  if (unit != 'Y' && unit != 'M' && unit != 'D') return parse_number(text, where, "Patient Age");
+  const auto number = parse_number(text.substr(0, text.size() - 1), where, "Patient Age");
+  if (!number) return std::nullopt;
+  return unit == 'Y' ? *number : unit == 'M' ? *number / 12.0 : *number / 365.25;
+}
+
+std::unordered_map<std::string, fs::path> find_images(const fs::path& root) {
+  std::vector<fs::path> folders;
+  if (fs::is_directory(root / "images")) folders.push_back(root / "images");
+  for (const auto& entry : fs::directory_iterator(root)) {
+    const std::string name = entry.path().filename().string();
+    if (name.rfind("images_", 0) == 0 && fs::is_directory(entry.path() / "images"))
+      folders.push_back(entry.path() / "images");
+  }
+  THORAX_CHECK(!folders.empty(), "[data] nih: {}: neither images/ nor images_*/images/ is there",
+               root.string());
+  std::unordered_map<std::string, fs::path> out;
+  for (const fs::path& folder : folders)
+    for (const auto& entry : fs::directory_iterator(folder))
+      out.emplace(entry.path().filename().string(), entry.path());
+  return out;
+}
+
+}  // namespace
+
+Dataset read_nih(const SourceSpec& spec) {
+  Options options(spec);
+  SampleCollector collect(spec, options, "optional");
+  const std::string wanted = options.text("finding", "No Finding");
+  const double min_age = options.number("min_age").value_or(18);
+  options.finish();
+  require_folder(spec.kind, spec.path);
+
+  const CsvTable table = CsvTable::read(spec.path / "Data_Entry_2017.csv");
+  const int file = table.column("Image Index"), finding = table.column("Finding Labels"),
+            patient = table.column("Patient ID"), age = table.column("Patient Age"),
+            view = table.column("View Position");
+  const auto images = find_images(spec.path);
+
+  const std::string rule_finding = "finding " + wanted;
+  const std::string rule_age = fmt::format("age >= {}", min_age);
+  const std::string rule_view = "view PA or AP";
+  if (wanted != "all") collect.declare(rule_finding);
+  collect.declare(rule_age);
+  collect.declare(rule_view);
+  for (int64_t r = 0; r < table.rows(); ++r) {
+    collect.count_row();
+    const std::string& name = table.at(r, file);
+    THORAX_CHECK(!name.empty(), "[data] {}: Image Index is empty", table.where(r));
+    const std::string& f = table.at(r, finding);
+    if (wanted != "all" && !collect.passes(rule_finding, f == wanted, name)) continue;
+    Sample s;
+    s.age = parse_age(trimmed(table.at(r, age)), table.where(r));
+    if (!collect.passes(rule_age, min_age <= 0 || (s.age && *s.age >= min_age), name)) continue;
+    s.view = trimmed(table.at(r, view));
+    if (!collect.passes(rule_view, s.view == "PA" || s.view == "AP", name)) continue;
+    const auto found = images.find(name);
+    s.image = found != images.end() ? found->second : spec.path / "images" / name;
+    s.patient = collect.patient(trimmed(table.at(r, patient)), name);
+    s.finding = f;
+    s.class_name = "non-COVID";
+    collect.add(std::move(s));
+  }
+  return collect.finish();
+}
+
+}  // namespace thorax::readers

@@ -1,0 +1,118 @@
+// The public collections, counted as their README states them.
+#include <set>
+
+#include "data/dataset.h"
+#include "data/decode.h"
+#include "tests/data/support.h"
+
+using namespace thorax;
+using namespace thorax::test;
+
+namespace {
+
+int64_t removed(const Dataset& d, const std::string& rule) {
+  for (const FilterRule& r : d.report.rules)
+    if (r.name == rule) return r.removed;
+  return -1;
+}
+
+std::map<std::string, int64_t> views(const Dataset& d) {
+  std::map<std::string, int64_t> out;
+  for (const Sample& s : d.samples) ++out[s.view];
+  return out;
+}
+
+size_t patients(const Dataset& d) {
+  std::set<std::string> out;
+  for (const Sample& s : d.samples) out.insert(s.patient);
+  return out.size();
+}
+
+}  // namespace
+
+TEST_CASE("real data: COVID-19 image data collection") {
+  const auto root = real_data();
+  if (root.empty()) return;
+  const std::string spec = "covid:" + (root / "covid-chestxray-dataset").string();
+  const Dataset d =
+      load_datasets({spec + ",masks=" + (root / "covid-lung-masks").string() + ",mask=required"});
+  CHECK(d.samples.size() == 427);
+  CHECK(patients(d) == 257);
+  CHECK(d.report.sources[0].rows == 562);
+  CHECK(removed(d, "modality X-ray") == 14);
+  CHECK(removed(d, "frontal view (PA, AP, AP Supine)") == 17);
+  CHECK(removed(d, "finding begins with COVID-19") == 104);
+  CHECK(removed(d, "named once") == 0);
+  CHECK(removed(d, "file present") == 0);
+  CHECK(removed(d, "lung mask present") == 0);
+  CHECK(views(d) == std::map<std::string, int64_t>{{"PA", 216}, {"AP Supine", 120}, {"AP", 91}});
+  CHECK(std::count_if(d.samples.begin(), d.samples.end(),
+                      [](const Sample& s) { return s.finding == "COVID-19, ARDS"; }) == 12);
+
+  const Dataset all = load_datasets({spec + ",finding=all"});
+  CHECK(class_counts(all).at("COVID-19") == 427);
+  CHECK(class_counts(all).at("non-COVID") == 100);
+  CHECK(removed(all, "named once") == 4);
+  CHECK(all.report.conflicts.size() == 9);
+  const Dataset every = load_datasets({spec + ",finding=all,view=all"});
+  CHECK(every.samples.size() == 543);
+}
+
+TEST_CASE("real data: NIH ChestX-ray14 subset") {
+  const auto root = real_data();
+  if (root.empty()) return;
+  const std::string spec = "nih:" + (root / "nih").string();
+  const Dataset any_age = load_datasets({spec + ",min_age=0"});
+  CHECK(any_age.samples.size() == 500);
+  CHECK(patients(any_age) == 332);
+  CHECK(views(any_age) == std::map<std::string, int64_t>{{"AP", 342}, {"PA", 158}});
+  CHECK(removed(any_age, "finding No Finding") == 60);
+  const Dataset pneumonia = load_datasets({spec + ",min_age=0,finding=Pneumonia"});
+  CHECK(pneumonia.samples.size() == 40);
+  const Dataset every = load_datasets({spec + ",min_age=0,finding=all"});
+  CHECK(every.samples.size() == 560);
+  CHECK(patients(every) == 392);
+  const Dataset adult = load_datasets({spec + ",finding=all"});
+  CHECK(removed(adult, "age >= 18") == 73);
+  const auto same = identical_files(any_age);
+  bool found = false;
+  for (const auto& group : same)
+    found |= group.size() == 2 && contains(group[0], "00002658_001.png") &&
+             contains(group[1], "00002658_002.png");
+  CHECK(found);
+}
+
+TEST_CASE("real data: Shenzhen and Montgomery") {
+  const auto root = real_data();
+  if (root.empty()) return;
+  const Dataset d = load_datasets(
+      {"shenzhen:" + (root / "shenzhen").string(), "montgomery:" + (root / "montgomery").string()});
+  CHECK(d.samples.size() == 50);
+  CHECK(patients(d) == 50);
+  CHECK(class_counts(d).at("tuberculosis") == 50);
+  for (const Sample& s : d.samples) {
+    const ImageInfo image = read_image_info(s.image);
+    CHECK(s.masks.size() == (s.source == "montgomery" ? 2 : 1));
+    for (const auto& m : s.masks) {
+      const ImageU8 mask = load_mask(m);
+      CHECK(mask.height == image.height);
+      CHECK(mask.width == image.width);
+      CHECK(mask_area(mask) > 0);
+    }
+  }
+}
+
+TEST_CASE("real data: every image and mask decodes") {
+  const auto root = real_data();
+  if (root.empty()) return;
+  Dataset d = load_datasets(
+      {"covid:" + (root / "covid-chestxray-dataset").string() +
+           ",finding=all,view=all,masks=" + (root / "covid-lung-masks").string(),
+       "nih:" + (root / "nih").string() + ",finding=all,min_age=0",
+       "shenzhen:" + (root / "shenzhen").string(), "montgomery:" + (root / "montgomery").string()});
+  const size_t before = d.samples.size();
+  CHECK(before == 543 + 560 + 50);
+  remove_unreadable(d, false, 2);
+  CHECK(d.samples.size() == before);
+  CHECK(d.report.rules.back().removed == 0);
+}
