@@ -19,8 +19,9 @@ void put32(Bytes& out, uint32_t v) {
 
 Bytes chunk(const std::string& type, const Bytes& body) {
   Bytes out;
+  out.reserve(body.size() + 64);
   put32(out, static_cast<uint32_t>(body.size()));
-  out.insert(out.end(), type.begin(), type.end());
+  for (const char c : type) out.push_back(static_cast<uint8_t>(c));
   out.insert(out.end(), body.begin(), body.end());
   put32(out, png_crc32({out.data() + 4, out.size() - 4}));
   return out;
@@ -204,10 +205,10 @@ TEST_CASE("hostile: each JPEG rule broken once") {
   CHECK_ERROR(decode_image(with(sof + 9, 7), "j"), "7 components");
   CHECK_ERROR(decode_image(with(sof + 11, 0x00), "j"), "sampling 0x0");
   CHECK_ERROR(decode_image(with(sof + 2, 0xFF), "j"), "truncated jpeg: segment C0");
-  CHECK_ERROR(decode_image({0xFF, 0xD8, 0xFF, 0xD9}, "j"), "jpeg has no image data");
-  CHECK_ERROR(decode_image({0xFF, 0xD8, 0x12, 0xD9}, "j"), "jpeg marker expected at byte 2");
-  CHECK_ERROR(decode_image({0xFF, 0xD8}, "j"), "truncated jpeg: only 2 bytes");
-  CHECK_ERROR(decode_image({0xFF}, "j"), "truncated jpeg: only 1 bytes");
+  CHECK_ERROR(decode_image(Bytes{0xFF, 0xD8, 0xFF, 0xD9}, "j"), "jpeg has no image data");
+  CHECK_ERROR(decode_image(Bytes{0xFF, 0xD8, 0x12, 0xD9}, "j"), "jpeg marker expected at byte 2");
+  CHECK_ERROR(decode_image(Bytes{0xFF, 0xD8}, "j"), "truncated jpeg: only 2 bytes");
+  CHECK_ERROR(decode_image(Bytes{0xFF}, "j"), "truncated jpeg: only 1 bytes");
   Bytes twice(ok.begin(), ok.begin() + static_cast<ptrdiff_t>(sof));
   const int length = ok[sof + 2] << 8 | ok[sof + 3];
   for (int k = 0; k < 2; ++k)

@@ -273,9 +273,9 @@ TEST_CASE("sources: one file through two sources is kept once; identical files a
 }
 
 TEST_CASE("specifications: grammar, unknown kinds and keys") {
-  const SourceSpec s = parse_source_spec("nih:/data/a,b=c.d/x,count=3,seed=1");
+  const SourceSpec s = parse_source_spec("nih:/data/a,b c/x,count=3,seed=1");
   CHECK(s.kind == "nih");
-  CHECK(s.path == "/data/a,b=c.d/x");
+  CHECK(s.path == "/data/a,b c/x");
   CHECK(s.options.at("count") == "3");
   CHECK_ERROR(parse_source_spec("/just/a/path"), "a source is written kind:PATH");
   CHECK_ERROR(parse_source_spec("nih:"), "a source is written kind:PATH");

@@ -1,4 +1,5 @@
 // The public collections, counted as their README states them.
+#include <algorithm>
 #include <set>
 
 #include "data/dataset.h"

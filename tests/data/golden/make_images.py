@@ -32,7 +32,7 @@ def png(path, header, rows, extra=b""):
 
 # Gray + alpha of 16 bits: value 257 * gray, alpha 65535 * x / 29.
 alpha = (65535 * x // 29).astype(">u2")
-pairs = np.stack([(257 * gray.astype(np.uint32)).astype(">u2"), alpha], axis=2)
+pairs = np.stack([(257 * gray.astype(np.uint32)).astype(">u2"), alpha], axis=2).astype(">u2")
 png(f"{folder}/alpha16.png", struct.pack(">IIBBBBB", 30, 20, 16, 4, 0, 0, 0), [pairs[r].tobytes() for r in range(20)])
 
 # A palette of 256 entries (i, 255 - i, 7).
