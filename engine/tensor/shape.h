@@ -16,6 +16,8 @@ namespace thorax {
 class Shape {
  public:
   static constexpr int kMaxRank = 5;
+  // Elements (zero extents not counted) of at most 8 bytes each stay addressable.
+  static constexpr std::int64_t kMaxNumel = std::int64_t{1} << 59;
 
   Shape() = default;
   Shape(std::initializer_list<std::int64_t> extents)
@@ -27,6 +29,11 @@ class Shape {
       THORAX_CHECK(extent >= 0, "[shape] negative extent {}", extent);
       extents_[static_cast<std::size_t>(rank_++)] = extent;
     }
+    // Checked here, once, so that no product of extents or bytes can overflow later.
+    std::int64_t product = 1;
+    for (const std::int64_t extent : extents)
+      if (extent != 0 && (__builtin_mul_overflow(product, extent, &product) || product > kMaxNumel))
+        fail("[shape] {} has too many elements", to_string());
   }
 
   int rank() const { return rank_; }

@@ -263,6 +263,29 @@ Tensor nchw_to_nhwc(const Tensor& t) {
   return permute(t, {t.size(0), t.size(2), t.size(3), t.size(1)}, t.size(1), t.size(2) * t.size(3));
 }
 
+Tensor join_channels(std::span<const Tensor> parts) {
+  if (parts.empty() || !parts[0].defined() || parts[0].rank() < 2) return {};
+  const Tensor& first = parts[0];
+  std::array<std::int64_t, Shape::kMaxRank> extents{};
+  std::copy(first.shape().extents().begin(), first.shape().extents().end(), extents.begin());
+  std::int64_t& total = extents[static_cast<std::size_t>(first.rank() - 1)];
+  total = 0;
+  for (const Tensor& part : parts) {
+    if (part.storage() != first.storage() || part.dtype() != first.dtype() ||
+        part.rank() != first.rank() || part.pixel_stride() != first.pixel_stride() ||
+        part.offset() != first.offset() + total)
+      return {};
+    for (int axis = 0; axis < first.rank() - 1; ++axis)
+      if (part.size(axis) != first.size(axis)) return {};
+    total += part.channels();
+  }
+  if (total > first.pixel_stride()) return {};
+  Tensor result = first;
+  result.shape_ = Shape(
+      std::span<const std::int64_t>(extents.data(), static_cast<std::size_t>(first.rank())));
+  return result;
+}
+
 bool all_finite(const Tensor& tensor) {
   bool finite = true;
   const Tensor source = tensor.to_contiguous();

@@ -85,6 +85,7 @@ class Tensor {
   Tensor to(DType dtype) const;
 
  private:
+  friend Tensor join_channels(std::span<const Tensor> parts);
   void check_type(DType wanted) const;
 
   StoragePtr storage_;
@@ -105,6 +106,9 @@ void scale_(const Tensor& a, double factor);
 // result.
 Tensor nhwc_to_nchw(const Tensor& tensor);
 Tensor nchw_to_nhwc(const Tensor& tensor);
+// The tensor whose adjacent channel slices are `parts`, sharing their memory; undefined when they
+// are not consecutive channels of the same pixels of one storage.
+Tensor join_channels(std::span<const Tensor> parts);
 // True when every element is finite; on the CPU, f32 or f64.
 bool all_finite(const Tensor& tensor);
 
