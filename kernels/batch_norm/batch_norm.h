@@ -1,0 +1,82 @@
+// Batch normalisation over the last axis, with the addition and the activation that follow it in a
+// residual network fused in:
+//   y = act( (x - mean) / sqrt(variance + epsilon) * weight + bias + residual )
+// mean and variance per channel: over all pixels of the batch when training (biased variance), the
+// running statistics otherwise. act = ReLU or identity.
+// Ioffe and Szegedy, "Batch normalization", ICML 2015; running statistics as PyTorch keeps them.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "engine/autograd/variable.h"
+#include "engine/registry/registry.h"
+
+namespace thorax {
+
+// Everything that decides which kernel can run; passed whole.
+struct BatchNormProblem {
+  Shape shape;  // of x, y and residual: rank 2 or more, channels last
+  bool training = true;
+  bool relu = false;
+  bool residual = false;
+  double epsilon = 1e-5;
+  DType dtype = DType::f32;
+
+  std::int64_t channels() const { return shape[-1]; }
+  // Values per channel.
+  std::int64_t pixels() const { return channels() == 0 ? 0 : shape.numel() / channels(); }
+  // "8x112x112x64 training +residual +relu"
+  std::string to_string() const;
+};
+
+// x, y, residual, dy, dx and dresidual may be channel slices. weight, bias, dweight, dbias hold
+// `channels` elements of problem.dtype; mean and variance hold `channels` elements of f64. An
+// undefined tensor is absent (residual) or not wanted (dx, dresidual, dweight, dbias).
+struct BatchNormProvider {
+  const char* name;
+  DeviceKind device;
+  int (*priority)(const BatchNormProblem&);
+  // Training: writes mean and (biased) variance of x; else reads them. y may be x or residual.
+  void (*forward)(const BatchNormProblem&, const Tensor& x, const Tensor& weight,
+                  const Tensor& bias, const Tensor& residual, const Tensor& mean,
+                  const Tensor& variance, const Tensor& y);
+  // The gradients, from x and the mean and variance that forward used. With ReLU the gradient
+  // passes where y > 0 (y as this provider's forward made it). dx or dresidual (one of them) may
+  // be the memory of dy. dresidual is only wanted with ReLU: without, it is dy itself.
+  void (*backward)(const BatchNormProblem&, const Tensor& dy, const Tensor& x, const Tensor& y,
+                   const Tensor& weight, const Tensor& bias, const Tensor& mean,
+                   const Tensor& variance, const Tensor& dx, const Tensor& dresidual,
+                   const Tensor& dweight, const Tensor& dbias);
+};
+
+Registry<BatchNormProvider>& batch_norm_providers();
+
+// What a layer keeps between steps; copies share the tensors' memory.
+struct BatchNormState {
+  Tensor running_mean, running_var;  // C each, f32 or f64
+  double momentum = 0.1;             // weight of the new batch's statistics
+  double epsilon = 1e-5;
+};
+
+struct BatchNormOptions {
+  bool training = true;
+  bool relu = false;
+  // Where to write the result: a tensor (or channel slice) of x's shape. Undefined = new memory.
+  Tensor out = {};
+};
+
+// Throws Error "[batch_norm] ..." naming the shapes when they do not fit, and when training on a
+// single value per channel, which has no variance.
+BatchNormProblem batch_norm_problem(const Tensor& x, const Tensor& weight, const Tensor& bias,
+                                    const BatchNormState& state, const BatchNormOptions& options,
+                                    const Tensor& residual);
+
+// Differentiable. x: ... x C, weight and bias: C, residual: as x, or undefined. Training updates
+// the running statistics in place (running_var with the unbiased variance), except while a block is
+// recomputed and for an empty batch; undefined running statistics are not kept.
+Variable batch_norm(const Variable& x, const Variable& weight, const Variable& bias,
+                    const BatchNormState& state, const BatchNormOptions& options,
+                    const Variable& residual = {});
+
+}  // namespace thorax

@@ -1,0 +1,87 @@
+// Batch normalisation on the tape, and its running statistics.
+#include "engine/runtime/profile.h"
+#include "kernels/batch_norm/batch_norm.h"
+
+namespace thorax {
+namespace {
+
+// running = (1 - momentum) * running + momentum * factor * batch
+void update(const Tensor& running, const Tensor& batch, double momentum, double factor) {
+  const double* fresh = batch.data<double>();
+  const auto blend = [&]<class T>(T* values) {
+    for (std::int64_t c = 0; c < running.numel(); ++c)
+      values[c] = static_cast<T>((1 - momentum) * static_cast<double>(values[c]) +
+                                 momentum * factor * fresh[c]);
+  };
+  running.dtype() == DType::f64 ? blend(running.data<double>()) : blend(running.data<float>());
+}
+
+// Gradient memory that nobody else sees may hold a result: no fresh memory has to be fetched.
+bool reusable(const Tensor& gradient) {
+  return gradient.unique() && gradient.contiguous() &&
+         gradient.storage()->bytes() == gradient.bytes();
+}
+
+}  // namespace
+
+Variable batch_norm(const Variable& x, const Variable& weight, const Variable& bias,
+                    const BatchNormState& state, const BatchNormOptions& options,
+                    const Variable& residual) {
+  const Tensor residual_value = residual.defined() ? residual.value() : Tensor{};
+  const BatchNormProblem problem =
+      batch_norm_problem(x.value(), weight.value(), bias.value(), state, options, residual_value);
+  const ProfileScope scope("batch_norm", "forward", [&] { return problem.to_string(); });
+  const Device device = x.value().device();
+  const bool tracked = needs_grad({x, weight, bias, residual});
+  THORAX_CHECK(!tracked || !options.out.defined() || options.out.raw() != x.value().raw(),
+               "[batch_norm] the destination is the input {}, which the backward pass needs",
+               x.shape());
+  Tensor mean, variance;
+  if (problem.training) {
+    mean = Tensor::empty({problem.channels()}, DType::f64, device);
+    variance = Tensor::empty({problem.channels()}, DType::f64, device);
+  } else {
+    // A copy: what backward sees must not follow later updates of the running statistics.
+    mean = Tensor::empty({problem.channels()}, DType::f64, device);
+    variance = Tensor::empty({problem.channels()}, DType::f64, device);
+    mean.copy_from(state.running_mean);
+    variance.copy_from(state.running_var);
+  }
+  const Tensor y =
+      options.out.defined() ? options.out : Tensor::empty(problem.shape, problem.dtype, device);
+  batch_norm_providers()
+      .select(problem, device.kind)
+      .forward(problem, x.value(), weight.value(), bias.value(), residual_value, mean, variance, y);
+  const std::int64_t count = problem.pixels();
+  if (problem.training && state.running_mean.defined() && count > 1 && !recomputing()) {
+    update(state.running_mean, mean, state.momentum, 1.0);
+    update(state.running_var, variance, state.momentum,
+           static_cast<double>(count) / static_cast<double>(count - 1));
+  }
+  if (!tracked) return Variable(y);
+  return record(
+      "batch_norm", y, {x, weight, bias, residual},
+      [problem, mean, variance, saved_x = x.value(), saved_y = problem.relu ? y : Tensor{},
+       w = weight.value(), b = bias.value()](const Tensor& dy, const std::vector<bool>& needs) {
+        const ProfileScope backward_scope("batch_norm", "backward",
+                                          [&] { return problem.to_string(); });
+        std::vector<Tensor> grads(4);
+        const bool masked_residual = needs[3] && problem.relu;
+        const bool reuse = reusable(dy);
+        const auto fresh = [&](const Shape& shape) {
+          return Tensor::empty(shape, problem.dtype, dy.device());
+        };
+        if (needs[3]) grads[3] = problem.relu && !reuse ? fresh(problem.shape) : dy;
+        if (needs[0]) grads[0] = reuse && !needs[3] ? dy : fresh(problem.shape);
+        if (needs[1]) grads[1] = fresh({problem.channels()});
+        if (needs[2]) grads[2] = fresh({problem.channels()});
+        if (needs[0] || needs[1] || needs[2] || masked_residual)
+          batch_norm_providers()
+              .select(problem, dy.device().kind)
+              .backward(problem, dy, saved_x, saved_y, w, b, mean, variance, grads[0],
+                        masked_residual ? grads[3] : Tensor{}, grads[1], grads[2]);
+        return grads;
+      });
+}
+
+}  // namespace thorax
