@@ -45,6 +45,8 @@ THORAX_INLINE void gather_panel(const GatherProduct& g, std::int64_t p, std::int
                                 const float* b, std::int64_t column) {
   constexpr int MR = kTileRows<W, NV>;
   for (; p + MR <= end; p += MR) gather_tile<W, MR, NV>(g, p, b, column);
+  if constexpr (MR > 4)
+    for (; p + 4 <= end; p += 4) gather_tile<W, 4, NV>(g, p, b, column);
   for (; p + 2 <= end; p += 2) gather_tile<W, 2, NV>(g, p, b, column);
   for (; p < end; ++p) gather_tile<W, 1, NV>(g, p, b, column);
 }
@@ -86,6 +88,9 @@ THORAX_INLINE void outer_panel(std::int64_t depth, std::int64_t rows, const floa
   std::int64_t i = 0;
   for (; i + MR <= rows; i += MR)
     outer_tile<W, MR, NV>(depth, a + i, a_row, b, b_row, s + i * s_row, s_row, accumulate);
+  if constexpr (MR > 4)
+    for (; i + 4 <= rows; i += 4)
+      outer_tile<W, 4, NV>(depth, a + i, a_row, b, b_row, s + i * s_row, s_row, accumulate);
   for (; i + 2 <= rows; i += 2)
     outer_tile<W, 2, NV>(depth, a + i, a_row, b, b_row, s + i * s_row, s_row, accumulate);
   for (; i < rows; ++i)

@@ -18,6 +18,14 @@ struct Tiling {
   std::int64_t count() const { return images * rows * columns; }
 };
 
+// What is added to a finished output before the activation.
+struct Epilogue {
+  const float* bias = nullptr;      // per channel
+  const float* residual = nullptr;  // a map of the output's size with its own pixel stride
+  std::int64_t residual_pixel = 0;
+  bool relu = false;
+};
+
 // Planes: 36 matrices, one per element of the transformed tile. Rows: tiles in V and M, output channels
 // in S. All strides in floats. `zeros` is at least max(channels) zero floats.
 struct Kernels {
@@ -26,14 +34,15 @@ struct Kernels {
   void (*data_block)(const Tiling&, std::int64_t begin, std::int64_t end, const Map&,
                      const float* data, const Map& gate_map, const float* gate, float* v,
                      std::int64_t plane, std::int64_t row, const float* zeros);
-  // M = A e A^T for tiles [begin, end) of the output's gradient e.
+  // M = A e A^T for tiles [begin, end) of the output's gradient e. Adds the sum of e per channel to
+  // `sums` when not null: whole vectors of channels first, then one vector that ends at the last.
   void (*gradient_block)(const Tiling&, std::int64_t begin, std::int64_t end, const Map&,
                          const float* data, const Map& gate_map, const float* gate, float* m,
-                         std::int64_t plane, std::int64_t row, const float* zeros);
-  // Output channels [first, last) of y = A^T M A + bias, through ReLU; m holds those channels only.
+                         std::int64_t plane, std::int64_t row, float* sums, const float* zeros);
+  // Output channels [first, last) of y = A^T M A and its epilogue; m holds those channels only.
   void (*output_block)(const Tiling&, std::int64_t begin, std::int64_t end, const Map&, float* out,
                        std::int64_t first, std::int64_t last, const float* m, std::int64_t plane,
-                       std::int64_t row, const float* bias, bool relu);
+                       std::int64_t row, const Epilogue&);
   // U = G g G^T from KRSC filters, vectors [first, last) of the panels' channels.
   void (*filter_forward)(const float* w, std::int64_t outputs, std::int64_t inputs,
                          std::int64_t first, std::int64_t last, float* u, std::int64_t plane);

@@ -169,10 +169,11 @@ THORAX_INLINE void transform_data_run(const Map& map, const float* data, const M
 template <int W, bool Gated>
 THORAX_INLINE void transform_gradient_tile(const Map& map, const float* data, const Map& gate_map,
                                            const float* gate, const Run& run, std::int64_t k,
-                                           float* m, std::int64_t plane, const float* zeros) {
+                                           float* m, std::int64_t plane, float* sums,
+                                           const float* zeros) {
   const RowPointers<4> source(map, data, run, zeros);
   const RowPointers<4> gates(Gated ? gate_map : map, Gated ? gate : data, run, zeros);
-  Vec<W> columns[4][6];
+  Vec<W> columns[4][6], total = {};
   for (int q = 0; q < 4; ++q) {
     const std::int64_t x = run.x + q;
     Vec<W> e[4];
@@ -186,7 +187,13 @@ THORAX_INLINE void transform_gradient_tile(const Map& map, const float* data, co
       if constexpr (Gated)
         e[r] = simd::keep_where_positive<W>(e[r], load<W>(gates.at(r, x) + k));
     }
+    total += (e[0] + e[1]) + (e[2] + e[3]);
     output_adjoint(e, columns[q]);
+  }
+  // The last, overlapping vector of channels keeps sums of its own.
+  if (sums) {
+    float* const to = sums + (k + W - 1) / W * W;
+    store<W>(to, load<W>(to) + total);
   }
 #pragma GCC unroll 1
   for (int i = 0; i < 6; ++i) {
@@ -202,8 +209,8 @@ THORAX_INLINE void transform_gradient_tile(const Map& map, const float* data, co
 // y = A^T M A for one tile, plus bias, through ReLU, written where the map has pixels.
 template <int W, int CV>
 THORAX_INLINE void transform_output_tile(const Map& map, float* out, const Run& run, std::int64_t k,
-                                         const float* m, std::int64_t plane, const float* bias,
-                                         bool relu) {
+                                         const float* m, std::int64_t plane,
+                                         const Epilogue& epilogue) {
   Vec<W> columns[6][4][CV];
 #pragma GCC unroll 1
   for (int j = 0; j < 6; ++j) {
@@ -220,7 +227,7 @@ THORAX_INLINE void transform_output_tile(const Map& map, float* out, const Run& 
   const int rows = map.height - run.y < 4 ? static_cast<int>(map.height - run.y) : 4;
   const int width = map.width - run.x < 4 ? static_cast<int>(map.width - run.x) : 4;
   Vec<W> shift[CV];
-  for (int u = 0; u < CV; ++u) shift[u] = bias ? load<W>(bias + k + u * W) : Vec<W>{};
+  for (int u = 0; u < CV; ++u) shift[u] = epilogue.bias ? load<W>(epilogue.bias + k + u * W) : Vec<W>{};
 #pragma GCC unroll 1
   for (int i = 0; i < rows; ++i) {
     Vec<W> y[CV][4];
@@ -231,12 +238,19 @@ THORAX_INLINE void transform_output_tile(const Map& map, float* out, const Run& 
       for (int j = 0; j < 6; ++j) in[j] = columns[j][i][u];
       output_transform(in, y[u]);
 #pragma GCC unroll 4
-      for (int q = 0; q < 4; ++q) {
-        y[u][q] += shift[u];
-        if (relu) y[u][q] = simd::relu<W>(y[u][q]);
-      }
+      for (int q = 0; q < 4; ++q) y[u][q] += shift[u];
     }
-    float* to = out + ((run.image * map.height + run.y + i) * map.width + run.x) * map.pixel + k;
+    const std::int64_t pixel = (run.image * map.height + run.y + i) * map.width + run.x;
+    if (epilogue.residual) {
+      const float* from = epilogue.residual + pixel * epilogue.residual_pixel + k;
+      for (int q = 0; q < width; ++q)
+        for (int u = 0; u < CV; ++u)
+          y[u][q] += load<W>(from + q * epilogue.residual_pixel + u * W);
+    }
+    if (epilogue.relu)
+      for (int u = 0; u < CV; ++u)
+        for (int q = 0; q < 4; ++q) y[u][q] = simd::relu<W>(y[u][q]);
+    float* to = out + pixel * map.pixel + k;
 #pragma GCC unroll 4
     for (int q = 0; q < 4; ++q) {
       if (q < width) {
@@ -306,14 +320,15 @@ void data_block(const Tiling& tiling, std::int64_t begin, std::int64_t end, cons
 template <int W>
 void gradient_block(const Tiling& tiling, std::int64_t begin, std::int64_t end, const Map& map,
                     const float* data, const Map& gate_map, const float* gate, float* m,
-                    std::int64_t plane, std::int64_t row, const float* zeros) {
+                    std::int64_t plane, std::int64_t row, float* sums, const float* zeros) {
   for_each_run(tiling, begin, end, 1, [&](Run run, std::int64_t t) {
     const auto part = [&](std::int64_t k) {
       if (gate)
-        transform_gradient_tile<W, true>(map, data, gate_map, gate, run, k, m + t * row, plane,
+        transform_gradient_tile<W, true>(map, data, gate_map, gate, run, k, m + t * row, plane, sums,
                                          zeros);
       else
-        transform_gradient_tile<W, false>(map, data, map, data, run, k, m + t * row, plane, zeros);
+        transform_gradient_tile<W, false>(map, data, map, data, run, k, m + t * row, plane, sums,
+                                          zeros);
     };
     for_channels<W>(
         map.channels,
@@ -328,16 +343,16 @@ void gradient_block(const Tiling& tiling, std::int64_t begin, std::int64_t end, 
 template <int W>
 void output_block(const Tiling& tiling, std::int64_t begin, std::int64_t end, const Map& map,
                   float* out, std::int64_t first, std::int64_t last, const float* m,
-                  std::int64_t plane, std::int64_t row, const float* bias, bool relu) {
+                  std::int64_t plane, std::int64_t row, const Epilogue& epilogue) {
   for_each_run(tiling, begin, end, 1, [&](const Run& run, std::int64_t t) {
     const float* from = m + t * row - first;
     for_channels<W>(
         last - first,
         [&](std::int64_t k) {
-          transform_output_tile<W, 2>(map, out, run, first + k, from, plane, bias, relu);
+          transform_output_tile<W, 2>(map, out, run, first + k, from, plane, epilogue);
         },
         [&](std::int64_t k) {
-          transform_output_tile<W, 1>(map, out, run, first + k, from, plane, bias, relu);
+          transform_output_tile<W, 1>(map, out, run, first + k, from, plane, epilogue);
         });
   });
 }
@@ -435,6 +450,9 @@ THORAX_INLINE void product_rows(std::int64_t rows, std::int64_t depth, const flo
   std::int64_t t = 0;
   for (; t + MR <= rows; t += MR)
     product_tile<W, MR, NV>(depth, a + t * a_row, a_row, b, c + t * c_row, c_row);
+  if constexpr (MR > 4)
+    for (; t + 4 <= rows; t += 4)
+      product_tile<W, 4, NV>(depth, a + t * a_row, a_row, b, c + t * c_row, c_row);
   for (; t + 2 <= rows; t += 2)
     product_tile<W, 2, NV>(depth, a + t * a_row, a_row, b, c + t * c_row, c_row);
   for (; t < rows; ++t)
