@@ -1,5 +1,5 @@
-// The matrix products for 16 lanes, compiled with AVX-512 enabled for this file alone (CMakeLists.txt)
-// and called only where the processor has it.
+// The matrix products for 16 lanes, compiled with AVX-512 enabled for this file alone
+// (CMakeLists.txt) and called only where the processor has it.
 #include "kernels/common/gemm.h"
 
 #ifdef __AVX512F__
@@ -11,7 +11,7 @@ namespace thorax::gemm {
 const Kernels* kernels_avx512() {
 #ifdef __AVX512F__
   static constexpr Kernels kernels = make_kernels<16>();
-  return __builtin_cpu_supports("avx512f") ? &kernels : nullptr;
+  return __builtin_cpu_supports("x86-64-v4") ? &kernels : nullptr;
 #else
   return nullptr;
 #endif

@@ -12,9 +12,13 @@ namespace thorax::gemm {
 
 #define THORAX_INLINE inline __attribute__((always_inline))
 
-// Register tile heights: 12 to 18 independent sums on AVX2's 16 registers, up to 24 on AVX-512's 32.
+// Register tile heights: 12 to 18 independent sums on AVX2's 16 registers, up to 24 on
+// AVX-512's 32.
 template <int W, int NV>
-inline constexpr int kTileRows = W == 16 ? (NV == 3 ? 8 : 12) : (NV == 3 ? 4 : NV == 2 ? 6 : 12);
+inline constexpr int kTileRows = W == 16 ? (NV == 3 ? 8 : 12)
+                                         : (NV == 3   ? 4
+                                            : NV == 2 ? 6
+                                                      : 12);
 
 template <int W, int MR, int NV>
 THORAX_INLINE void gather_tile(const GatherProduct& g, std::int64_t p, const float* b,
@@ -23,17 +27,17 @@ THORAX_INLINE void gather_tile(const GatherProduct& g, std::int64_t p, const flo
   tile.clear();
   for (std::int64_t t = 0; t < g.taps; ++t)
     tile.multiply_gathered(g.depth, g.rows + t * g.row_count + p, b + t * g.depth * NV * W, NV * W);
-  const int last = g.columns - column >= NV * W
-                       ? W
-                       : static_cast<int>(g.columns - column - (NV - 1) * W);
+  const int last =
+      g.columns - column >= NV * W ? W : static_cast<int>(g.columns - column - (NV - 1) * W);
 #pragma GCC unroll 8
   for (int j = 0; j < NV; ++j) {
     const int lanes = j == NV - 1 ? last : W;
-    const simd::Vec<W> shift = g.bias ? simd::load_first<W>(g.bias + column + j * W, lanes)
-                                      : simd::Vec<W>{};
+    const simd::Vec<W> shift =
+        g.bias ? simd::load_first<W>(g.bias + column + j * W, lanes) : simd::Vec<W>{};
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) {
       simd::Vec<W> v = tile.acc[i][j] + shift;
+      if (g.residual) v += simd::load_first<W>(g.residual[p + i] + column + j * W, lanes);
       if (g.relu) v = simd::relu<W>(v);
       simd::store_first<W>(g.out[p + i] + column + j * W, v, lanes);
     }
@@ -51,8 +55,8 @@ THORAX_INLINE void gather_panel(const GatherProduct& g, std::int64_t p, std::int
   for (; p < end; ++p) gather_tile<W, 1, NV>(g, p, b, column);
 }
 
-// Rows in groups small enough that one group's inputs stay in the first-level cache while all panels
-// pass over them.
+// Rows in groups small enough that one group's inputs stay in the first-level cache while all
+// panels pass over them.
 template <int W>
 void gather_product(const GatherProduct& g) {
   const std::int64_t total = vectors_for(g.columns, W), reduction = g.taps * g.depth;

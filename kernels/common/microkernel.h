@@ -1,10 +1,10 @@
 // Register-tiled matrix product kernels, the innermost loops of every convolution provider of ours.
 //
 // A tile of MR x (NV vectors) sums lives in registers while the reduction runs; each step loads NV
-// vectors of B and broadcasts MR scalars of A. On AVX2 (16 registers) the tiles are 6x2 and 4x3 vectors:
-// 12 independent sums hide the latency of two fused multiply-adds a cycle (4 cycles each on Zen 3).
-// Every sum is formed in order of the reduction index by one accumulator, so a result depends neither
-// on the tile an element falls into nor on the number of threads.
+// vectors of B and broadcasts MR scalars of A. On AVX2 (16 registers) the tiles are 6x2 and 4x3
+// vectors: 12 independent sums hide the latency of two fused multiply-adds a cycle (4 cycles each
+// on Zen 3). Every sum is formed in order of the reduction index by one accumulator, so a result
+// depends neither on the tile an element falls into nor on the number of threads.
 #pragma once
 
 #include <cstdint>

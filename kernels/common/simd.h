@@ -1,6 +1,6 @@
-// Vectors of floats whose width is a template parameter, so that one kernel source serves AVX2 (8 lanes)
-// and AVX-512 (16 lanes). Built on GCC/Clang vector extensions: arithmetic is written with the ordinary
-// operators, and a * b + c contracts to one fused multiply-add (-ffp-contract=fast).
+// Vectors of floats whose width is a template parameter, so that one kernel source serves AVX2 (8
+// lanes) and AVX-512 (16 lanes). Built on GCC/Clang vector extensions: arithmetic is written with
+// the ordinary operators, and a * b + c contracts to one fused multiply-add (-ffp-contract=fast).
 //
 // Everything here is a template on the width: a translation unit compiled for AVX-512 instantiates
 // width 16 only, so that no function compiled for it can be shared with code that runs on AVX2.

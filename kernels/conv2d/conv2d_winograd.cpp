@@ -1,16 +1,17 @@
 // 3x3 stride-1 convolution by Winograd's F(4x4, 3x3): 36 products where the direct sum takes 144.
-// README.md has the equations, the two schedules and the error bound; winograd_core.h the arithmetic.
+// README.md has the equations, the two schedules and the error bound; winograd_core.h the
+// arithmetic.
 //
-// Work is cut by the problem's size only, every sum is formed in a fixed order: results do not depend
-// on the number of threads.
+// Work is cut by the problem's size only, every sum is formed in a fixed order: results do not
+// depend on the number of threads.
 #include <algorithm>
 #include <cstring>
 
 #include "engine/runtime/allocator.h"
 #include "engine/runtime/parallel.h"
+#include "kernels/common/gemm.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/conv2d/winograd.h"
-#include "kernels/common/gemm.h"
 
 namespace thorax {
 namespace {
@@ -23,19 +24,28 @@ using winograd::Tiling;
 
 // Floats of cache that the transformed tiles of one block may take (of 512 KB second-level cache).
 constexpr std::int64_t kBlockFloats = 96 * 1024;
-// Products are cut by channels instead of tiles when the transformed filter passes the first and the
-// transformed data stays below the second (floats).
+// Products are cut by channels instead of tiles when the transformed filter passes the first and
+// the transformed data stays below the second (floats).
 constexpr std::int64_t kLargeFilter = 512 * 1024;
 constexpr std::int64_t kWholeData = 4 * 1024 * 1024;
-// Distance between planes is not a multiple of a power of two, so that 36 streams do not share cache sets.
+// Distance between planes is not a multiple of a power of two, so that 36 streams do not share
+// cache sets.
 constexpr std::int64_t kPlanePad = 16;
 
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
+  return (a + b - 1) / b;
+}
+
+// Rows of a power of two of floats would put a column of a matrix into a few cache sets.
+std::int64_t padded(std::int64_t row) {
+  return row >= 128 ? row + kPlanePad : row;
+}
 
 const Kernels& kernels_for(const Conv2dProblem& p) {
   const Kernels* const wide = winograd::kernels_avx512();
-  return wide != nullptr && std::min(p.in_channels, p.out_channels) >= 16 ? *wide
-                                                                          : winograd::kernels_avx2();
+  return wide != nullptr && std::min(p.in_channels, p.out_channels) >= 16
+             ? *wide
+             : winograd::kernels_avx2();
 }
 
 Map map_of(const Tensor& t) {
@@ -55,8 +65,8 @@ Workspace<float> floats(std::int64_t count) {
   return Workspace<float>(static_cast<std::size_t>(count));
 }
 
-// Tiles per block so that `per_tile` floats each fill the cache budget; at least two blocks when there
-// is enough work to share, in multiples of 12 (the heights of all register tiles divide it).
+// Tiles per block so that `per_tile` floats each fill the cache budget; at least two blocks when
+// there is enough work to share, in multiples of 12 (the heights of all register tiles divide it).
 std::int64_t tiles_per_block(std::int64_t tiles, std::int64_t per_tile, std::int64_t least,
                              std::int64_t most) {
   std::int64_t block = std::clamp(kBlockFloats / per_tile, least, most);
@@ -65,8 +75,8 @@ std::int64_t tiles_per_block(std::int64_t tiles, std::int64_t per_tile, std::int
   return std::max<std::int64_t>(block, 1);
 }
 
-// One product of transformed data with transformed filters: the forward pass, or the gradient of the
-// data with input and output exchanged.
+// One product of transformed data with transformed filters: the forward pass, or the gradient of
+// the data with input and output exchanged.
 struct Product {
   const Kernels& kernels;
   Tiling tiling;  // of the output
@@ -84,7 +94,9 @@ struct Product {
   const float* zeros;
 
   std::int64_t depth() const { return in.channels; }
-  std::int64_t data_row() const { return vectors_for(depth(), kernels.width) * kernels.width; }
+  std::int64_t data_row() const {
+    return padded(vectors_for(depth(), kernels.width) * kernels.width);
+  }
   std::int64_t vectors() const { return vectors_for(out.channels, kernels.width); }
 
   void run() const {
@@ -96,8 +108,8 @@ struct Product {
       by_tiles();
   }
 
-  // Few channels: the whole transformed filter stays cached; each task takes a block of tiles through
-  // all three steps.
+  // Few channels: the whole transformed filter stays cached; each task takes a block of tiles
+  // through all three steps.
   void by_tiles() const {
     const std::int64_t columns = vectors() * kernels.width;
     const std::int64_t u_plane = depth() * columns + kPlanePad;
@@ -105,9 +117,9 @@ struct Product {
     parallel_for(0, vectors(), 1, [&](std::int64_t first, std::int64_t last) {
       filter(w, filter_outputs, filter_inputs, first, last, u.data(), u_plane);
     });
-    // More channels than the cache holds blocks of: then larger blocks, to read the filter less often.
-    const std::int64_t block =
-        tiles_per_block(tiling.count(), 36 * (data_row() + columns), 24, 48);
+    // More channels than the cache holds blocks of: then larger blocks, to read the filter less
+    // often.
+    const std::int64_t block = tiles_per_block(tiling.count(), 36 * (data_row() + columns), 24, 48);
     const std::int64_t v_plane = block * data_row() + kPlanePad;
     const std::int64_t m_plane = block * columns + kPlanePad;
     parallel_for(0, tiling.count(), block, [&](std::int64_t begin, std::int64_t end) {
@@ -121,9 +133,9 @@ struct Product {
     });
   }
 
-  // Many channels, few tiles: the transformed filter would be the largest thing in memory. All tiles
-  // are transformed first; each task then transforms the filters of a few output channels and is done
-  // with them after one product.
+  // Many channels, few tiles: the transformed filter would be the largest thing in memory. All
+  // tiles are transformed first; each task then transforms the filters of a few output channels and
+  // is done with them after one product.
   void by_channels() const {
     const std::int64_t tiles = tiling.count(), v_plane = tiles * data_row() + kPlanePad;
     const Workspace<float> v = floats(36 * v_plane);
@@ -131,11 +143,11 @@ struct Product {
       kernels.data_block(tiling, begin, end, in, data, gate_map, gate,
                          v.data() + begin * data_row(), v_plane, data_row(), zeros);
     });
-    // Panels of filters per task: four vectors, the odd triple of panel_place going with the first.
-    const std::int64_t total = vectors(), front = total % 2;
-    const std::int64_t tasks = std::max<std::int64_t>(1, (total - front) / 4);
+    // Two or four vectors of filters per task, the odd triple of panel_place going with the first.
+    const std::int64_t total = vectors(), front = total % 2, step = total >= 32 ? 4 : 2;
+    const std::int64_t tasks = std::max<std::int64_t>(1, (total - front) / step);
     const auto boundary = [&](std::int64_t task) {
-      return task == 0 ? 0 : task == tasks ? total : front + 4 * task;
+      return task == 0 ? 0 : task == tasks ? total : front + step * task;
     };
     const std::int64_t block = std::min<std::int64_t>(tiles, 96);
     parallel_for(0, tasks, 1, [&](std::int64_t task, std::int64_t) {
@@ -179,13 +191,20 @@ void forward(const Conv2dProblem& p, const Tensor& x, const Tensor& w, const Ten
   }
   epilogue.relu = p.relu;
   const Map in = map_of(x);
-  Product{kernels,  tiling_of(p.batch, p.out_height(), p.out_width(), p.pad_h, p.pad_w),
-          in,       x.data<float>(),
-          nullptr,  in,
-          map_of(y), y.data<float>(),
-          epilogue, kernels.filter_forward,
-          w.data<float>(), p.out_channels,
-          p.in_channels, zeros.data()}
+  Product{kernels,
+          tiling_of(p.batch, p.out_height(), p.out_width(), p.pad_h, p.pad_w),
+          in,
+          x.data<float>(),
+          nullptr,
+          in,
+          map_of(y),
+          y.data<float>(),
+          epilogue,
+          kernels.filter_forward,
+          w.data<float>(),
+          p.out_channels,
+          p.in_channels,
+          zeros.data()}
       .run();
 }
 
@@ -195,13 +214,20 @@ void backward_data(const Conv2dProblem& p, const Tensor& dy, const Tensor& w, co
   const Kernels& kernels = kernels_for(p);
   const Zeros zeros(p.out_channels);
   const Map in = map_of(dy);
-  Product{kernels,   tiling_of(p.batch, p.height, p.width, 2 - p.pad_h, 2 - p.pad_w),
-          in,        dy.data<float>(),
-          p.relu ? y.data<float>() : nullptr, p.relu ? map_of(y) : in,
-          map_of(dx), dx.data<float>(),
-          Epilogue{}, kernels.filter_backward,
-          w.data<float>(), p.out_channels,
-          p.in_channels, zeros.data()}
+  Product{kernels,
+          tiling_of(p.batch, p.height, p.width, 2 - p.pad_h, 2 - p.pad_w),
+          in,
+          dy.data<float>(),
+          p.relu ? y.data<float>() : nullptr,
+          p.relu ? map_of(y) : in,
+          map_of(dx),
+          dx.data<float>(),
+          Epilogue{},
+          kernels.filter_backward,
+          w.data<float>(),
+          p.out_channels,
+          p.in_channels,
+          zeros.data()}
       .run();
 }
 
@@ -216,8 +242,10 @@ struct FilterGradient {
 
   std::int64_t outputs() const { return dy_map.channels; }
   std::int64_t vectors() const { return vectors_for(x_map.channels, kernels.width); }
-  std::int64_t v_row() const { return vectors() * kernels.width; }
-  std::int64_t m_row() const { return vectors_for(outputs(), kernels.width) * kernels.width; }
+  std::int64_t v_row() const { return padded(vectors() * kernels.width); }
+  std::int64_t m_row() const {
+    return padded(vectors_for(outputs(), kernels.width) * kernels.width);
+  }
   // Blocks keep their own sums of dy: m_row() floats per block.
   void finish_bias(const float* sums, std::int64_t blocks) const {
     if (!dbias) return;
@@ -328,8 +356,8 @@ void backward_filter(const Conv2dProblem& p, const Tensor& x, const Tensor& dy, 
       .run();
 }
 
-// Wherever the algorithm exists it takes about half the time of a direct convolution (bench/conv2d_bench).
-// Vectors run over channels, so at least one full vector of both is needed.
+// Wherever the algorithm exists it takes about half the time of a direct convolution
+// (bench/conv2d_bench). Vectors run over channels, so at least one full vector of both is needed.
 int priority(const Conv2dProblem& p) {
   const bool fits = p.dtype == DType::f32 && p.kernel_h == 3 && p.kernel_w == 3 &&
                     p.stride_h == 1 && p.stride_w == 1 && p.dilation_h == 1 && p.dilation_w == 1 &&

@@ -1,18 +1,19 @@
-// What conv2d_winograd.cpp needs from the vector kernels of winograd_core.h: plain structs and a table of
-// functions per instruction set.
+// What conv2d_winograd.cpp needs from the vector kernels of winograd_core.h: plain structs and a
+// table of functions per instruction set.
 #pragma once
 
 #include <cstdint>
 
 namespace thorax::winograd {
 
-// An NHWC map, possibly a channel slice: pixel is the distance in floats from one pixel to the next.
+// An NHWC map, possibly a channel slice: pixel is the distance in floats from one pixel to the
+// next.
 struct Map {
   std::int64_t batch, height, width, channels, pixel;
 };
 
-// The output cut into 4x4 tiles: `rows` x `columns` of them per image. Tile (r, c) needs the 6x6 inputs
-// from (4r - pad_y, 4c - pad_x).
+// The output cut into 4x4 tiles: `rows` x `columns` of them per image. Tile (r, c) needs the 6x6
+// inputs from (4r - pad_y, 4c - pad_x).
 struct Tiling {
   std::int64_t images, rows, columns, pad_y, pad_x;
   std::int64_t count() const { return images * rows * columns; }
@@ -26,8 +27,8 @@ struct Epilogue {
   bool relu = false;
 };
 
-// Planes: 36 matrices, one per element of the transformed tile. Rows: tiles in V and M, output channels
-// in S. All strides in floats. `zeros` is at least max(channels) zero floats.
+// Planes: 36 matrices, one per element of the transformed tile. Rows: tiles in V and M, output
+// channels in S. All strides in floats. `zeros` is at least max(channels) zero floats.
 struct Kernels {
   int width;
   // V = B^T d B for tiles [begin, end); gate = output of the ReLU d is the gradient of, or null.

@@ -1,4 +1,5 @@
-// Winograd's minimal filtering F(4x4, 3x3): the arithmetic, free of threads, allocation and tensors.
+// Winograd's minimal filtering F(4x4, 3x3): the arithmetic, free of threads, allocation and
+// tensors.
 //
 // A 4x4 tile of outputs of a 3x3 stride-1 convolution takes 36 products instead of 144:
 //     Y = A^T [ (G g G^T) .* (B^T d B) ] A          (Lavin and Gray, CVPR 2016, equation 8)
@@ -6,7 +7,8 @@
 // Interpolation points 0, +-5/8, +-3/2 and infinity: their matrices are exact in float32 and their
 // rounding error was measured at a third of the usual 0, +-1, +-2 (README.md).
 //
-// Templates on the vector width: conv2d_winograd_avx2.cpp and conv2d_winograd_avx512.cpp compile them.
+// Templates on the vector width: conv2d_winograd_avx2.cpp and conv2d_winograd_avx512.cpp compile
+// them.
 #pragma once
 
 #include <cstdint>
@@ -93,9 +95,11 @@ THORAX_INLINE void filter_adjoint(const V in[6], V out[3]) {
   out[2] = in[5] + (float(kNormA * kA2) * sum_a + float(kNormB * kB2) * sum_b);
 }
 
-// Tiles ---------------------------------------------------------------------------------------------
+// Tiles
+// ---------------------------------------------------------------------------------------------
 
-// Where one run of tiles lies: `rows` image rows from `y`, columns from `x`, either may start outside.
+// Where one run of tiles lies: `rows` image rows from `y`, columns from `x`, either may start
+// outside.
 struct Run {
   std::int64_t image, y, x, tiles;
 };
@@ -117,8 +121,8 @@ struct RowPointers {
   THORAX_INLINE const float* at(int r, std::int64_t x) const { return base[r] + x * step[r]; }
 };
 
-// V[i*6+j][tile][c .. c+CV*W) = B^T d B for a run of tiles. `gate`, when not null, is the output of the
-// ReLU that d is the gradient of: elements where it is not positive count as zero.
+// V[i*6+j][tile][c .. c+CV*W) = B^T d B for a run of tiles. `gate`, when not null, is the output of
+// the ReLU that d is the gradient of: elements where it is not positive count as zero.
 template <int W, int CV, bool Gated>
 THORAX_INLINE void transform_data_run(const Map& map, const float* data, const Map& gate_map,
                                       const float* gate, const Run& run, std::int64_t c, float* v,
@@ -184,8 +188,7 @@ THORAX_INLINE void transform_gradient_tile(const Map& map, const float* data, co
         continue;
       }
       e[r] = load<W>(source.at(r, x) + k);
-      if constexpr (Gated)
-        e[r] = simd::keep_where_positive<W>(e[r], load<W>(gates.at(r, x) + k));
+      if constexpr (Gated) e[r] = simd::keep_where_positive<W>(e[r], load<W>(gates.at(r, x) + k));
     }
     total += (e[0] + e[1]) + (e[2] + e[3]);
     output_adjoint(e, columns[q]);
@@ -227,7 +230,8 @@ THORAX_INLINE void transform_output_tile(const Map& map, float* out, const Run& 
   const int rows = map.height - run.y < 4 ? static_cast<int>(map.height - run.y) : 4;
   const int width = map.width - run.x < 4 ? static_cast<int>(map.width - run.x) : 4;
   Vec<W> shift[CV];
-  for (int u = 0; u < CV; ++u) shift[u] = epilogue.bias ? load<W>(epilogue.bias + k + u * W) : Vec<W>{};
+  for (int u = 0; u < CV; ++u)
+    shift[u] = epilogue.bias ? load<W>(epilogue.bias + k + u * W) : Vec<W>{};
 #pragma GCC unroll 1
   for (int i = 0; i < rows; ++i) {
     Vec<W> y[CV][4];
@@ -244,8 +248,7 @@ THORAX_INLINE void transform_output_tile(const Map& map, float* out, const Run& 
     if (epilogue.residual) {
       const float* from = epilogue.residual + pixel * epilogue.residual_pixel + k;
       for (int q = 0; q < width; ++q)
-        for (int u = 0; u < CV; ++u)
-          y[u][q] += load<W>(from + q * epilogue.residual_pixel + u * W);
+        for (int u = 0; u < CV; ++u) y[u][q] += load<W>(from + q * epilogue.residual_pixel + u * W);
     }
     if (epilogue.relu)
       for (int u = 0; u < CV; ++u)
@@ -261,8 +264,8 @@ THORAX_INLINE void transform_output_tile(const Map& map, float* out, const Run& 
   }
 }
 
-// Calls run(Run, first tile's index in the block) for tiles [begin, end) of a map cut into 4x4 tiles;
-// every run lies in one tile row and has at most `longest` tiles.
+// Calls run(Run, first tile's index in the block) for tiles [begin, end) of a map cut into 4x4
+// tiles; every run lies in one tile row and has at most `longest` tiles.
 template <class Fn>
 THORAX_INLINE void for_each_run(const Tiling& tiling, std::int64_t begin, std::int64_t end,
                                 std::int64_t longest, Fn&& fn) {
@@ -277,8 +280,8 @@ THORAX_INLINE void for_each_run(const Tiling& tiling, std::int64_t begin, std::i
   }
 }
 
-// Calls part(integral_constant CV, c) so that the parts cover [0, channels): pairs of vectors, then one,
-// then one that ends at the last channel and repeats some of the work (channels >= W).
+// Calls part(integral_constant CV, c) so that the parts cover [0, channels): pairs of vectors, then
+// one, then one that ends at the last channel and repeats some of the work (channels >= W).
 template <int W, class Pair, class Single>
 THORAX_INLINE void for_channels(std::int64_t channels, Pair&& pair, Single&& single) {
   std::int64_t c = 0;
@@ -290,7 +293,8 @@ THORAX_INLINE void for_channels(std::int64_t channels, Pair&& pair, Single&& sin
   if (c < channels) single(channels - W);
 }
 
-// The kernels of winograd.h ---------------------------------------------------------------------------
+// The kernels of winograd.h
+// ---------------------------------------------------------------------------
 
 template <int W>
 void data_block(const Tiling& tiling, std::int64_t begin, std::int64_t end, const Map& map,
@@ -304,13 +308,15 @@ void data_block(const Tiling& tiling, std::int64_t begin, std::int64_t end, cons
         map.channels,
         [&](std::int64_t c) {
           if (gate)
-            transform_data_run<W, 2, true>(map, data, gate_map, gate, run, c, to, plane, row, zeros);
+            transform_data_run<W, 2, true>(map, data, gate_map, gate, run, c, to, plane, row,
+                                           zeros);
           else
             transform_data_run<W, 2, false>(map, data, map, data, run, c, to, plane, row, zeros);
         },
         [&](std::int64_t c) {
           if (gate)
-            transform_data_run<W, 1, true>(map, data, gate_map, gate, run, c, to, plane, row, zeros);
+            transform_data_run<W, 1, true>(map, data, gate_map, gate, run, c, to, plane, row,
+                                           zeros);
           else
             transform_data_run<W, 1, false>(map, data, map, data, run, c, to, plane, row, zeros);
         });
@@ -324,8 +330,8 @@ void gradient_block(const Tiling& tiling, std::int64_t begin, std::int64_t end, 
   for_each_run(tiling, begin, end, 1, [&](Run run, std::int64_t t) {
     const auto part = [&](std::int64_t k) {
       if (gate)
-        transform_gradient_tile<W, true>(map, data, gate_map, gate, run, k, m + t * row, plane, sums,
-                                         zeros);
+        transform_gradient_tile<W, true>(map, data, gate_map, gate, run, k, m + t * row, plane,
+                                         sums, zeros);
       else
         transform_gradient_tile<W, false>(map, data, map, data, run, k, m + t * row, plane, sums,
                                           zeros);
@@ -414,8 +420,8 @@ void filter_forward(const float* w, std::int64_t outputs, std::int64_t inputs, s
   }
 }
 
-// U for the gradient of the data: vectors of input channels c, reduction over output channels k, the
-// filter turned by half a turn.
+// U for the gradient of the data: vectors of input channels c, reduction over output channels k,
+// the filter turned by half a turn.
 template <int W>
 void filter_backward(const float* w, std::int64_t outputs, std::int64_t inputs, std::int64_t first,
                      std::int64_t last, float* u, std::int64_t plane) {
@@ -490,15 +496,15 @@ void outer_block(std::int64_t tiles, std::int64_t outputs, const float* m, std::
                  std::int64_t v_row, float* s, std::int64_t s_plane, std::int64_t s_row,
                  int first_xi, int last_xi, bool accumulate) {
   for (int xi = first_xi; xi < last_xi; ++xi)
-    gemm::outer_product<W>(tiles, outputs, m + xi * m_plane, m_row, vectors, v + xi * v_plane, v_row,
-                           s + xi * s_plane, s_row, accumulate);
+    gemm::outer_product<W>(tiles, outputs, m + xi * m_plane, m_row, vectors, v + xi * v_plane,
+                           v_row, s + xi * s_plane, s_row, accumulate);
 }
 
 // dw[k][3][3][c] = G^T (sum of `parts` partial S) G for output channels [first, last).
 template <int W>
 void filter_gradient(const float* s, std::int64_t parts, std::int64_t part, std::int64_t s_plane,
-                     std::int64_t s_row, std::int64_t first, std::int64_t last,
-                     std::int64_t inputs, float* dw) {
+                     std::int64_t s_row, std::int64_t first, std::int64_t last, std::int64_t inputs,
+                     float* dw) {
   for (std::int64_t k = first; k < last; ++k) {
     const auto vector = [&](std::int64_t c) {
       Vec<W> half[6][3];
