@@ -2,6 +2,9 @@
 
 #include <cmath>
 
+#include "engine/autograd/variable.h"
+#include "engine/runtime/profile.h"
+
 namespace thorax {
 
 Registry<SgdStepProvider>& sgd_step_providers() {
@@ -62,6 +65,8 @@ void sgd_step(const SgdStep& step, const Tensor& parameter, const Tensor& grad,
                "[sgd] Nesterov wants a momentum and no dampening: {}", step.to_string());
   if (step.momentum != 0) check_like("sgd", "momentum buffer", momentum, parameter);
   if (parameter.numel() == 0) return;
+  const ProfileScope scope("sgd", "step", [&] { return parameter.shape().to_string(); });
+  parameters_changed();
   sgd_step_providers()
       .select(step, parameter.device().kind)
       .run(step, parameter, grad, step.momentum != 0 ? momentum : Tensor{});
@@ -80,6 +85,8 @@ void adamw_step(const AdamWStep& step, const Tensor& parameter, const Tensor& gr
                "and steps count from 1: {}",
                step.to_string());
   if (parameter.numel() == 0) return;
+  const ProfileScope scope("adamw", "step", [&] { return parameter.shape().to_string(); });
+  parameters_changed();
   adamw_step_providers()
       .select(step, parameter.device().kind)
       .run(step, parameter, grad, exp_avg, exp_avg_sq);

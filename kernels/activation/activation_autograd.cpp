@@ -1,4 +1,5 @@
 // Activations on the tape.
+#include "engine/runtime/profile.h"
 #include "kernels/activation/activation.h"
 
 namespace thorax {
@@ -7,6 +8,7 @@ namespace {
 Variable activate(ActivationKind kind, const Variable& x) {
   THORAX_CHECK(x.defined(), "[{}] no input", name_of(kind));
   const ActivationProblem problem{.kind = kind, .shape = x.shape(), .dtype = x.value().dtype()};
+  const ProfileScope scope(name_of(kind), "forward", [&] { return problem.to_string(); });
   const DeviceKind device = x.value().device().kind;
   const Tensor y = Tensor::empty(problem.shape, problem.dtype, x.value().device());
   activation_providers().select(problem, device).forward(problem, x.value(), y);

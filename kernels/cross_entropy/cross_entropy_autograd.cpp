@@ -1,4 +1,5 @@
 // Classification losses on the tape: save logits and targets, which exist anyway.
+#include "engine/runtime/profile.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 
 namespace thorax {
@@ -15,6 +16,7 @@ Variable bce_with_logits(const Variable& logits, const Tensor& target, double po
                name_of(x.dtype()));
   THORAX_CHECK(pos_weight > 0, "[bce_with_logits] positive weight {} is not positive", pos_weight);
   const BceProblem problem{.shape = x.shape(), .pos_weight = pos_weight, .dtype = x.dtype()};
+  const ProfileScope scope("bce_with_logits", "forward", [&] { return problem.to_string(); });
   const DeviceKind device = x.device().kind;
   const Tensor loss = Tensor::empty({1}, x.dtype(), x.device());
   bce_with_logits_providers().select(problem, device).forward(problem, x, target, loss);
@@ -53,6 +55,7 @@ Variable cross_entropy(const Variable& logits, const Tensor& labels, double labe
                                     .classes = x.size(1),
                                     .label_smoothing = label_smoothing,
                                     .dtype = x.dtype()};
+  const ProfileScope scope("cross_entropy", "forward", [&] { return problem.to_string(); });
   const DeviceKind device = x.device().kind;
   const Tensor loss = Tensor::empty({1}, x.dtype(), x.device());
   cross_entropy_providers().select(problem, device).forward(problem, x, labels, loss);

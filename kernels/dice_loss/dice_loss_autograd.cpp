@@ -1,4 +1,5 @@
 // The Dice loss on the tape: saves logits, target and three sums a group.
+#include "engine/runtime/profile.h"
 #include "kernels/dice_loss/dice_loss.h"
 
 namespace thorax {
@@ -19,6 +20,7 @@ Variable dice_loss(const Variable& logits, const Tensor& target, const DiceOptio
                             .per_image = options.per_image,
                             .epsilon = options.epsilon,
                             .dtype = x.dtype()};
+  const ProfileScope scope("dice_loss", "forward", [&] { return problem.to_string(); });
   const DeviceKind device = x.device().kind;
   const Tensor sums = Tensor::empty({problem.groups(), 3}, DType::f64, x.device());
   const Tensor loss = Tensor::empty({1}, x.dtype(), x.device());

@@ -1,4 +1,5 @@
 // Dropout on the tape: saves nothing but the numbers that make the pattern.
+#include "engine/runtime/profile.h"
 #include "kernels/dropout/dropout.h"
 
 namespace thorax {
@@ -11,6 +12,7 @@ Variable dropout(const Variable& x, double p, bool training, std::uint64_t seed,
   if (!training || p == 0) return x;
   const DropoutProblem problem{
       .shape = x.shape(), .p = p, .seed = seed, .stream = stream, .dtype = x.value().dtype()};
+  const ProfileScope scope("dropout", "forward", [&] { return problem.to_string(); });
   const DeviceKind device = x.value().device().kind;
   const Tensor y = Tensor::empty(problem.shape, problem.dtype, x.value().device());
   dropout_providers().select(problem, device).run(problem, x.value(), y);

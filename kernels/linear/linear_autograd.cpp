@@ -1,4 +1,5 @@
 // The fully connected layer on the tape.
+#include "engine/runtime/profile.h"
 #include "kernels/linear/linear.h"
 
 namespace thorax {
@@ -6,6 +7,7 @@ namespace thorax {
 Variable linear(const Variable& x, const Variable& weight, const Variable& bias, bool relu) {
   const Tensor bias_value = bias.defined() ? bias.value() : Tensor{};
   const LinearProblem problem = linear_problem(x.value(), weight.value(), bias_value, relu);
+  const ProfileScope scope("linear", "forward", [&] { return problem.to_string(); });
   const DeviceKind device = x.value().device().kind;
   const Tensor y = Tensor::empty(problem.output_shape(), problem.dtype, x.value().device());
   linear_providers()
