@@ -416,4 +416,23 @@ void conv_filter_gradient(const ConvShape& s, Pixels x, Pixels dy, Pixels gate, 
   }
 }
 
+void channel_sums(std::int64_t pixels, std::int64_t channels, Pixels map, float* sums) {
+  constexpr std::int64_t kPixels = 4096;
+  const std::int64_t parts = (pixels + kPixels - 1) / kPixels;
+  const ZeroFloats partial(parts * channels);
+  parallel_for(0, pixels, kPixels, [&](std::int64_t first, std::int64_t last) {
+    float* const to = partial.data() + first / kPixels * channels;
+    for (std::int64_t p = first; p < last; ++p) {
+      const float* const from = map.at(p);
+      for (std::int64_t c = 0; c < channels; ++c) to[c] += from[c];
+    }
+  });
+  for (std::int64_t c = 0; c < channels; ++c) {
+    double total = 0;
+    for (std::int64_t part = 0; part < parts; ++part)
+      total += static_cast<double>(partial[std::size_t(part * channels + c)]);
+    sums[c] = static_cast<float>(total);
+  }
+}
+
 }  // namespace thorax::gemm

@@ -43,4 +43,7 @@ void conv_adjoint(const ConvShape& shape, Pixels y, Pixels gate, const float* w,
 void conv_filter_gradient(const ConvShape& shape, Pixels x, Pixels dy, Pixels gate, float* dw,
                           float* dbias);
 
+// sums[c] = sum over pixels of map[pixel][c].
+void channel_sums(std::int64_t pixels, std::int64_t channels, Pixels map, float* sums);
+
 }  // namespace thorax::gemm

@@ -1,0 +1,42 @@
+// Transposed convolution on the tape.
+#include "kernels/conv_transpose2d/conv_transpose2d.h"
+
+namespace thorax {
+
+Variable conv_transpose2d(const Variable& x, const Variable& w, const Variable& bias,
+                          const ConvTranspose2dOptions& options) {
+  const Tensor bias_value = bias.defined() ? bias.value() : Tensor{};
+  const ConvTranspose2dProblem problem =
+      conv_transpose2d_problem(x.value(), w.value(), bias_value, options);
+  const DeviceKind device = x.value().device().kind;
+  const Tensor y = options.out.defined()
+                       ? options.out
+                       : Tensor::empty(problem.output_shape(), problem.dtype, x.value().device());
+  conv_transpose2d_providers()
+      .select(problem, device)
+      .forward(problem, x.value(), w.value(), bias_value, y);
+  if (!needs_grad({x, w, bias})) return Variable(y);
+  // x is needed for dw only: a frozen filter keeps no activation.
+  const bool filter_grad = w.requires_grad() || bias.requires_grad();
+  const Tensor saved_x = filter_grad ? x.value() : Tensor{};
+  return record("conv_transpose2d", y, {x, w, bias},
+                [problem, device, saved_x, w_value = w.value()](const Tensor& dy,
+                                                                const std::vector<bool>& needs) {
+                  const ConvTranspose2dProvider& provider =
+                      conv_transpose2d_providers().select(problem, device);
+                  std::vector<Tensor> grads(3);
+                  if (needs[1] || needs[2]) {
+                    grads[1] = Tensor::empty(problem.filter_shape(), problem.dtype, dy.device());
+                    if (problem.bias)
+                      grads[2] = Tensor::empty({problem.out_channels}, problem.dtype, dy.device());
+                    provider.backward_filter(problem, saved_x, dy, grads[1], grads[2]);
+                  }
+                  if (needs[0]) {
+                    grads[0] = Tensor::empty(problem.input_shape(), problem.dtype, dy.device());
+                    provider.backward_data(problem, dy, w_value, grads[0]);
+                  }
+                  return grads;
+                });
+}
+
+}  // namespace thorax
