@@ -1,4 +1,5 @@
 // Transposed convolution on the tape.
+#include "engine/runtime/profile.h"
 #include "kernels/conv_transpose2d/conv_transpose2d.h"
 
 namespace thorax {
@@ -8,6 +9,7 @@ Variable conv_transpose2d(const Variable& x, const Variable& w, const Variable& 
   const Tensor bias_value = bias.defined() ? bias.value() : Tensor{};
   const ConvTranspose2dProblem problem =
       conv_transpose2d_problem(x.value(), w.value(), bias_value, options);
+  const ProfileScope scope("conv_transpose2d", "forward", [&] { return problem.to_string(); });
   const DeviceKind device = x.value().device().kind;
   const Tensor y = options.out.defined()
                        ? options.out
@@ -22,6 +24,8 @@ Variable conv_transpose2d(const Variable& x, const Variable& w, const Variable& 
   return record("conv_transpose2d", y, {x, w, bias},
                 [problem, device, saved_x, w_value = w.value()](const Tensor& dy,
                                                                 const std::vector<bool>& needs) {
+                  const ProfileScope backward_scope("conv_transpose2d", "backward",
+                                                    [&] { return problem.to_string(); });
                   const ConvTranspose2dProvider& provider =
                       conv_transpose2d_providers().select(problem, device);
                   std::vector<Tensor> grads(3);
