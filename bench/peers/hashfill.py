@@ -15,9 +15,13 @@ i is the flat index in PyTorch's order (NCHW, OIHW, IOHW for transposed convolut
 Parameters, by rank and name:
     rank >= 2               a = sqrt(6 / fan_in); fan_in = product of all but the first dimension,
                             for a transposed convolution (name ends in `up.weight`) the first dimension
-    rank 1, `*.weight`      batch norm's gamma: 1 + u with a = 1/8
-    rank 1, `*.bias`        u with a = 1/8
+    rank 1, `P.weight`      batch norm's gamma: 1/2 + u with a = 1/8
+    rank 1, `P.bias`        batch norm's beta (the state dict also has `P.running_var`): 1 + u with a = 1/2;
+                            any other bias: u with a = 1/8
     `*.running_mean` 0, `*.running_var` 1, `*.num_batches_tracked` 0
+    The products are exact (a is a power of two), so a fused multiply-add gives the same bits. Beta above zero keeps most
+    values away from ReLU's kink: with gamma 1 and beta 0, rounding alone flips so many ReLUs in a small HRNet that float32
+    gradients carry 2-20 % noise and prove nothing; this way they carry about 1e-5.
 Inputs: `input` u with a = 1. `target` of a mask: 1.0 where k >= 0, else 0.0. `target` of classes: z mod classes.
 """
 import math
@@ -53,7 +57,8 @@ def uniform(name: str, shape, a: float = 1.0) -> np.ndarray:
     return (centred(name, math.prod(shape)).astype(np.float32) * scale).reshape(shape)
 
 
-def parameter(name: str, shape) -> np.ndarray:
+def parameter(name: str, shape, batch_norm: bool) -> np.ndarray:
+    """batch_norm: the parameter belongs to a batch norm, that is, its module has a running_var."""
     shape = tuple(shape)
     if name.endswith("num_batches_tracked"):
         return np.zeros(shape, np.int64)
@@ -64,9 +69,11 @@ def parameter(name: str, shape) -> np.ndarray:
     if len(shape) >= 2:
         fan_in = shape[0] if name.endswith("up.weight") else math.prod(shape[1:])
         return uniform(name, shape, math.sqrt(6.0 / fan_in))
+    if not batch_norm:
+        return uniform(name, shape, 0.125)
     if name.endswith(".weight"):
-        return np.float32(1) + uniform(name, shape, 0.125)
-    return uniform(name, shape, 0.125)
+        return np.float32(0.5) + uniform(name, shape, 0.125)
+    return np.float32(1) + uniform(name, shape, 0.5)
 
 
 def mask(shape, name: str = "target") -> np.ndarray:

@@ -103,7 +103,9 @@ def tiny_hrnet(num_classes: int = 3) -> nn.Module:
 
 def fill(model: nn.Module) -> nn.Module:
     """Every parameter and buffer from hashfill.py."""
-    state = {k: torch.from_numpy(hashfill.parameter(k, v.shape)) for k, v in model.state_dict().items()}
+    old = model.state_dict()
+    state = {k: torch.from_numpy(hashfill.parameter(k, v.shape, k.rsplit(".", 1)[0] + ".running_var" in old))
+             for k, v in old.items()}
     model.load_state_dict(state)
     return model
 
