@@ -141,6 +141,20 @@ void read_jpeg_frame(Bytes b, size_t at, int length, int marker, const std::stri
   }
 }
 
+// stb 2.27 writes past its tables when the 16 code counts of a Huffman table add up to more than
+// 256.
+void check_huffman_tables(Bytes segment, const std::string& name) {
+  while (!segment.empty()) {
+    THORAX_CHECK(segment.size() >= 17, "[decode] {}: jpeg Huffman table is cut short", name);
+    int values = 0;
+    for (int i = 1; i <= 16; ++i) values += segment[i];
+    THORAX_CHECK((segment[0] >> 4) <= 1 && (segment[0] & 15) <= 3 && values <= 256 &&
+                     segment.size() >= static_cast<size_t>(17 + values),
+                 "[decode] {}: jpeg Huffman table {:02X} has {} values", name, segment[0], values);
+    segment = segment.subspan(static_cast<size_t>(17 + values));
+  }
+}
+
 ImageInfo check_jpeg(Bytes b, const std::string& name, const DecodeLimits& limits) {
   // A progressive file has about ten scans; each one costs a pass over the image, so a file with
   // thousands would keep a decoder busy for hours.
@@ -171,6 +185,8 @@ ImageInfo check_jpeg(Bytes b, const std::string& name, const DecodeLimits& limit
     const bool frame =
         marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
     if (frame) read_jpeg_frame(b, at, length, marker, name, limits, info);
+    if (marker == 0xC4)
+      check_huffman_tables(b.subspan(at + 2, static_cast<size_t>(length) - 2), name);
     at += length;
     if (marker != 0xDA) continue;
     THORAX_CHECK(info.width > 0, "[decode] {}: jpeg scan before the frame header", name);

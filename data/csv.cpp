@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <set>
 
-#include "data/decode.h"
+#include "engine/io/atomic_file.h"
 #include "engine/tensor/error.h"
 
 namespace thorax {
@@ -91,14 +91,7 @@ class CsvScanner {
 }  // namespace
 
 CsvTable CsvTable::read(const std::filesystem::path& path, int64_t max_bytes) {
-  std::vector<uint8_t> bytes;
-  try {
-    bytes = read_file(path, max_bytes);
-  } catch (const Error& e) {
-    std::string what = e.what();
-    fail("[csv] {}", what.substr(what.find("] ") + 2));
-  }
-  return parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path.string());
+  return parse(read_file(path, static_cast<uint64_t>(max_bytes)), path.string());
 }
 
 CsvTable CsvTable::parse(std::string_view text, const std::string& name) {

@@ -12,9 +12,9 @@ namespace thorax {
 // A whole table in memory. Every row has as many fields as the header.
 class CsvTable {
  public:
-  // Both throw Error "[csv] FILE:LINE: rule" for: missing or empty file, ragged row, unterminated
-  // quote, text after a closing quote, a quote inside an unquoted field, NUL byte, repeated column
-  // name.
+  // Both throw Error "[csv] FILE:LINE: rule" (or "[io] FILE: reason") for: missing or empty file,
+  // ragged row, unterminated quote, text after a closing quote, a quote inside an unquoted field,
+  // NUL byte, repeated column name.
   static CsvTable read(const std::filesystem::path& path, int64_t max_bytes = int64_t{1} << 30);
   static CsvTable parse(std::string_view text, const std::string& name);
 

@@ -5,10 +5,10 @@
 #include <cctype>
 #include <thread>
 
-#include "data/atomic_write.h"
 #include "data/csv.h"
 #include "data/decode.h"
 #include "data/readers/readers.h"
+#include "engine/io/atomic_file.h"
 #include "engine/tensor/error.h"
 
 #define XXH_INLINE_ALL
@@ -228,7 +228,7 @@ std::vector<std::vector<std::string>> identical_files(const Dataset& dataset) {
     if (files.size() < 2) continue;
     std::map<std::pair<uint64_t, uint64_t>, std::vector<std::string>> by_content;
     for (const std::string& file : files) {
-      const auto bytes = read_file(file, DecodeLimits{}.max_file_bytes);
+      const auto bytes = read_bytes(file, DecodeLimits{}.max_file_bytes);
       const XXH128_hash_t h = XXH3_128bits(bytes.data(), bytes.size());
       by_content[{h.high64, h.low64}].push_back(file);
     }
@@ -261,7 +261,7 @@ void write_manifest(const Dataset& dataset, const fs::path& path) {
         csv_line({place(s.image), s.class_name, s.patient, fmt::format("{}", fmt::join(masks, ";")),
                   s.source, s.finding, s.view, s.age ? fmt::format("{}", *s.age) : ""});
   }
-  write_atomically(path, std::string_view(text));
+  atomic_write(path, text);
 }
 
 std::string dataset_checksum(const Dataset& dataset) {

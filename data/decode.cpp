@@ -1,12 +1,10 @@
 #include "data/decode.h"
 
-#include <array>
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
-#include <memory>
+#include <cstddef>
+#include <vector>
 
 #include "data/stb_bridge.h"
+#include "engine/io/atomic_file.h"
 #include "engine/tensor/error.h"
 
 namespace thorax {
@@ -68,32 +66,18 @@ Image decode_as(std::span<const uint8_t> bytes, const std::string& name, const D
   return convert(static_cast<const uint8_t*>(s.pixels.get()), s.info, s.channels, gray, 255.f);
 }
 
-struct FileClose {
-  void operator()(std::FILE* f) const { std::fclose(f); }
-};
+std::vector<std::byte> read_image_file(const fs::path& path, const DecodeLimits& limits) {
+  return read_bytes(path, static_cast<uint64_t>(limits.max_file_bytes));
+}
+
+std::span<const uint8_t> as_u8(const std::vector<std::byte>& bytes) {
+  return {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()};
+}
 
 }  // namespace
 
-std::vector<uint8_t> read_file(const fs::path& path, int64_t max_bytes) {
-  std::error_code code;
-  const fs::file_status status = fs::status(path, code);
-  THORAX_CHECK(fs::exists(status), "[decode] {}: no such file", path.string());
-  THORAX_CHECK(fs::is_regular_file(status), "[decode] {}: not a regular file", path.string());
-  const uintmax_t size = fs::file_size(path, code);
-  THORAX_CHECK(!code, "[decode] {}: {}", path.string(), code.message());
-  THORAX_CHECK(size <= static_cast<uintmax_t>(max_bytes),
-               "[decode] {}: file has {} bytes, the limit is {}", path.string(), size, max_bytes);
-  std::unique_ptr<std::FILE, FileClose> file(std::fopen(path.c_str(), "rb"));
-  THORAX_CHECK(file, "[decode] {}: {}", path.string(), std::strerror(errno));
-  std::vector<uint8_t> bytes(size);
-  const size_t got = size ? std::fread(bytes.data(), 1, bytes.size(), file.get()) : 0;
-  THORAX_CHECK(got == bytes.size(), "[decode] {}: read {} of {} bytes", path.string(), got,
-               bytes.size());
-  return bytes;
-}
-
 ImageInfo read_image_info(const fs::path& path, const DecodeLimits& limits) {
-  return check_container(read_file(path, limits.max_file_bytes), path.string(), limits);
+  return check_container(as_u8(read_image_file(path, limits)), path.string(), limits);
 }
 
 Image decode_image(std::span<const uint8_t> bytes, const std::string& name,
@@ -107,11 +91,11 @@ Image decode_gray(std::span<const uint8_t> bytes, const std::string& name,
 }
 
 Image load_image(const fs::path& path, const DecodeLimits& limits) {
-  return decode_image(read_file(path, limits.max_file_bytes), path.string(), limits);
+  return decode_image(as_u8(read_image_file(path, limits)), path.string(), limits);
 }
 
 Image load_gray(const fs::path& path, const DecodeLimits& limits) {
-  return decode_gray(read_file(path, limits.max_file_bytes), path.string(), limits);
+  return decode_gray(as_u8(read_image_file(path, limits)), path.string(), limits);
 }
 
 ImageU8 load_mask(const fs::path& path, const DecodeLimits& limits) {

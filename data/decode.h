@@ -6,15 +6,11 @@
 #include <filesystem>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "data/container_check.h"
 #include "data/image.h"
 
 namespace thorax {
-
-// The whole of a regular file of at most `max_bytes`.
-std::vector<uint8_t> read_file(const std::filesystem::path& path, int64_t max_bytes);
 
 // Size, channels and depth; the file is walked to its end but no pixel is decoded.
 ImageInfo read_image_info(const std::filesystem::path& path, const DecodeLimits& limits = {});

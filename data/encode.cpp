@@ -2,11 +2,12 @@
 
 #include <algorithm>
 #include <cctype>
+#include <span>
 #include <string>
 
-#include "data/atomic_write.h"
 #include "data/container_check.h"
 #include "data/stb_bridge.h"
+#include "engine/io/atomic_file.h"
 #include "engine/tensor/error.h"
 
 namespace thorax {
@@ -90,7 +91,8 @@ std::vector<uint8_t> encode_png(const ImageU16& image) {
 }
 
 void save_image(const std::filesystem::path& path, const ImageU8& image) {
-  write_atomically(path, encode_by_extension(path, image));
+  const std::vector<uint8_t> bytes = encode_by_extension(path, image);
+  atomic_write(path, std::as_bytes(std::span(bytes)));
 }
 
 void save_image(const std::filesystem::path& path, const Image& image) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "engine/tensor/error.h"
 
@@ -41,6 +42,14 @@ FilterTable triangle_table(int in, int out) {
       table.weights[static_cast<size_t>(i) * table.taps + j] = static_cast<float>(w[j] / sum);
   }
   return table;
+}
+
+// The smallest size of the same proportions that covers height x width.
+std::pair<int, int> covering_size(int in_height, int in_width, int height, int width) {
+  const double scale =
+      std::max(static_cast<double>(height) / in_height, static_cast<double>(width) / in_width);
+  return {std::max(height, static_cast<int>(std::lround(in_height * scale))),
+          std::max(width, static_cast<int>(std::lround(in_width * scale)))};
 }
 
 void check_sizes(int in_height, int in_width, int channels, int height, int width) {
@@ -123,11 +132,14 @@ ImageU8 resize_nearest(const ImageU8& image, int height, int width) {
 
 Image resize_and_center_crop(const Image& image, int height, int width) {
   check_sizes(image.height, image.width, image.channels, height, width);
-  const double scale = std::max(static_cast<double>(height) / image.height,
-                                static_cast<double>(width) / image.width);
-  const int h = std::max(height, static_cast<int>(std::lround(image.height * scale)));
-  const int w = std::max(width, static_cast<int>(std::lround(image.width * scale)));
+  const auto [h, w] = covering_size(image.height, image.width, height, width);
   return crop(resize(image, h, w), (h - height) / 2, (w - width) / 2, height, width);
+}
+
+ImageU8 resize_nearest_and_center_crop(const ImageU8& image, int height, int width) {
+  check_sizes(image.height, image.width, image.channels, height, width);
+  const auto [h, w] = covering_size(image.height, image.width, height, width);
+  return crop(resize_nearest(image, h, w), (h - height) / 2, (w - width) / 2, height, width);
 }
 
 }  // namespace thorax

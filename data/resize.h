@@ -14,7 +14,8 @@ Image resize(const Image& image, int height, int width);
 // Nearest pixel centre (PyTorch's "nearest-exact"): for masks, which must keep their values.
 ImageU8 resize_nearest(const ImageU8& image, int height, int width);
 
-// Smallest size with the short side at least `side`, aspect kept; then centre crop to side x side.
+// Scaled with the aspect ratio kept until height x width is covered, then cropped at the centre.
 Image resize_and_center_crop(const Image& image, int height, int width);
+ImageU8 resize_nearest_and_center_crop(const ImageU8& image, int height, int width);
 
 }  // namespace thorax

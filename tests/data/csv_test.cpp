@@ -44,11 +44,11 @@ TEST_CASE("csv: every broken rule names file, line and rule") {
   CHECK_ERROR(CsvTable::parse(std::string("a,b\n1,\0\n", 8), "e.csv"), "e.csv:2: NUL byte");
   CHECK_ERROR(CsvTable::parse("a,b\n", "e.csv").column("label"),
               "column 'label' is missing; the file has: a, b");
-  CHECK_ERROR(CsvTable::read("/nowhere/x.csv"), "[csv] /nowhere/x.csv: no such file");
+  CHECK_ERROR(CsvTable::read("/nowhere/x.csv"), "/nowhere/x.csv: cannot be read");
   TempFolder tmp;
   write_text(tmp / "zero.csv", "");
   CHECK_ERROR(CsvTable::read(tmp / "zero.csv"), "zero.csv: file is empty");
-  CHECK_ERROR(CsvTable::read(tmp.path()), "not a regular file");
+  CHECK_ERROR(CsvTable::read(tmp.path()), "is not a regular file");
 }
 
 TEST_CASE("csv: what csv_line writes, parse reads") {

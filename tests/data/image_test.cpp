@@ -6,6 +6,7 @@
 #include "data/decode.h"
 #include "data/encode.h"
 #include "data/resize.h"
+#include "engine/io/atomic_file.h"
 #include "tests/data/support.h"
 
 using namespace thorax;
@@ -175,6 +176,6 @@ TEST_CASE("files: gray and mask loading, atomic writing") {
   CHECK(info.format == "png");
   CHECK(info.channels == 3);
   CHECK_ERROR(save_image(tmp / "m.bmp", image), "extension must be .png, .jpg or .jpeg");
-  CHECK_ERROR(save_image(tmp.path() / "none" / "m.png", image), "No such file or directory");
+  CHECK_ERROR(save_image(tmp.path() / "none" / "m.png", image), "cannot be written");
   CHECK(std::distance(std::filesystem::directory_iterator(tmp.path()), {}) == 1);
 }

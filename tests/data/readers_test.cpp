@@ -288,7 +288,7 @@ TEST_CASE("specifications: grammar, unknown kinds and keys") {
   CHECK_ERROR(load_datasets({"nih:" + p + ",count=-1"}), "not a whole number");
   CHECK_ERROR(load_datasets({"covid:" + p + ",finding=x"}), "must be one of covid, all");
   CHECK_ERROR(load_datasets({"nih:" + p + "/none"}), "no such folder");
-  CHECK_ERROR(load_datasets({"covid:" + p}), "metadata.csv: no such file");
+  CHECK_ERROR(load_datasets({"covid:" + p}), "metadata.csv: cannot be read");
   write_text(tmp / "metadata.csv", "patientid,finding\n1,COVID-19\n");
   CHECK_ERROR(load_datasets({"covid:" + p}), "column 'view' is missing");
 }

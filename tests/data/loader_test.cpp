@@ -1,0 +1,232 @@
+#include "data/loader.h"
+
+#include <set>
+
+#include "data/decode.h"
+#include "data/encode.h"
+#include "tests/data/support.h"
+
+using namespace thorax;
+using namespace thorax::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+// `n` images of different content and size with masks and labels.
+std::vector<Sample> make_samples(const TempFolder& tmp, int n) {
+  std::vector<Sample> out;
+  std::mt19937 random(1);
+  for (int i = 0; i < n; ++i) {
+    const int h = 20 + static_cast<int>(random() % 20), w = 20 + static_cast<int>(random() % 20);
+    ImageU8 image(h, w, i % 3 == 0 ? 3 : 1), mask(h, w, 1);
+    for (auto& v : image.pixels) v = static_cast<uint8_t>(random());
+    for (int y = 0; y < h / 2; ++y)
+      for (int x = 0; x < w; ++x) mask.at(y, x) = 255;
+    Sample s;
+    s.image = tmp / ("image" + std::to_string(i) + (i % 2 ? ".png" : ".jpg"));
+    s.masks = {tmp / ("mask" + std::to_string(i) + ".png")};
+    s.label = i % 2;
+    save_image(s.image, image);
+    save_image(s.masks[0], mask);
+    out.push_back(s);
+  }
+  return out;
+}
+
+LoaderConfig small_config() {
+  LoaderConfig c;
+  c.height = 16, c.width = 24, c.batch = 4, c.with_mask = true, c.seed = 42;
+  c.augment = augment_preset("study");
+  return c;
+}
+
+std::vector<float> values(const Tensor& t) {
+  return {t.data<float>(), t.data<float>() + t.numel()};
+}
+
+// All bits of a batch, to compare.
+std::string bits(const Batch& batch) {
+  std::string out;
+  for (const auto& [name, tensor] : batch.tensors)
+    out += name + tensor.shape().to_string() +
+           std::string(static_cast<const char*>(tensor.raw()), static_cast<size_t>(tensor.bytes()));
+  for (const std::string& name : batch.names) out += name;
+  return out;
+}
+
+}  // namespace
+
+TEST_CASE("loader: shapes, values, labels") {
+  TempFolder tmp;
+  const auto samples = make_samples(tmp, 10);
+  LoaderConfig c = small_config();
+  c.shuffle = false;
+  c.augment = {};
+  c.mean = 0.5f, c.deviation = 0.25f, c.channels = 3;
+  Loader loader(samples, c);
+  CHECK(loader.batches_per_epoch() == 3);
+  const Batch b = loader.get(0, 1);
+  CHECK(b.tensors.at("image").shape() == Shape{4, 16, 24, 3});
+  CHECK(b.tensors.at("mask").shape() == Shape{4, 16, 24, 1});
+  CHECK(b.tensors.at("label").shape() == Shape{4});
+  CHECK(b.tensors.at("label").dtype() == DType::i64);
+  for (int k = 0; k < 4; ++k) {
+    CHECK(b.tensors.at("label").data<int64_t>()[k] == samples[4 + static_cast<size_t>(k)].label);
+    CHECK(b.names[static_cast<size_t>(k)] == samples[4 + static_cast<size_t>(k)].image.string());
+  }
+  const PreparedSample p = prepare_sample(samples[5], c);
+  const float* image = b.tensors.at("image").data<float>() + 16 * 24 * 3;
+  for (size_t i = 0; i < p.image.pixels.size(); ++i)
+    for (int ch = 0; ch < 3; ++ch)
+      CHECK(*image++ == doctest::Approx((p.image.pixels[i] / 65535.0 - 0.5) / 0.25).epsilon(1e-5));
+  const auto mask = values(b.tensors.at("mask"));
+  CHECK(std::set<float>(mask.begin(), mask.end()) == std::set<float>{0.f, 1.f});
+  CHECK(loader.get(0, 2).names.size() == 2);
+  c.drop_last = true;
+  CHECK(Loader(samples, c).batches_per_epoch() == 2);
+}
+
+TEST_CASE("loader: the same bits for any number of workers, any cache, any prefetch") {
+  TempFolder tmp;
+  const auto samples = make_samples(tmp, 11);
+  std::vector<std::string> wanted;
+  for (const auto& [workers, prefetch, cache] :
+       {std::tuple{0, 0, 0}, {1, 1, 1 << 20}, {3, 4, 1 << 20}, {3, 2, 3000}, {2, 0, 0}}) {
+    LoaderConfig c = small_config();
+    c.workers = workers, c.prefetch = prefetch, c.cache_bytes = cache;
+    Loader loader(samples, c);
+    size_t at = 0;
+    for (int epoch = 0; epoch < 3; ++epoch)
+      for (int i = 0; i < loader.batches_per_epoch(); ++i, ++at) {
+        const std::string b = bits(loader.get(epoch, i));
+        if (workers == 0) wanted.push_back(b);
+        CHECK(b == wanted[at]);
+      }
+    CHECK(loader.statistics().cache_bytes <= cache);
+    if (cache == 1 << 20) {
+      // Every image once; what is prepared ahead of epoch 3 comes from the cache.
+      CHECK(loader.statistics().decoded == 11);
+      CHECK(loader.statistics().cache_hits >= 22);
+    }
+  }
+}
+
+TEST_CASE("loader: resumes at any batch, jumps anywhere") {
+  TempFolder tmp;
+  const auto samples = make_samples(tmp, 9);
+  const LoaderConfig c = small_config();
+  Loader straight(samples, c);
+  std::vector<std::string> wanted;
+  for (int epoch = 0; epoch < 3; ++epoch)
+    for (int i = 0; i < 3; ++i) wanted.push_back(bits(straight.get(epoch, i)));
+  for (int begin = 0; begin < 9; ++begin) {
+    Loader resumed(samples, c);
+    for (int at = begin; at < 9; ++at)
+      CHECK(bits(resumed.get(at / 3, at % 3)) == wanted[static_cast<size_t>(at)]);
+  }
+  std::mt19937 random(2);
+  for (int k = 0; k < 40; ++k) {
+    const size_t at = random() % 9;
+    CHECK(bits(straight.get(static_cast<int64_t>(at) / 3, static_cast<int64_t>(at) % 3)) ==
+          wanted[at]);
+  }
+}
+
+TEST_CASE("loader: an epoch holds every sample once, in a new order") {
+  TempFolder tmp;
+  const auto samples = make_samples(tmp, 10);
+  const LoaderConfig c = small_config();
+  const Loader loader(samples, c);
+  std::set<std::vector<int64_t>> orders;
+  for (int epoch = 0; epoch < 5; ++epoch) {
+    std::vector<int64_t> order;
+    for (int i = 0; i < 3; ++i)
+      for (const int64_t s : loader.batch_samples(epoch, i)) order.push_back(s);
+    CHECK(std::set<int64_t>(order.begin(), order.end()).size() == 10);
+    orders.insert(order);
+  }
+  CHECK(orders.size() == 5);
+  CHECK_ERROR(loader.batch_samples(0, 3), "no batch 3 in epoch 0: there are 3 an epoch");
+}
+
+TEST_CASE("loader: a corrupt file is named; fatal or skipped by choice") {
+  TempFolder tmp;
+  auto samples = make_samples(tmp, 8);
+  const auto bytes = encode_png(ImageU8(30, 30, 1, 9));
+  write_bytes(samples[5].image, {bytes.begin(), bytes.begin() + 40});
+  LoaderConfig c = small_config();
+  c.shuffle = false;
+  {
+    Loader loader(samples, c);
+    CHECK(loader.get(0, 0).names.size() == 4);
+    CHECK_ERROR(loader.get(0, 1), "image5.png: truncated png");
+    CHECK(loader.get(0, 0).names.size() == 4);  // still usable
+  }
+  c.on_bad_file = OnBadFile::skip;
+  Loader loader(samples, c);
+  for (int epoch = 0; epoch < 2; ++epoch) {
+    const Batch b = loader.get(epoch, 1);
+    CHECK(b.names.size() == 3);
+    CHECK(b.tensors.at("image").shape() == Shape{3, 16, 24, 1});
+    CHECK(b.tensors.at("label").data<int64_t>()[1] == samples[6].label);
+    CHECK(b.names[1] == samples[6].image.string());
+  }
+  REQUIRE(loader.skipped().size() == 1);
+  CHECK(contains(loader.skipped()[0], "image5.png"));
+  for (size_t i = 4; i < 8; ++i) write_text(samples[i].image, "");
+  Loader none(samples, c);
+  CHECK_ERROR(none.get(0, 1), "no file of batch 1 in epoch 0 can be read");
+}
+
+TEST_CASE("loader: masks cut the image, or the lungs out of it; wrong sizes are named") {
+  TempFolder tmp;
+  auto samples = make_samples(tmp, 2);
+  LoaderConfig c = small_config();
+  const PreparedSample all = prepare_sample(samples[0], c);
+  c.mask_use = MaskUse::keep_inside;
+  const PreparedSample inside = prepare_sample(samples[0], c);
+  c.mask_use = MaskUse::keep_outside;
+  const PreparedSample outside = prepare_sample(samples[0], c);
+  CHECK(inside.image.at(2, 5) == all.image.at(2, 5));
+  CHECK(outside.image.at(2, 5) == 0);
+  CHECK(inside.image.at(13, 5) == 0);
+  CHECK(outside.image.at(13, 5) == all.image.at(13, 5));
+  for (const Fit fit : {Fit::stretch, Fit::letterbox, Fit::crop}) {
+    c.fit = fit;
+    const PreparedSample p = prepare_sample(samples[1], c);
+    CHECK(
+        (p.image.height == 16 && p.image.width == 24 && p.mask.height == 16 && p.mask.width == 24));
+  }
+  save_image(samples[1].masks[0], ImageU8(5, 5, 1));
+  CHECK_ERROR(prepare_sample(samples[1], c), "mask is 5x5, its image");
+}
+
+TEST_CASE("loader: what it refuses to start with") {
+  TempFolder tmp;
+  auto samples = make_samples(tmp, 2);
+  LoaderConfig c = small_config();
+  CHECK_ERROR(Loader({}, c), "there are no samples");
+  samples[1].label = -1;
+  CHECK_ERROR(Loader(samples, c), "image1.png: has no class");
+  samples[1].label = 0;
+  samples[1].masks.clear();
+  CHECK_ERROR(Loader(samples, c), "image1.png: has no lung mask");
+  c.with_mask = false;
+  c.batch = 0;
+  CHECK_ERROR(Loader(samples, c), "sizes must be positive");
+  c.batch = 8;
+  c.drop_last = true;
+  CHECK_ERROR(Loader(samples, c), "2 samples make no full batch of 8");
+  CHECK_ERROR(parse_fit("squash"), "fit 'squash': must be one of stretch, letterbox, crop");
+}
+
+TEST_CASE("loader: destroyed while it works") {
+  TempFolder tmp;
+  const auto samples = make_samples(tmp, 9);
+  for (int k = 0; k < 10; ++k) {
+    LoaderConfig c = small_config();
+    c.workers = 3, c.prefetch = 5, c.batch = 1;
+    Loader loader(samples, c);
+    loader.get(k, 0);
+  }
+}
