@@ -27,8 +27,8 @@ fi
 paths=$(git grep -nE '(^|[^A-Za-z0-9_.<>~-])/(work|home|root|Users)/[A-Za-z]' -- . ':!LICENSE' ':!tests/check_tree.sh' || true)
 if [ -n "$paths" ]; then offence $'paths of one machine:\n'"$paths"; fi
 
-large=$(git ls-files -z | xargs -0 -r stat -c '%s %n' | awk '$1 > 2000000')
-if [ -n "$large" ]; then offence $'over 2 MB (generate it or fetch it instead):\n'"$large"; fi
+large=$(git ls-files -z | xargs -0 -r stat -c '%s %n' | awk '$1 > 5000000')
+if [ -n "$large" ]; then offence $'over 5 MB (generate it or fetch it instead):\n'"$large"; fi
 
 git ls-files -- '*.h' '*.hpp' '*.cpp' '*.cu' '*.cuh' '*.sh' | xargs -r -d '\n' wc -l |
   awk '$2 != "total" && $1 > 600 { print "check_tree.sh: warning: " $2 " has " $1 " lines; does it have one subject?" }'

@@ -281,8 +281,8 @@ Tensor join_channels(std::span<const Tensor> parts) {
   }
   if (total > first.pixel_stride()) return {};
   Tensor result = first;
-  result.shape_ = Shape(
-      std::span<const std::int64_t>(extents.data(), static_cast<std::size_t>(first.rank())));
+  result.shape_ =
+      Shape(std::span<const std::int64_t>(extents.data(), static_cast<std::size_t>(first.rank())));
   return result;
 }
 
