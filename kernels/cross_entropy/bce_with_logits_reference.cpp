@@ -14,9 +14,9 @@ void forward(const BceProblem& p, const Tensor& logits, const Tensor& target, co
   double sum = 0;
   for (std::int64_t i = 0; i < p.shape.numel(); ++i) {
     const double v = static_cast<double>(x[i]), t = static_cast<double>(target_values[i]);
-    // log(1 + exp(-v)), whose exponential never overflows
-    const double softplus = std::log1p(std::exp(-std::abs(v))) + std::max(-v, 0.0);
-    sum += (1 - t) * v + (1 + (p.pos_weight - 1) * t) * softplus;
+    // softplus(v) = log(1 + exp(v)) = log(1 + exp(-|v|)) + max(v, 0), which never overflows
+    const double common = std::log1p(std::exp(-std::abs(v)));
+    sum += (1 - t) * (common + std::max(v, 0.0)) + p.pos_weight * t * (common + std::max(-v, 0.0));
   }
   loss.data<T>()[0] = static_cast<T>(sum / static_cast<double>(p.shape.numel()));
 }
@@ -29,8 +29,8 @@ void backward(const BceProblem& p, double dloss, const Tensor& logits, const Ten
   const double weight = dloss / static_cast<double>(p.shape.numel());
   for (std::int64_t i = 0; i < p.shape.numel(); ++i) {
     const double v = static_cast<double>(x[i]), t = static_cast<double>(target_values[i]);
-    const double miss = 1.0 / (1.0 + std::exp(v));  // 1 - sigmoid(v)
-    dx[i] = static_cast<T>(weight * ((1 - t) - (1 + (p.pos_weight - 1) * t) * miss));
+    const double p1 = 1.0 / (1.0 + std::exp(-v)), p0 = 1.0 / (1.0 + std::exp(v));
+    dx[i] = static_cast<T>(weight * ((1 - t) * p1 - p.pos_weight * t * p0));
   }
 }
 

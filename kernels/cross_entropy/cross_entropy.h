@@ -1,8 +1,8 @@
 // Classification losses on logits.
-//   binary: l = (1 - t) x + (1 + (w - 1) t) log(1 + exp(-x)), mean over all elements; w =
-//   pos_weight multi-class: l = -sum_k q_k log softmax(x)_k, mean over rows, with
-//                q_k = (1 - s) [k == label] + s / K; s = label smoothing (Szegedy et al., CVPR
-//                2016)
+//   binary: l = (1 - t) softplus(x) + w t softplus(-x), softplus(x) = log(1 + exp(x)),
+//           mean over all elements; w = pos_weight
+//   multi-class: l = -sum_k q_k log softmax(x)_k, q_k = (1 - s) [k == label] + s / K,
+//           mean over rows; s = label smoothing (Szegedy et al., CVPR 2016)
 // Both are computed without overflow for any finite logits.
 #pragma once
 

@@ -3,10 +3,98 @@
 #include <doctest/doctest.h>
 
 #include "engine/autograd/gradcheck.h"
-#include "kernels/dropout/dropout.h"
+#include "kernels/activation/cases.h"
 #include "tests/support/check.h"
+#include "tests/support/threads.h"
 
 using namespace thorax;
+
+namespace {
+
+// A rank-1 tensor has no slices; any other is given as one.
+Tensor maybe_slice(const Tensor& t) {
+  return t.rank() > 1 ? test::as_slice(t) : t;
+}
+
+Tensor forward(const ActivationProvider& provider, const ActivationProblem& p, const Tensor& x) {
+  const Tensor y = maybe_slice(test::poisoned(p.shape));
+  provider.forward(p, x, y);
+  return y;
+}
+
+Tensor backward(const ActivationProvider& provider, const ActivationProblem& p, const Tensor& dy,
+                const Tensor& y) {
+  const Tensor dx = maybe_slice(test::poisoned(p.shape));
+  provider.backward(p, dy, y, dx);
+  return dx;
+}
+
+}  // namespace
+
+TEST_CASE("every activation provider against the reference") {
+  const ActivationProvider& reference = activation_providers().named("reference");
+  for (const Shape& shape : elementwise_cases::all()) {
+    for (const ActivationKind kind : {ActivationKind::relu, ActivationKind::sigmoid}) {
+      const ActivationProblem problem{.kind = kind, .shape = shape};
+      for (const bool slices : {false, true}) {
+        const Tensor values = test::normals(shape, 1, DType::f32, 6.0);
+        const Tensor x = slices ? maybe_slice(values) : values;
+        const Tensor dy = maybe_slice(test::normals(shape, 2));
+        const Tensor y = forward(reference, problem, x);
+        const Tensor dx = backward(reference, problem, dy, y);
+        for (const ActivationProvider& provider : activation_providers().all()) {
+          CAPTURE(provider.name);
+          CAPTURE(problem.to_string());
+          // relu only selects. sigmoid: exp within 2 roundings, then a sum, a quotient, a product;
+          // its gradient is a difference and two products.
+          const bool exact = kind == ActivationKind::relu;
+          const double rounding = exact ? 0 : 0x1p-24;
+          const Tensor got = forward(provider, problem, x);
+          CHECK(test::difference(got, y, 1e-37, 8 * rounding).worst <= 1);
+          const Tensor got_dx = backward(provider, problem, dy, y);
+          CHECK(test::difference(got_dx, dx, 1e-37, 4 * rounding).worst <= 1);
+          if (exact) CHECK(test::same_values(got, y));
+          if (exact) CHECK(test::same_values(got_dx, dx));
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("activations at the limits of float32") {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const Tensor x = Tensor::from(
+      std::vector<float>{-infinity, -1000, -100, -88, -0.0f, 0, 88, 100, infinity, nan}, {10});
+  for (const ActivationProvider& provider : activation_providers().all()) {
+    CAPTURE(provider.name);
+    const ProviderScope scope("activation", provider.name);
+    const float* s = sigmoid(Variable(x)).value().data<float>();
+    for (int i = 0; i < 4; ++i) {
+      CHECK(s[i] >= 0);
+      CHECK(s[i] <= 1e-37f);
+    }
+    CHECK(s[4] == 0.5f);
+    CHECK(s[5] == 0.5f);
+    for (int i = 6; i < 9; ++i) CHECK(s[i] == 1.0f);
+    CHECK(std::isnan(s[9]));
+    const float* r = relu(Variable(x)).value().data<float>();
+    for (int i = 0; i < 6; ++i) CHECK(r[i] == 0);
+    CHECK(r[8] == infinity);
+    CHECK(std::isnan(r[9]));
+  }
+}
+
+TEST_CASE("activation cpu: 1 and 2 threads, and any position, give the same bits") {
+  const Tensor x = test::normals({100003}, 5, DType::f32, 4.0);
+  for (const auto& function : {relu, sigmoid}) {
+    const auto run = [&] { return function(Variable(x)).value(); };
+    const Tensor one = test::with_threads(1, run), two = test::with_threads(2, run);
+    CHECK(test::same_values(one, two));
+    const Tensor shifted = function(Variable(x.batch_slice(3, 1000))).value();
+    CHECK(test::same_values(shifted, one.batch_slice(3, 1000)));
+  }
+}
 
 TEST_CASE("activation references: float64 gradient check") {
   const ProviderScope reference("activation", "reference");
@@ -30,4 +118,9 @@ TEST_CASE("reshape shares memory and its gradient comes back in the input's shap
   backward(y, seed);
   CHECK(test::same_values(x.grad(), seed.clone().reshape({2, 3, 4, 5})));
   CHECK_THROWS_WITH_AS(reshape(x, {7, 20}), doctest::Contains("2x3x4x5"), Error);
+}
+
+TEST_CASE("an activation of whole numbers is an error that names the type") {
+  CHECK_THROWS_WITH_AS(relu(Variable(Tensor::zeros({3, 2}, DType::i32))),
+                       doctest::Contains("relu of 3x2 i32"), Error);
 }

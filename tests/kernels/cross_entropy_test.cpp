@@ -1,0 +1,239 @@
+#include "kernels/cross_entropy/cross_entropy.h"
+
+#include <doctest/doctest.h>
+
+#include "kernels/cross_entropy/cases.h"
+#include "tests/support/check.h"
+#include "tests/support/threads.h"
+
+using namespace thorax;
+
+namespace {
+
+constexpr double kRounding = 0x1p-24;
+
+Tensor maybe_slice(const Tensor& t) {
+  return t.rank() > 1 ? test::as_slice(t) : t;
+}
+
+Tensor random_mask(const Shape& shape, DType dtype, std::uint64_t seed) {
+  Philox random(seed);
+  const Tensor mask = Tensor::empty(shape, DType::f64);
+  for (std::int64_t i = 0; i < mask.numel(); ++i) mask.data<double>()[i] = random.uniform() < 0.4;
+  return mask.to(dtype);
+}
+
+Tensor random_labels(std::int64_t rows, std::int64_t classes, std::uint64_t seed) {
+  Philox random(seed);
+  const Tensor labels = Tensor::empty({rows}, DType::i64);
+  for (std::int64_t n = 0; n < rows; ++n)
+    labels.data<std::int64_t>()[n] =
+        static_cast<std::int64_t>(random.below(static_cast<std::uint64_t>(classes)));
+  return labels;
+}
+
+struct Result {
+  Tensor loss, dx;
+};
+
+template <class Provider, class Problem>
+Result run(const Provider& provider, const Problem& p, const Tensor& x, const Tensor& target) {
+  Result r{test::poisoned({1}), maybe_slice(test::poisoned(x.shape()))};
+  provider.forward(p, x, target, r.loss);
+  provider.backward(p, 1.5, x, target, r.dx);
+  return r;
+}
+
+// x[i] = ((7 i) % 11 - 5) / 2, target[i] = (5 i) % 3 == 0; 2 x 6.
+Tensor golden_logits(DType dtype) {
+  const Tensor x = Tensor::empty({2, 6}, DType::f64);
+  for (std::int64_t i = 0; i < 12; ++i)
+    x.data<double>()[i] = (static_cast<double>(i * 7 % 11) - 5) / 2;
+  return x.to(dtype);
+}
+
+const std::vector<std::tuple<const char*, DType, double>> kPrecisions{
+    {"reference", DType::f64, 1e-12}, {"reference", DType::f32, 1e-6}, {"cpu", DType::f32, 2e-6}};
+
+}  // namespace
+
+TEST_CASE("every bce_with_logits provider against the reference") {
+  const BceProvider& reference = bce_with_logits_providers().named("reference");
+  for (const Shape& shape : cross_entropy_cases::binary()) {
+    for (const double weight : {1.0, 3.0}) {
+      for (const DType type : {DType::f32, DType::u8}) {
+        const BceProblem problem{.shape = shape, .pos_weight = weight};
+        const Tensor x = maybe_slice(test::normals(shape, 1, DType::f32, 5.0));
+        const Tensor target = random_mask(shape, type, 2);
+        const Result wanted = run(reference, problem, x, target);
+        const double scale = 1.5 * weight / static_cast<double>(shape.numel());
+        for (const BceProvider& provider : bce_with_logits_providers().all()) {
+          CAPTURE(provider.name);
+          CAPTURE(problem.to_string());
+          const Result got = run(provider, problem, x, target);
+          // All terms are positive: 35 additions and 12 roundings a term; a gradient is one sigmoid
+          // and four products.
+          CHECK(test::difference(got.loss, wanted.loss, 0, 48 * kRounding).worst <= 1);
+          CHECK(test::difference(got.dx, wanted.dx, 12 * kRounding * scale).worst <= 1);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("every cross_entropy provider against the reference") {
+  const CrossEntropyProvider& reference = cross_entropy_providers().named("reference");
+  for (const auto& [rows, classes] : cross_entropy_cases::rows()) {
+    for (const double smoothing : {0.0, 0.1, 1.0}) {
+      const CrossEntropyProblem problem{
+          .rows = rows, .classes = classes, .label_smoothing = smoothing};
+      const Tensor x = test::as_slice(test::normals({rows, classes}, 1, DType::f32, 4.0));
+      const Tensor labels = random_labels(rows, classes, 2);
+      const Result wanted = run(reference, problem, x, labels);
+      // Logits lie within 40 of each other: that is the exponent's argument, whose rounding is the
+      // exponential's relative error; then 35 additions in lanes and a few roundings.
+      const double bound = (40 + 48) * kRounding;
+      for (const CrossEntropyProvider& provider : cross_entropy_providers().all()) {
+        CAPTURE(provider.name);
+        CAPTURE(problem.to_string());
+        const Result got = run(provider, problem, x, labels);
+        CHECK(test::difference(got.loss, wanted.loss, bound, 4 * kRounding).worst <= 1);
+        CHECK(test::difference(got.dx, wanted.dx, bound * 1.5 / static_cast<double>(rows)).worst <=
+              1);
+      }
+    }
+  }
+}
+
+TEST_CASE("classification losses: 1 and 2 threads give the same bits") {
+  const Tensor x = test::normals({60001, 1}, 1), target = random_mask({60001, 1}, DType::f32, 2);
+  const BceProblem bce{.shape = x.shape()};
+  const BceProvider& binary = bce_with_logits_providers().named("cpu");
+  const Result a = test::with_threads(1, [&] { return run(binary, bce, x, target); });
+  const Result b = test::with_threads(2, [&] { return run(binary, bce, x, target); });
+  CHECK(test::same_values(a.loss, b.loss));
+  CHECK(test::same_values(a.dx, b.dx));
+  const Tensor logits = test::normals({500, 50}, 3), labels = random_labels(500, 50, 4);
+  const CrossEntropyProblem problem{.rows = 500, .classes = 50, .label_smoothing = 0.1};
+  const CrossEntropyProvider& many = cross_entropy_providers().named("cpu");
+  const Result c = test::with_threads(1, [&] { return run(many, problem, logits, labels); });
+  const Result d = test::with_threads(2, [&] { return run(many, problem, logits, labels); });
+  CHECK(test::same_values(c.loss, d.loss));
+  CHECK(test::same_values(c.dx, d.dx));
+}
+
+TEST_CASE("bce_with_logits: loss and gradient as PyTorch computes them") {
+  const Tensor target = Tensor::empty({2, 6}, DType::f64);
+  for (std::int64_t i = 0; i < 12; ++i) target.data<double>()[i] = i * 5 % 3 == 0;
+  struct Golden {
+    double weight, loss;
+    std::vector<double> gradient;  // first two columns
+  };
+  for (const Golden& g : {Golden{1.0,
+                                 0.5967646920738087,
+                                 {-0.07701181833156304, 0.06092154821916707, -0.009933576835176474,
+                                  0.041666666666666664}},
+                          Golden{2.5,
+                                 0.9700297867751616,
+                                 {-0.19252954582890758, 0.06092154821916707, -0.02483394208794117,
+                                  0.041666666666666664}}}) {
+    for (const auto& [provider, dtype, bound] : kPrecisions) {
+      const ProviderScope scope("bce_with_logits", provider);
+      const Variable x(golden_logits(dtype), true);
+      const Variable loss = bce_with_logits(x, target.to(dtype), g.weight);
+      CHECK(loss.value().item() == doctest::Approx(g.loss).epsilon(bound));
+      backward(loss);
+      const Tensor gradient = x.grad().to(DType::f64);
+      for (int row = 0; row < 2; ++row)
+        for (int column = 0; column < 2; ++column)
+          CHECK(std::abs(gradient.data<double>()[row * 6 + column] -
+                         g.gradient[static_cast<std::size_t>(row * 2 + column)]) < bound);
+    }
+  }
+}
+
+TEST_CASE("cross_entropy: loss and gradient as PyTorch computes them") {
+  const Tensor labels = Tensor::from(std::vector<std::int64_t>{3, 0}, {2});
+  struct Golden {
+    double smoothing, loss;
+    std::vector<double> gradient;
+  };
+  for (const Golden& g :
+       {Golden{
+            0.0,
+            0.48161530162376287,
+            {0.002383061743705692, 0.0789161666882834, 0.010680141770706572, -0.14632227828014344,
+             0.04786507464343667, 0.00647783343401111, -0.23022197648179799, 0.03651048522384942,
+             0.004941156858875824, 0.1636286425804654, 0.022144728689249743, 0.002996963129357557}},
+        Golden{0.1,
+               0.7274486349570962,
+               {-0.005950271589627641, 0.07058283335495007, 0.002346808437373239,
+                -0.1046556116134768, 0.03953174131010334, -0.0018554998993222235,
+                -0.1885553098151313, 0.028177151890516096, -0.003392176474457508,
+                0.15529530924713209, 0.013811395355916415, -0.0053363702039757755}}}) {
+    for (const auto& [provider, dtype, bound] : kPrecisions) {
+      const ProviderScope scope("cross_entropy", provider);
+      const Variable x(golden_logits(dtype), true);
+      const Variable loss = cross_entropy(x, labels, g.smoothing);
+      CHECK(loss.value().item() == doctest::Approx(g.loss).epsilon(bound));
+      backward(loss);
+      CHECK(test::difference(x.grad().to(DType::f64), Tensor::from(g.gradient, {2, 6}), bound)
+                .worst <= 1);
+    }
+  }
+}
+
+TEST_CASE("losses of huge logits stay finite and right") {
+  const Tensor x = Tensor::from(std::vector<float>{-3e4f, 3e4f, -3e4f, 3e4f}, {4});
+  const Tensor target = Tensor::from(std::vector<float>{0, 1, 1, 0}, {4});
+  for (const BceProvider& provider : bce_with_logits_providers().all()) {
+    CAPTURE(provider.name);
+    const ProviderScope scope("bce_with_logits", provider.name);
+    const Variable logits(x, true);
+    const Variable loss = bce_with_logits(logits, target);
+    CHECK(loss.value().item() == 15000);
+    backward(loss);
+    CHECK(test::difference(logits.grad(), Tensor::from(std::vector<float>{0, 0, -0.25, 0.25}, {4}),
+                           1e-30)
+              .worst <= 1);
+  }
+  for (const CrossEntropyProvider& provider : cross_entropy_providers().all()) {
+    CAPTURE(provider.name);
+    const ProviderScope scope("cross_entropy", provider.name);
+    const Variable logits(x.reshape({2, 2}), true);
+    const Variable loss = cross_entropy(logits, Tensor::from(std::vector<std::int64_t>{1, 0}, {2}));
+    CHECK(loss.value().item() == 30000);
+    backward(loss);
+    CHECK(test::difference(logits.grad(), Tensor::from(std::vector<float>{0, 0, -0.5, 0.5}, {2, 2}),
+                           1e-30)
+              .worst <= 1);
+  }
+}
+
+TEST_CASE("a NaN among the logits reaches the loss") {
+  const Tensor x = test::normals({3, 20}, 1);
+  x.data<float>()[25] = std::numeric_limits<float>::quiet_NaN();
+  for (const char* provider : {"reference", "cpu"}) {
+    CAPTURE(provider);
+    const ProviderScope one("bce_with_logits", provider), two("cross_entropy", provider);
+    CHECK(std::isnan(bce_with_logits(Variable(x), Tensor::zeros({3, 20})).value().item()));
+    CHECK(std::isnan(cross_entropy(Variable(x), Tensor::zeros({3}, DType::i64)).value().item()));
+  }
+}
+
+TEST_CASE("classification losses name what does not fit") {
+  const Variable x(test::normals({4, 3}, 1));
+  CHECK_THROWS_WITH_AS(bce_with_logits(x, Tensor::zeros({4, 2})),
+                       doctest::Contains("logits 4x3 and target 4x2"), Error);
+  CHECK_THROWS_WITH_AS(bce_with_logits(x, Tensor::zeros({4, 3}), 0),
+                       doctest::Contains("positive weight 0"), Error);
+  const Tensor labels = Tensor::from(std::vector<std::int64_t>{0, 2, 3, 1}, {4});
+  CHECK_THROWS_WITH_AS(cross_entropy(x, labels),
+                       doctest::Contains("label 3 of row 2 is not in [0, 3)"), Error);
+  CHECK_THROWS_WITH_AS(cross_entropy(x, Tensor::zeros({4}, DType::i32)),
+                       doctest::Contains("labels are i32"), Error);
+  CHECK_THROWS_WITH_AS(cross_entropy(x, Tensor::zeros({3}, DType::i64)),
+                       doctest::Contains("labels 3 for logits 4x3"), Error);
+  CHECK_THROWS_WITH_AS(cross_entropy(x, Tensor::zeros({4}, DType::i64), 1.5),
+                       doctest::Contains("label smoothing 1.5"), Error);
+}
