@@ -1,0 +1,168 @@
+#include "engine/optim/optimizer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "engine/optim/step.h"
+#include "engine/runtime/parallel.h"
+
+namespace thorax {
+
+Optimizer::Optimizer(std::vector<Module::Named> parameters) : parameters_(std::move(parameters)) {
+  std::erase_if(parameters_, [](const Module::Named& p) { return !p.variable.requires_grad(); });
+  THORAX_CHECK(!parameters_.empty(), "[optimizer] no parameter requires a gradient");
+  std::sort(parameters_.begin(), parameters_.end(),
+            [](const Module::Named& a, const Module::Named& b) { return a.name < b.name; });
+  for (std::size_t i = 1; i < parameters_.size(); ++i)
+    THORAX_CHECK(parameters_[i - 1].name != parameters_[i].name,
+                 "[optimizer] two parameters are named '{}'", parameters_[i].name);
+  steps_ = Tensor::zeros({static_cast<std::int64_t>(parameters_.size())}, DType::i64);
+}
+
+void Optimizer::add_state(std::string kind) {
+  kinds_.push_back(std::move(kind));
+  std::vector<Tensor>& tensors = states_.emplace_back();
+  for (const Module::Named& parameter : parameters_) {
+    const Tensor& value = parameter.variable.value();
+    tensors.push_back(Tensor::zeros(value.shape(), value.dtype(), value.device()));
+  }
+}
+
+void Optimizer::step(double lr, double grad_scale) {
+  std::int64_t* steps = steps_.data<std::int64_t>();
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    if (!parameters_[i].variable.grad().defined()) continue;
+    update(i, ++steps[i], lr, grad_scale);
+  }
+  parameters_changed();
+}
+
+void Optimizer::zero_grad() const {
+  for (const Module::Named& parameter : parameters_) parameter.variable.zero_grad();
+}
+
+StateDict Optimizer::state_dict() const {
+  StateDict dict;
+  dict["steps"] = steps_;
+  for (std::size_t kind = 0; kind < kinds_.size(); ++kind)
+    for (std::size_t i = 0; i < parameters_.size(); ++i)
+      dict[kinds_[kind] + "." + parameters_[i].name] = states_[kind][i];
+  return dict;
+}
+
+void Optimizer::load_state_dict(const StateDict& dict) {
+  const StateDict own = state_dict();
+  for (const auto& [key, tensor] : own) {
+    const auto found = dict.find(key);
+    THORAX_CHECK(found != dict.end(), "[optimizer] state of {}: '{}' is missing", name(), key);
+    THORAX_CHECK(found->second.shape() == tensor.shape() && found->second.dtype() == tensor.dtype(),
+                 "[optimizer] state of {}: '{}' is {} {}, should be {} {}", name(), key,
+                 found->second.shape(), name_of(found->second.dtype()), tensor.shape(),
+                 name_of(tensor.dtype()));
+  }
+  for (const auto& [key, tensor] : dict)
+    THORAX_CHECK(own.contains(key), "[optimizer] state of {}: '{}' is unknown", name(), key);
+  for (const auto& [key, tensor] : own) tensor.copy_from(dict.at(key));
+}
+
+Sgd::Sgd(std::vector<Module::Named> parameters, const SgdOptions& options)
+    : Optimizer(std::move(parameters)), options_(options) {
+  if (options_.momentum != 0) add_state("momentum");
+}
+
+void Sgd::update(std::size_t index, std::int64_t count, double lr, double grad_scale) {
+  const Variable& parameter = parameters()[index].variable;
+  const Tensor& value = parameter.value();
+  SgdStep step;
+  step.lr = lr;
+  step.momentum = options_.momentum;
+  step.dampening = options_.dampening;
+  step.weight_decay = value.rank() <= 1 && !options_.decay_vectors ? 0 : options_.weight_decay;
+  step.nesterov = options_.nesterov;
+  step.first = count == 1;
+  step.grad_scale = grad_scale;
+  sgd_step(step, value, parameter.grad().to_contiguous(),
+           options_.momentum != 0 ? state(0, index) : Tensor{});
+}
+
+AdamW::AdamW(std::vector<Module::Named> parameters, const AdamWOptions& options)
+    : Optimizer(std::move(parameters)), options_(options) {
+  add_state("exp_avg");
+  add_state("exp_avg_sq");
+}
+
+void AdamW::update(std::size_t index, std::int64_t count, double lr, double grad_scale) {
+  const Variable& parameter = parameters()[index].variable;
+  const Tensor& value = parameter.value();
+  AdamWStep step;
+  step.lr = lr;
+  step.beta1 = options_.beta1;
+  step.beta2 = options_.beta2;
+  step.epsilon = options_.epsilon;
+  step.weight_decay = value.rank() <= 1 && !options_.decay_vectors ? 0 : options_.weight_decay;
+  step.step = count;
+  step.grad_scale = grad_scale;
+  adamw_step(step, value, parameter.grad().to_contiguous(), state(0, index), state(1, index));
+}
+
+std::unique_ptr<Optimizer> make_optimizer(const ConfigObject& config,
+                                          std::vector<Module::Named> parameters) {
+  if (config.choice_or("name", "sgd", {"sgd", "adamw"}) == "sgd") {
+    SgdOptions o;
+    o.momentum = config.number_or("momentum", o.momentum, 0, 1);
+    o.dampening = config.number_or("dampening", o.dampening, 0, 1);
+    o.weight_decay = config.number_or("weight_decay", o.weight_decay, 0);
+    o.nesterov = config.boolean_or("nesterov", o.nesterov);
+    o.decay_vectors = config.boolean_or("decay_vectors", o.decay_vectors);
+    if (o.nesterov && (o.momentum == 0 || o.dampening != 0))
+      config.refuse("nesterov", "wants a momentum and no dampening");
+    config.finish();
+    return std::make_unique<Sgd>(std::move(parameters), o);
+  }
+  AdamWOptions o;
+  constexpr double kBelowOne = 1 - 1e-12;
+  o.beta1 = config.number_or("beta1", o.beta1, 0, kBelowOne);
+  o.beta2 = config.number_or("beta2", o.beta2, 0, kBelowOne);
+  o.epsilon = config.number_or("epsilon", o.epsilon, 0);
+  o.weight_decay = config.number_or("weight_decay", o.weight_decay, 0);
+  o.decay_vectors = config.boolean_or("decay_vectors", o.decay_vectors);
+  config.finish();
+  return std::make_unique<AdamW>(std::move(parameters), o);
+}
+
+namespace {
+
+template <class T>
+double sum_of_squares(const Tensor& tensor) {
+  constexpr std::int64_t kChunk = 1 << 14;
+  const T* values = tensor.data<T>();
+  const std::int64_t count = tensor.numel();
+  std::vector<double> parts(static_cast<std::size_t>((count + kChunk - 1) / kChunk));
+  parallel_for(0, count, kChunk, [&](std::int64_t first, std::int64_t last) {
+    double sum = 0;
+    for (std::int64_t i = first; i < last; ++i)
+      sum += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+    parts[static_cast<std::size_t>(first / kChunk)] = sum;
+  });
+  double sum = 0;
+  for (const double part : parts) sum += part;
+  return sum;
+}
+
+}  // namespace
+
+double grad_norm(const std::vector<Module::Named>& parameters) {
+  double sum = 0;
+  for (const Module::Named& parameter : parameters) {
+    if (!parameter.variable.grad().defined()) continue;
+    const Tensor grad = parameter.variable.grad().to_contiguous();
+    sum += grad.dtype() == DType::f64 ? sum_of_squares<double>(grad) : sum_of_squares<float>(grad);
+  }
+  return std::sqrt(sum);
+}
+
+double clip_factor(double norm, double max_norm) {
+  return max_norm > 0 && norm > max_norm ? max_norm / norm : 1.0;
+}
+
+}  // namespace thorax

@@ -1,0 +1,298 @@
+#include "engine/train/splits.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <unordered_map>
+
+#include "engine/io/config.h"
+#include "engine/runtime/philox.h"
+#include "engine/tensor/error.h"
+
+namespace thorax {
+namespace {
+
+using nlohmann::json;
+
+struct Group {
+  std::string name;
+  std::vector<std::int64_t> counts;  // samples by class
+};
+
+int class_count(const std::vector<Sample>& samples) {
+  int classes = 0;
+  for (const Sample& sample : samples) {
+    THORAX_CHECK(sample.label >= 0 && sample.label < 10000,
+                 "[splits] sample '{}' has class {}; classes count from 0", sample.id,
+                 sample.label);
+    classes = std::max(classes, sample.label + 1);
+  }
+  return classes;
+}
+
+const std::string& group_of(const Sample& sample, Grouping grouping) {
+  return grouping == Grouping::group ? sample.group : sample.id;
+}
+
+std::vector<Group> collect(const std::vector<Sample>& samples, Grouping grouping, int classes) {
+  std::set<std::string> ids;
+  std::map<std::string, std::vector<std::int64_t>> counts;  // sorted: input order does not matter
+  for (const Sample& sample : samples) {
+    THORAX_CHECK(!sample.id.empty(), "[splits] a sample has no id");
+    THORAX_CHECK(ids.insert(sample.id).second, "[splits] sample '{}' appears twice", sample.id);
+    const std::string& name = group_of(sample, grouping);
+    THORAX_CHECK(!name.empty(),
+                 "[splits] sample '{}' has no group (patient); split by image to do without",
+                 sample.id);
+    std::vector<std::int64_t>& of_group = counts[name];
+    of_group.resize(static_cast<std::size_t>(classes));
+    ++of_group[static_cast<std::size_t>(sample.label)];
+  }
+  std::vector<Group> groups;
+  for (auto& [name, of_group] : counts) groups.push_back({name, std::move(of_group)});
+  return groups;
+}
+
+// How unevenly a group's samples lie over the classes: the variance of its counts. Groups that
+// upset the balance most are placed first, while there is still room to make up for them.
+double unevenness(const Group& group) {
+  double mean = 0, squares = 0;
+  for (const std::int64_t count : group.counts) mean += static_cast<double>(count);
+  mean /= static_cast<double>(group.counts.size());
+  for (const std::int64_t count : group.counts)
+    squares += (static_cast<double>(count) - mean) * (static_cast<double>(count) - mean);
+  return squares;
+}
+
+// Distributes groups over bins so that bin b gets about share[b] of every class.
+std::map<std::string, std::size_t> distribute(std::vector<Group> groups,
+                                              const std::vector<double>& shares,
+                                              std::uint64_t seed) {
+  const std::size_t classes = groups.empty() ? 0 : groups[0].counts.size();
+  std::vector<double> totals(classes);
+  for (const Group& group : groups)
+    for (std::size_t c = 0; c < classes; ++c) totals[c] += static_cast<double>(group.counts[c]);
+  Philox random(seed, 0x73706c69);
+  for (std::size_t i = groups.size(); i > 1; --i) std::swap(groups[i - 1], groups[random.below(i)]);
+  std::stable_sort(groups.begin(), groups.end(),
+                   [](const Group& a, const Group& b) { return unevenness(a) > unevenness(b); });
+  std::vector<std::vector<double>> filled(shares.size(), std::vector<double>(classes));
+  std::map<std::string, std::size_t> bin_of;
+  for (const Group& group : groups) {
+    // Squared distance from the target, each class weighing the same. Only the bin that receives
+    // the group changes, so comparing the changes compares the sums.
+    std::size_t best = 0;
+    double best_change = 0, best_fill = 0;
+    for (std::size_t b = 0; b < shares.size(); ++b) {
+      double change = 0, fill = 0;
+      for (std::size_t c = 0; c < classes; ++c) {
+        if (totals[c] == 0) continue;
+        const double target = shares[b] * totals[c];
+        const double before = (filled[b][c] - target) / target;
+        const double after =
+            (filled[b][c] + static_cast<double>(group.counts[c]) - target) / target;
+        // Relative to the bin's own target, weighted by its share: a bin of a tenth and one of nine
+        // tenths fill up at the same pace.
+        change += shares[b] * (after * after - before * before);
+        fill += filled[b][c] / target;
+      }
+      if (b == 0 || change < best_change - 1e-12 ||
+          (change < best_change + 1e-12 && fill < best_fill - 1e-12)) {
+        best = b;
+        best_change = change;
+        best_fill = fill;
+      }
+    }
+    for (std::size_t c = 0; c < classes; ++c)
+      filled[best][c] += static_cast<double>(group.counts[c]);
+    bin_of[group.name] = best;
+  }
+  return bin_of;
+}
+
+std::string listed(const std::set<std::string>& ids) {
+  std::string text;
+  int shown = 0;
+  for (const std::string& id : ids) {
+    if (shown++ == 8) {
+      text += fmt::format(", ... ({} in all)", ids.size());
+      break;
+    }
+    text += (text.empty() ? "'" : ", '") + id + "'";
+  }
+  return text;
+}
+
+void check_classes(const Splits& splits, const std::vector<Sample>& samples) {
+  std::unordered_map<std::string, int> label;
+  std::set<int> classes;
+  for (const Sample& sample : samples) {
+    label[sample.id] = sample.label;
+    classes.insert(sample.label);
+  }
+  for (std::size_t f = 0; f < splits.folds.size(); ++f) {
+    for (const auto& [side, ids] : {std::pair{"training", &splits.folds[f].train},
+                                    std::pair{"validation", &splits.folds[f].validation}}) {
+      std::set<int> present;
+      for (const std::string& id : *ids) present.insert(label.at(id));
+      for (const int cls : classes)
+        THORAX_CHECK(present.contains(cls),
+                     "[splits] fold {}: its {} part has no sample of class {}; use fewer folds",
+                     f + 1, side, cls);
+    }
+  }
+}
+
+}  // namespace
+
+Splits k_fold(const std::vector<Sample>& samples, int folds, std::uint64_t seed,
+              Grouping grouping) {
+  THORAX_CHECK(folds >= 2, "[splits] {} folds; there must be at least 2", folds);
+  const int classes = class_count(samples);
+  std::vector<Group> groups = collect(samples, grouping, classes);
+  for (int c = 0; c < classes; ++c) {
+    const auto holders = std::count_if(groups.begin(), groups.end(), [&](const Group& g) {
+      return g.counts[static_cast<std::size_t>(c)] > 0;
+    });
+    THORAX_CHECK(holders == 0 || holders >= folds,
+                 "[splits] class {} has {} {}, fewer than the {} folds", c, holders,
+                 grouping == Grouping::group ? "groups" : "samples", folds);
+  }
+  THORAX_CHECK(!groups.empty(), "[splits] no samples");
+  const auto fold_of = distribute(
+      std::move(groups), std::vector<double>(static_cast<std::size_t>(folds), 1.0 / folds), seed);
+  Splits splits{grouping, seed, true, std::vector<Fold>(static_cast<std::size_t>(folds))};
+  for (const Sample& sample : samples) {
+    const std::size_t own = fold_of.at(group_of(sample, grouping));
+    for (std::size_t f = 0; f < splits.folds.size(); ++f)
+      (f == own ? splits.folds[f].validation : splits.folds[f].train).push_back(sample.id);
+  }
+  check_classes(splits, samples);
+  return splits;
+}
+
+Splits hold_out(const std::vector<Sample>& samples, double share, std::uint64_t seed,
+                Grouping grouping) {
+  THORAX_CHECK(share > 0 && share < 1, "[splits] share {} held out; must lie between 0 and 1",
+               share);
+  std::vector<Group> groups = collect(samples, grouping, class_count(samples));
+  THORAX_CHECK(!groups.empty(), "[splits] no samples");
+  const auto bin_of = distribute(std::move(groups), {1 - share, share}, seed);
+  Splits splits{grouping, seed, false, std::vector<Fold>(1)};
+  for (const Sample& sample : samples) {
+    const bool held = bin_of.at(group_of(sample, grouping)) == 1;
+    (held ? splits.folds[0].validation : splits.folds[0].train).push_back(sample.id);
+  }
+  check_classes(splits, samples);
+  return splits;
+}
+
+void check_splits(const Splits& splits, const std::vector<Sample>& samples) {
+  std::unordered_map<std::string, const Sample*> by_id;
+  for (const Sample& sample : samples)
+    THORAX_CHECK(by_id.emplace(sample.id, &sample).second, "[splits] sample '{}' appears twice",
+                 sample.id);
+  THORAX_CHECK(!splits.folds.empty(), "[splits] there is no fold");
+  std::map<std::string, int> held_out;
+  for (std::size_t f = 0; f < splits.folds.size(); ++f) {
+    const Fold& fold = splits.folds[f];
+    std::set<std::string> train_ids, train_groups, unknown, twice, both, both_groups;
+    for (const std::string& id : fold.train) {
+      if (!train_ids.insert(id).second) twice.insert(id);
+      if (const auto found = by_id.find(id); found == by_id.end())
+        unknown.insert(id);
+      else
+        train_groups.insert(found->second->group);
+    }
+    std::set<std::string> validation_ids;
+    for (const std::string& id : fold.validation) {
+      if (!validation_ids.insert(id).second) twice.insert(id);
+      if (train_ids.contains(id)) both.insert(id);
+      const auto found = by_id.find(id);
+      if (found == by_id.end()) {
+        unknown.insert(id);
+      } else {
+        ++held_out[id];
+        if (splits.grouping == Grouping::group && train_groups.contains(found->second->group))
+          both_groups.insert(found->second->group);
+      }
+    }
+    const auto refuse = [&](const std::set<std::string>& ids, const char* what) {
+      THORAX_CHECK(ids.empty(), "[splits] fold {}: {}: {}", f + 1, what, listed(ids));
+    };
+    refuse(unknown, "samples that the data does not have");
+    refuse(twice, "samples listed twice");
+    refuse(both, "samples in training and in validation");
+    refuse(both_groups, "groups (patients) in training and in validation");
+    std::set<std::string> absent;
+    for (const auto& [id, sample] : by_id)
+      if (!train_ids.contains(id) && !validation_ids.contains(id)) absent.insert(id);
+    refuse(absent, "samples of the data on neither side");
+  }
+  if (!splits.cross_validation) return;
+  std::set<std::string> wrong;
+  for (const auto& [id, sample] : by_id)
+    if (held_out[id] != 1) wrong.insert(id);
+  THORAX_CHECK(wrong.empty(), "[splits] samples not held out exactly once: {}", listed(wrong));
+}
+
+void save_splits(const std::filesystem::path& path, const Splits& splits,
+                 const std::vector<Sample>& samples) {
+  check_splits(splits, samples);
+  json document;
+  document["seed"] = static_cast<std::int64_t>(splits.seed);
+  document["group"] = splits.grouping == Grouping::group ? "patient" : "image";
+  document["kind"] = splits.cross_validation ? "cross-validation" : "hold-out";
+  for (const Fold& fold : splits.folds)
+    document["folds"].push_back({{"train", fold.train}, {"validation", fold.validation}});
+  save_json(path, document);
+}
+
+Splits load_splits(const std::filesystem::path& path, const std::vector<Sample>& samples) {
+  const ConfigObject config = ConfigObject::load(path);
+  Splits splits;
+  splits.seed = static_cast<std::uint64_t>(config.integer("seed"));
+  splits.grouping =
+      config.choice("group", {"patient", "image"}) == "image" ? Grouping::image : Grouping::group;
+  splits.cross_validation =
+      config.choice("kind", {"cross-validation", "hold-out"}) == "cross-validation";
+  for (const ConfigObject& fold : config.objects("folds")) {
+    splits.folds.push_back({fold.texts_or("train", {}), fold.texts_or("validation", {})});
+    fold.finish();
+  }
+  config.finish();
+  try {
+    check_splits(splits, samples);
+  } catch (const Error& error) {
+    fail("[splits] {}: {}", path.string(), std::string(error.what()).substr(9));
+  }
+  return splits;
+}
+
+std::string describe_splits(const Splits& splits, const std::vector<Sample>& samples) {
+  std::unordered_map<std::string, const Sample*> by_id;
+  for (const Sample& sample : samples) by_id[sample.id] = &sample;
+  std::string text;
+  for (std::size_t f = 0; f < splits.folds.size(); ++f) {
+    const auto side = [&](const std::vector<std::string>& ids) {
+      std::map<int, int> counts;
+      std::set<std::string> groups;
+      for (const std::string& id : ids) {
+        ++counts[by_id.at(id)->label];
+        groups.insert(by_id.at(id)->group);
+      }
+      std::vector<std::string> parts;
+      for (const auto& [cls, count] : counts)
+        parts.push_back(fmt::format("{} of class {}", count, cls));
+      return fmt::format("{} samples ({}), {} patients", ids.size(), fmt::join(parts, ", "),
+                         groups.size());
+    };
+    text += fmt::format("fold {}: training {}; validation {}\n", f + 1, side(splits.folds[f].train),
+                        side(splits.folds[f].validation));
+  }
+  return text;
+}
+
+}  // namespace thorax

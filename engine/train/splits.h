@@ -1,0 +1,61 @@
+// Who trains and who is held out.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+namespace thorax {
+
+struct Sample {
+  std::string id;     // unique: the image's path or name
+  std::string group;  // the patient
+  int label = 0;      // class, from 0
+};
+
+// `group`: all samples of a patient land on one side. `image`: each sample by itself, as the
+// reference study did; patients may then sit on both sides.
+enum class Grouping { group, image };
+
+struct Fold {
+  std::vector<std::string> train;       // sample ids, in the order of the samples given
+  std::vector<std::string> validation;  // the same
+};
+
+struct Splits {
+  Grouping grouping = Grouping::group;
+  std::uint64_t seed = 0;
+  bool cross_validation = true;  // every sample is held out exactly once
+  std::vector<Fold> folds;
+};
+
+// K folds, stratified: each fold's share of every class is as even as whole groups allow. Groups,
+// those with the most uneven class counts first and in a random order among equals, go one by one
+// to the fold that they leave most even. Depends on the samples and the seed, not on the order in
+// which samples are given. Throws Error "[splits] ..." when an id appears twice, a group is empty,
+// a class has fewer groups than there are folds, or a fold would lack a class.
+Splits k_fold(const std::vector<Sample>& samples, int folds, std::uint64_t seed,
+              Grouping grouping = Grouping::group);
+
+// One fold whose validation part holds about `share` of each class. Same rules.
+Splits hold_out(const std::vector<Sample>& samples, double share, std::uint64_t seed,
+                Grouping grouping = Grouping::group);
+
+// Checks splits, from a file perhaps, against the samples: every id known and at most once on each
+// side; no sample, and with Grouping::group no group, on both sides of a fold; every sample in each
+// fold, and held out exactly once over all folds in cross-validation. Throws Error "[splits] ..."
+// naming the offending ids.
+void check_splits(const Splits& splits, const std::vector<Sample>& samples);
+
+// splits.json
+void save_splits(const std::filesystem::path& path, const Splits& splits,
+                 const std::vector<Sample>& samples);
+// Reads and checks.
+Splits load_splits(const std::filesystem::path& path, const std::vector<Sample>& samples);
+
+// Samples per class and side of each fold, as text.
+std::string describe_splits(const Splits& splits, const std::vector<Sample>& samples);
+
+}  // namespace thorax
