@@ -26,7 +26,7 @@ void check_scores(std::span<const int> labels, std::span<const double> scores) {
   }
 }
 
-// Sample numbers by falling score.
+// SplitItem numbers by falling score.
 std::vector<std::size_t> by_score(std::span<const double> scores) {
   std::vector<std::size_t> order(scores.size());
   std::iota(order.begin(), order.end(), std::size_t{0});

@@ -21,9 +21,9 @@ struct Group {
   std::vector<std::int64_t> counts;  // samples by class
 };
 
-int class_count(const std::vector<Sample>& samples) {
+int class_count(const std::vector<SplitItem>& samples) {
   int classes = 0;
-  for (const Sample& sample : samples) {
+  for (const SplitItem& sample : samples) {
     THORAX_CHECK(sample.label >= 0 && sample.label < 10000,
                  "[splits] sample '{}' has class {}; classes count from 0", sample.id,
                  sample.label);
@@ -32,14 +32,14 @@ int class_count(const std::vector<Sample>& samples) {
   return classes;
 }
 
-const std::string& group_of(const Sample& sample, Grouping grouping) {
+const std::string& group_of(const SplitItem& sample, Grouping grouping) {
   return grouping == Grouping::group ? sample.group : sample.id;
 }
 
-std::vector<Group> collect(const std::vector<Sample>& samples, Grouping grouping, int classes) {
+std::vector<Group> collect(const std::vector<SplitItem>& samples, Grouping grouping, int classes) {
   std::set<std::string> ids;
   std::map<std::string, std::vector<std::int64_t>> counts;  // sorted: input order does not matter
-  for (const Sample& sample : samples) {
+  for (const SplitItem& sample : samples) {
     THORAX_CHECK(!sample.id.empty(), "[splits] a sample has no id");
     THORAX_CHECK(ids.insert(sample.id).second, "[splits] sample '{}' appears twice", sample.id);
     const std::string& name = group_of(sample, grouping);
@@ -125,10 +125,10 @@ std::string listed(const std::set<std::string>& ids) {
   return text;
 }
 
-void check_classes(const Splits& splits, const std::vector<Sample>& samples) {
+void check_classes(const Splits& splits, const std::vector<SplitItem>& samples) {
   std::unordered_map<std::string, int> label;
   std::set<int> classes;
-  for (const Sample& sample : samples) {
+  for (const SplitItem& sample : samples) {
     label[sample.id] = sample.label;
     classes.insert(sample.label);
   }
@@ -147,7 +147,7 @@ void check_classes(const Splits& splits, const std::vector<Sample>& samples) {
 
 }  // namespace
 
-Splits k_fold(const std::vector<Sample>& samples, int folds, std::uint64_t seed,
+Splits k_fold(const std::vector<SplitItem>& samples, int folds, std::uint64_t seed,
               Grouping grouping) {
   THORAX_CHECK(folds >= 2, "[splits] {} folds; there must be at least 2", folds);
   const int classes = class_count(samples);
@@ -164,7 +164,7 @@ Splits k_fold(const std::vector<Sample>& samples, int folds, std::uint64_t seed,
   const auto fold_of = distribute(
       std::move(groups), std::vector<double>(static_cast<std::size_t>(folds), 1.0 / folds), seed);
   Splits splits{grouping, seed, true, std::vector<Fold>(static_cast<std::size_t>(folds))};
-  for (const Sample& sample : samples) {
+  for (const SplitItem& sample : samples) {
     const std::size_t own = fold_of.at(group_of(sample, grouping));
     for (std::size_t f = 0; f < splits.folds.size(); ++f)
       (f == own ? splits.folds[f].validation : splits.folds[f].train).push_back(sample.id);
@@ -173,7 +173,7 @@ Splits k_fold(const std::vector<Sample>& samples, int folds, std::uint64_t seed,
   return splits;
 }
 
-Splits hold_out(const std::vector<Sample>& samples, double share, std::uint64_t seed,
+Splits hold_out(const std::vector<SplitItem>& samples, double share, std::uint64_t seed,
                 Grouping grouping) {
   THORAX_CHECK(share > 0 && share < 1, "[splits] share {} held out; must lie between 0 and 1",
                share);
@@ -181,7 +181,7 @@ Splits hold_out(const std::vector<Sample>& samples, double share, std::uint64_t 
   THORAX_CHECK(!groups.empty(), "[splits] no samples");
   const auto bin_of = distribute(std::move(groups), {1 - share, share}, seed);
   Splits splits{grouping, seed, false, std::vector<Fold>(1)};
-  for (const Sample& sample : samples) {
+  for (const SplitItem& sample : samples) {
     const bool held = bin_of.at(group_of(sample, grouping)) == 1;
     (held ? splits.folds[0].validation : splits.folds[0].train).push_back(sample.id);
   }
@@ -189,9 +189,9 @@ Splits hold_out(const std::vector<Sample>& samples, double share, std::uint64_t 
   return splits;
 }
 
-void check_splits(const Splits& splits, const std::vector<Sample>& samples) {
-  std::unordered_map<std::string, const Sample*> by_id;
-  for (const Sample& sample : samples)
+void check_splits(const Splits& splits, const std::vector<SplitItem>& samples) {
+  std::unordered_map<std::string, const SplitItem*> by_id;
+  for (const SplitItem& sample : samples)
     THORAX_CHECK(by_id.emplace(sample.id, &sample).second, "[splits] sample '{}' appears twice",
                  sample.id);
   THORAX_CHECK(!splits.folds.empty(), "[splits] there is no fold");
@@ -239,7 +239,7 @@ void check_splits(const Splits& splits, const std::vector<Sample>& samples) {
 }
 
 void save_splits(const std::filesystem::path& path, const Splits& splits,
-                 const std::vector<Sample>& samples) {
+                 const std::vector<SplitItem>& samples) {
   check_splits(splits, samples);
   json document;
   document["seed"] = static_cast<std::int64_t>(splits.seed);
@@ -250,7 +250,7 @@ void save_splits(const std::filesystem::path& path, const Splits& splits,
   save_json(path, document);
 }
 
-Splits load_splits(const std::filesystem::path& path, const std::vector<Sample>& samples) {
+Splits load_splits(const std::filesystem::path& path, const std::vector<SplitItem>& samples) {
   const ConfigObject config = ConfigObject::load(path);
   Splits splits;
   splits.seed = static_cast<std::uint64_t>(config.integer("seed"));
@@ -271,9 +271,9 @@ Splits load_splits(const std::filesystem::path& path, const std::vector<Sample>&
   return splits;
 }
 
-std::string describe_splits(const Splits& splits, const std::vector<Sample>& samples) {
-  std::unordered_map<std::string, const Sample*> by_id;
-  for (const Sample& sample : samples) by_id[sample.id] = &sample;
+std::string describe_splits(const Splits& splits, const std::vector<SplitItem>& samples) {
+  std::unordered_map<std::string, const SplitItem*> by_id;
+  for (const SplitItem& sample : samples) by_id[sample.id] = &sample;
   std::string text;
   for (std::size_t f = 0; f < splits.folds.size(); ++f) {
     const auto side = [&](const std::vector<std::string>& ids) {

@@ -9,7 +9,8 @@
 
 namespace thorax {
 
-struct Sample {
+// One sample as far as splitting goes.
+struct SplitItem {
   std::string id;     // unique: the image's path or name
   std::string group;  // the patient
   int label = 0;      // class, from 0
@@ -36,26 +37,26 @@ struct Splits {
 // to the fold that they leave most even. Depends on the samples and the seed, not on the order in
 // which samples are given. Throws Error "[splits] ..." when an id appears twice, a group is empty,
 // a class has fewer groups than there are folds, or a fold would lack a class.
-Splits k_fold(const std::vector<Sample>& samples, int folds, std::uint64_t seed,
+Splits k_fold(const std::vector<SplitItem>& samples, int folds, std::uint64_t seed,
               Grouping grouping = Grouping::group);
 
 // One fold whose validation part holds about `share` of each class. Same rules.
-Splits hold_out(const std::vector<Sample>& samples, double share, std::uint64_t seed,
+Splits hold_out(const std::vector<SplitItem>& samples, double share, std::uint64_t seed,
                 Grouping grouping = Grouping::group);
 
 // Checks splits, from a file perhaps, against the samples: every id known and at most once on each
 // side; no sample, and with Grouping::group no group, on both sides of a fold; every sample in each
 // fold, and held out exactly once over all folds in cross-validation. Throws Error "[splits] ..."
 // naming the offending ids.
-void check_splits(const Splits& splits, const std::vector<Sample>& samples);
+void check_splits(const Splits& splits, const std::vector<SplitItem>& samples);
 
 // splits.json
 void save_splits(const std::filesystem::path& path, const Splits& splits,
-                 const std::vector<Sample>& samples);
+                 const std::vector<SplitItem>& samples);
 // Reads and checks.
-Splits load_splits(const std::filesystem::path& path, const std::vector<Sample>& samples);
+Splits load_splits(const std::filesystem::path& path, const std::vector<SplitItem>& samples);
 
 // Samples per class and side of each fold, as text.
-std::string describe_splits(const Splits& splits, const std::vector<Sample>& samples);
+std::string describe_splits(const Splits& splits, const std::vector<SplitItem>& samples);
 
 }  // namespace thorax

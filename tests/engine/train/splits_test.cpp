@@ -18,9 +18,9 @@ using namespace thorax;
 namespace {
 
 // Patients with 1 to 6 images; some have images of both classes.
-std::vector<Sample> cohort(int patients, std::uint64_t seed) {
+std::vector<SplitItem> cohort(int patients, std::uint64_t seed) {
   Philox random(seed);
-  std::vector<Sample> samples;
+  std::vector<SplitItem> samples;
   for (int p = 0; p < patients; ++p) {
     const int label = p % 3 == 0 ? 1 : 0;
     const auto images = 1 + random.below(6);
@@ -34,9 +34,9 @@ std::vector<Sample> cohort(int patients, std::uint64_t seed) {
 }
 
 std::map<int, int> classes_of(const std::vector<std::string>& ids,
-                              const std::vector<Sample>& samples) {
+                              const std::vector<SplitItem>& samples) {
   std::map<std::string, int> label;
-  for (const Sample& s : samples) label[s.id] = s.label;
+  for (const SplitItem& s : samples) label[s.id] = s.label;
   std::map<int, int> counts;
   for (const std::string& id : ids) ++counts[label.at(id)];
   return counts;
@@ -50,7 +50,7 @@ TEST_CASE("folds keep patients whole, cover everything once and are stratified")
     const Splits splits = k_fold(samples, 5, seed);
     check_splits(splits, samples);
     std::vector<std::string> all;
-    for (const Sample& s : samples) all.push_back(s.id);
+    for (const SplitItem& s : samples) all.push_back(s.id);
     const auto total = classes_of(all, samples);
     for (const Fold& fold : splits.folds) {
       CHECK(fold.train.size() + fold.validation.size() == samples.size());
@@ -77,7 +77,7 @@ TEST_CASE("by image, every fold is stratified to within one sample") {
 }
 
 TEST_CASE("the study's set: 410 and 500 images in 10 folds give 41 and 50 each") {
-  std::vector<Sample> samples;
+  std::vector<SplitItem> samples;
   for (int i = 0; i < 910; ++i)
     samples.push_back({fmt::format("{}", i), fmt::format("{}", i), i < 410 ? 1 : 0});
   for (const Fold& fold : k_fold(samples, 10, 7).folds) {
@@ -123,7 +123,7 @@ TEST_CASE("what cannot be split is refused with the reason") {
   samples[3].group.clear();
   CHECK_THROWS_WITH_AS(k_fold(samples, 3, 1), doctest::Contains("has no group (patient)"), Error);
   CHECK_NOTHROW(k_fold(samples, 3, 1, Grouping::image));
-  const std::vector<Sample> few{{"a", "p1", 0}, {"b", "p2", 0}, {"c", "p3", 1}, {"d", "p3", 1}};
+  const std::vector<SplitItem> few{{"a", "p1", 0}, {"b", "p2", 0}, {"c", "p3", 1}, {"d", "p3", 1}};
   CHECK_THROWS_WITH_AS(k_fold(few, 2, 1), "[splits] class 1 has 1 groups, fewer than the 2 folds",
                        Error);
   CHECK_NOTHROW(k_fold(few, 2, 1, Grouping::image));
@@ -155,10 +155,10 @@ TEST_CASE("splits from a file are verified, and the offending ids are named") {
   // A patient with several images, one of them moved to the other side.
   bad = good;
   std::string id, group;
-  for (const Sample& s : samples) {
+  for (const SplitItem& s : samples) {
     const auto& v = good.folds[1].validation;
     if (std::count_if(samples.begin(), samples.end(),
-                      [&](const Sample& o) { return o.group == s.group; }) > 1 &&
+                      [&](const SplitItem& o) { return o.group == s.group; }) > 1 &&
         std::find(v.begin(), v.end(), s.id) != v.end()) {
       id = s.id;
       group = s.group;
