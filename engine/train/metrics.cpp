@@ -225,7 +225,7 @@ OverlapCounts overlap(const Tensor& prediction, const Tensor& truth, double pred
   return counts;
 }
 
-Spread spread(std::span<const double> values) {
+MeanDeviation spread(std::span<const double> values) {
   double sum = 0;
   int count = 0;
   for (const double value : values) {

@@ -100,11 +100,11 @@ nlohmann::json to_json(const ConfusionMatrix& matrix, const std::vector<std::str
 nlohmann::json to_json(const OverlapCounts& counts);
 
 // Mean and sample standard deviation of the defined values among `values`.
-struct Spread {
+struct MeanDeviation {
   double mean, deviation;
   int count;  // values that are defined
 };
-Spread spread(std::span<const double> values);
+MeanDeviation spread(std::span<const double> values);
 
 // Per-fold table in percent: standard definitions, the study's beside them, and a row of means and
 // standard deviations over the folds.

@@ -110,7 +110,7 @@ json fold_summary(std::span<const BinaryReport> folds) {
   for (const Column& column : kColumns) {
     std::vector<double> values;
     for (const BinaryReport& fold : folds) values.push_back(column.value(fold));
-    const Spread s = spread(values);
+    const MeanDeviation s = spread(values);
     result["mean"][column.key] = number(s.mean);
     result["standard_deviation"][column.key] = number(s.deviation);
     result["defined_in_folds"][column.key] = s.count;
@@ -139,7 +139,7 @@ std::string fold_table(std::span<const BinaryReport> folds) {
   for (const Column& column : kColumns) {
     std::vector<double> values;
     for (const BinaryReport& fold : folds) values.push_back(column.value(fold));
-    const Spread s = spread(values);
+    const MeanDeviation s = spread(values);
     means.push_back(percent(s.mean));
     deviations.push_back(percent(s.deviation));
   }
