@@ -1,0 +1,48 @@
+// Models by name, and their files.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "models/model.h"
+
+namespace thorax {
+
+// Names accepted under "model".
+std::vector<std::string> model_names();
+
+// Builds a model with starting values drawn from `seed`. `config` is an object with "model" and any
+// of the model's own keys (README.md); the others keep their defaults. Throws Error "[model] ..."
+// for an unknown model, an unknown key or a value of the wrong type or range.
+std::unique_ptr<Model> create_model(const nlohmann::json& config, std::uint64_t seed = 0);
+
+enum class WeightUse {
+  exact,     // the same network: every name, nothing else
+  pretrain,  // another task's weights: the head stays as it is and the file's head is ignored; a
+             // first convolution over 3 channels is summed to fit a model with 1
+};
+
+// Loads a safetensors state dict (PyTorch's order) into the model: published weights, or a file
+// made by save_model. Throws Error naming the file and what is missing, unknown or of another
+// shape; nothing is changed then. The report lists what the mode allowed.
+LoadReport load_model_weights(const Model& model, const std::filesystem::path& path,
+                              WeightUse use = WeightUse::exact);
+
+// Writes the state dict with the configuration in the metadata ("thorax.model"); `metadata` adds
+// entries of the caller's own.
+void save_model(const Model& model, const std::filesystem::path& path,
+                const std::map<std::string, std::string>& metadata = {});
+// Metadata entries that let load_model rebuild the model from a file.
+std::map<std::string, std::string> model_metadata(const Model& model);
+
+// Rebuilds the model that save_model (or a training checkpoint: tensors "model.*" among others)
+// wrote, from the file alone, in eval mode.
+std::unique_ptr<Model> load_model(const std::filesystem::path& path);
+
+}  // namespace thorax

@@ -1,0 +1,169 @@
+#include "models/layers.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "engine/autograd/recompute.h"
+#include "engine/nn/init.h"
+#include "kernels/conv_transpose2d/conv_transpose2d.h"
+#include "kernels/linear/linear.h"
+
+namespace thorax {
+namespace {
+
+thread_local bool folding_forbidden = false;
+
+std::uint64_t mix(std::uint64_t hash, const Tensor& values) {
+  return XXH3_64bits_withSeed(values.raw(), values.bytes(), hash);
+}
+
+}  // namespace
+
+Conv2d::Conv2d(const ConvSpec& spec)
+    : spec_(spec),
+      weight(add_parameter("weight", Tensor::zeros({spec.out, spec.kernel, spec.kernel, spec.in}))),
+      bias(spec.bias ? add_parameter("bias", Tensor::zeros({spec.out})) : Variable()) {}
+
+Variable Conv2d::operator()(const Variable& x, bool relu, const Tensor& out) const {
+  return conv2d(x, weight, bias,
+                {.stride = spec_.stride, .padding = spec_.padding, .relu = relu, .out = out});
+}
+
+ConvTranspose2d::ConvTranspose2d(std::int64_t in, std::int64_t out, std::int64_t kernel)
+    : kernel_(kernel),
+      weight(add_parameter("weight", Tensor::zeros({in, kernel, kernel, out}))),
+      bias(add_parameter("bias", Tensor::zeros({out}))) {}
+
+Variable ConvTranspose2d::operator()(const Variable& x, const Tensor& out) const {
+  return conv_transpose2d(x, weight, bias, {.stride = kernel_, .out = out});
+}
+
+BatchNorm2d::BatchNorm2d(std::int64_t channels, double momentum, double epsilon)
+    : momentum_(momentum),
+      epsilon_(epsilon),
+      weight(add_parameter("weight", Tensor::full({channels}, 1))),
+      bias(add_parameter("bias", Tensor::zeros({channels}))),
+      running_mean(add_buffer("running_mean", Tensor::zeros({channels}))),
+      running_var(add_buffer("running_var", Tensor::full({channels}, 1))),
+      num_batches_tracked(add_buffer("num_batches_tracked", Tensor::zeros(Shape{}, DType::i64))) {}
+
+Variable BatchNorm2d::operator()(const Variable& x, bool relu, const Variable& residual,
+                                 const Tensor& out) const {
+  if (training() && !recomputing()) ++*num_batches_tracked.data<std::int64_t>();
+  return batch_norm(x, weight, bias,
+                    {.running_mean = running_mean,
+                     .running_var = running_var,
+                     .momentum = momentum_,
+                     .epsilon = epsilon_},
+                    {.training = training(), .relu = relu, .out = out}, residual);
+}
+
+Linear::Linear(std::int64_t in, std::int64_t out)
+    : weight(add_parameter("weight", Tensor::zeros({out, in}))),
+      bias(add_parameter("bias", Tensor::zeros({out}))) {}
+
+Variable Linear::operator()(const Variable& x, bool relu) const {
+  return linear(x, weight, bias, relu);
+}
+
+NoFolding::NoFolding() : previous_(folding_forbidden) {
+  folding_forbidden = true;
+}
+NoFolding::~NoFolding() {
+  folding_forbidden = previous_;
+}
+
+Variable ConvBn::operator()(const Variable& x, bool relu, const Variable& residual) const {
+  if (bn.training() || grad_enabled() || folding_forbidden) {
+    if (bn.training()) {
+      const std::lock_guard lock(mutex_);
+      folded_ = nullptr;  // a training run has no use for the memory
+    }
+    return bn(conv(x), relu, residual);
+  }
+  const std::shared_ptr<const Folded> filter = folded();
+  return conv2d(x, filter->weight, filter->bias,
+                {.stride = conv.spec().stride,
+                 .padding = conv.spec().padding,
+                 .relu = relu,
+                 .residual = residual.defined() ? residual.value() : Tensor{}});
+}
+
+// All of the batch norm and a sample of the filter: any optimizer step, averaging or loading
+// changes these, whether or not it announced itself through parameters_changed().
+std::uint64_t ConvBn::fingerprint() const {
+  std::uint64_t hash = 0;
+  for (const Tensor* values :
+       {&bn.weight.value(), &bn.bias.value(), &bn.running_mean, &bn.running_var})
+    hash = mix(hash, *values);
+  if (conv.bias.defined()) hash = mix(hash, conv.bias.value());
+  const Tensor& weight = conv.weight.value();
+  std::array<float, 64> sample{};
+  const std::int64_t step = std::max<std::int64_t>(1, weight.numel() / 64);
+  for (std::int64_t i = 0; i < 64 && i * step < weight.numel(); ++i)
+    sample[static_cast<std::size_t>(i)] = weight.data<float>()[i * step];
+  return XXH3_64bits_withSeed(sample.data(), sizeof(sample), hash);
+}
+
+std::shared_ptr<const ConvBn::Folded> ConvBn::folded() const {
+  const std::lock_guard lock(mutex_);
+  const std::uint64_t version = parameter_version(), print = fingerprint();
+  if (folded_ && folded_->version == version && folded_->fingerprint == print) return folded_;
+  const Tensor& weight = conv.weight.value();
+  const std::int64_t channels = weight.size(0), per_channel = weight.numel() / channels;
+  const Tensor scaled = Tensor::empty(weight.shape()), shift = Tensor::empty({channels});
+  for (std::int64_t k = 0; k < channels; ++k) {
+    const auto at = [k](const Tensor& t) { return static_cast<double>(t.data<float>()[k]); };
+    const double scale = at(bn.weight.value()) / std::sqrt(at(bn.running_var) + bn.epsilon());
+    const double bias = conv.bias.defined() ? at(conv.bias.value()) : 0.0;
+    shift.data<float>()[k] =
+        static_cast<float>(at(bn.bias.value()) + scale * (bias - at(bn.running_mean)));
+    const float* from = weight.data<float>() + k * per_channel;
+    float* to = scaled.data<float>() + k * per_channel;
+    for (std::int64_t i = 0; i < per_channel; ++i)
+      to[i] = static_cast<float>(scale * static_cast<double>(from[i]));
+  }
+  auto fresh = std::make_shared<Folded>();
+  fresh->version = version;
+  fresh->fingerprint = print;
+  fresh->weight = Variable(scaled);
+  fresh->bias = Variable(shift);
+  folded_ = fresh;
+  return folded_;
+}
+
+Variable run_block(bool forget, const std::function<Variable(const std::vector<Variable>&)>& block,
+                   const std::vector<Variable>& inputs) {
+  if (!forget || !grad_enabled()) return block(inputs);
+  return recompute(
+      [block](const std::vector<Variable>& again) {
+        const NoFolding same_bits;
+        return block(again);
+      },
+      inputs);
+}
+
+void initialise(const Module& module, std::uint64_t seed, bool fan_out,
+                const std::vector<std::string>& small) {
+  for (const Module::Named& parameter : module.parameters()) {
+    const Tensor& value = parameter.variable.value();
+    if (value.rank() == 1) {
+      value.fill(parameter.name.ends_with("weight") ? 1 : 0);
+    } else if (std::find(small.begin(), small.end(), parameter.name) != small.end()) {
+      init_normal(value, 0.01, seed, parameter.name);
+    } else if (parameter.name.ends_with("up.weight")) {
+      // With stride = kernel each output has `in` terms, and no ReLU follows.
+      init_normal(value, std::sqrt(1.0 / static_cast<double>(value.size(0))), seed, parameter.name);
+    } else {
+      init_kaiming_normal(value, seed, parameter.name, fan_out);
+    }
+  }
+  for (const Module::NamedBuffer& buffer : module.buffers())
+    buffer.tensor.fill(buffer.name.ends_with("running_var") ? 1 : 0);
+  parameters_changed();
+}
+
+}  // namespace thorax

@@ -1,0 +1,31 @@
+// What every network of this project offers to trainers and programs.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+
+#include "engine/nn/module.h"
+
+namespace thorax {
+
+class Model : public Module {
+ public:
+  // x: N x H x W x C float32 -> logits: N x H x W x K (segmentation) or N x K (classification).
+  virtual Variable forward(const Variable& x) const = 0;
+  // Everything needed to build the same network again with create_model (factory.h).
+  virtual nlohmann::json config() const = 0;
+  // Names that start new when weights come from another task, as load_state_dict patterns.
+  virtual std::vector<std::string> head_names() const = 0;
+
+  // Which optimizer step the next forward belongs to. Dropout draws from (seed, step, layer) only,
+  // so a resumed run draws what an uninterrupted one would have drawn.
+  void set_step(std::uint64_t seed, std::uint64_t step) {
+    seed_ = seed;
+    step_ = step;
+  }
+
+ protected:
+  std::uint64_t seed_ = 0, step_ = 0;
+};
+
+}  // namespace thorax
