@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""`thorax op` against PyTorch and scipy: random problems of every operation, forward and backward.
+
+    check_ops.py --thorax build/apps/thorax [--ops conv2d batch_norm] [--provider reference] [--cases 200] [--seed 1]
+
+All problems of one operation travel in one file (README.md has the convention). The table shows how far the worst result is
+from the oracle as a share of what is allowed (op_problems.py derives that); exit code 1 when anything exceeds it.
+"""
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import zlib
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+
+from op_problems import NO_GRAD, OPS, U
+
+
+def text(value):
+    return str(value).lower() if isinstance(value, bool) else repr(value) if isinstance(value, float) else str(value)
+
+
+def write_problems(path, op, cases, seed):
+    tensors, metadata, expected = {}, {}, []
+    for k in range(cases):
+        rng = np.random.default_rng([seed, zlib.crc32(op.encode()), k])
+        inputs, options, wanted = OPS[op](rng, k)
+        tensors.update((f"case{k}/{name}", np.ascontiguousarray(value)) for name, value in inputs.items())
+        metadata.update((f"case{k}/{name}", text(value)) for name, value in options.items())
+        expected.append((inputs, options, wanted))
+    save_file(tensors, path, metadata)
+    return expected
+
+
+def compare(results, expected):
+    """(tensors compared, worst share of the tolerance, messages)"""
+    worst, count, messages = 0.0, 0, []
+    got = {}
+    for key, value in results.items():
+        case, _, name = key.partition("/")
+        got.setdefault(case, {})[name] = value
+    for k, (inputs, options, wanted) in enumerate(expected):
+        mine = got.pop(f"case{k}", {})
+        shapes = ", ".join(f"{n} {'x'.join(map(str, v.shape))}" for n, v in inputs.items())
+        about = f"case{k} ({shapes}; {', '.join(f'{a}={text(b)}' for a, b in options.items())})"
+        for name, (value, tolerance) in wanted.items():
+            if name not in mine:
+                messages.append(f"{about}: no `{name}` in the output")
+                continue
+            result = mine.pop(name)
+            if result.shape != value.shape:
+                messages.append(f"{about}: {name} has shape {result.shape}, expected {value.shape}")
+                continue
+            count += 1
+            if not value.size:
+                continue
+            # The result is stored in float32: half a unit in its last place belongs to any tolerance above 0.
+            tolerance = np.asarray(tolerance, np.float64)
+            allowed = np.broadcast_to(np.where(tolerance > 0, tolerance + U * np.abs(value), 0.0), value.shape)
+            difference = np.abs(result.astype(np.float64) - value.astype(np.float64))
+            exact = allowed == 0
+            if exact.all() and value.dtype == np.float64:  # exact in float32 arithmetic: compare as float32
+                difference = np.abs(result.astype(np.float64) - value.astype(np.float32))
+            with np.errstate(invalid="ignore", divide="ignore"):
+                share = np.where(difference == 0, 0.0, np.where(exact, np.inf, difference / np.where(exact, 1.0, allowed)))
+            share = np.where(np.isnan(difference), np.inf, share)
+            at = np.unravel_index(int(np.argmax(share)), share.shape)
+            worst = max(worst, float(share[at]))
+            if share[at] > 1:
+                messages.append(f"{about}: {name}[{','.join(map(str, at))}] is {result[at]!r}, expected {value[at]!r} +- {allowed[at]:.1e}")
+        if mine:
+            messages.append(f"{about}: unexpected {sorted(mine)}")
+    if got:
+        messages.append(f"unexpected cases {sorted(got)}")
+    return count, worst, messages
+
+
+def compare_dropout(results, expected):
+    """Kept elements are x / (1 - p), the others 0; both directions use one mask; the share kept is binomial; the same (seed, stream)
+    gives the same mask and another one an independent mask."""
+    messages, worst, masks = [], 0.0, []
+    for k, (inputs, options, _) in enumerate(expected):
+        y, dx = results[f"case{k}/output"], results[f"case{k}/grad.input"]
+        x, dy, p = inputs["input"], inputs["grad_output"], options["p"]
+        keep = y != 0
+        masks.append(keep)
+        if not options["training"]:
+            if not (np.array_equal(y, x) and np.array_equal(dx, dy)):
+                messages.append(f"case{k}: not training, yet something changed")
+            continue
+        if not np.array_equal(keep, dx != 0):
+            messages.append(f"case{k}: forward and backward drop different elements")
+        for value, source in ((y, x), (dx, dy)):
+            error = np.abs(value - np.where(keep, source.astype(np.float64) / max(1 - p, 1e-30), 0))
+            share = float(np.max(error / (4 * U * source / max(1 - p, 1e-30))))
+            worst = max(worst, share)
+            if share > 1:
+                messages.append(f"case{k}: a kept element is not x / (1 - p)")
+        deviation = np.sqrt(x.size * p * (1 - p))
+        if abs(keep.sum() - x.size * (1 - p)) > 5 * deviation:
+            messages.append(f"case{k}: kept {keep.sum()} of {x.size} with p = {p}: more than 5 standard deviations off")
+    for k in range(0, len(expected) - 1, 2):
+        (_, a, _), (_, b, _) = expected[k], expected[k + 1]
+        if not (a["training"] and b["training"]) or a["p"] in (0.0, 1.0) or b["p"] in (0.0, 1.0):
+            continue
+        n = min(masks[k].size, masks[k + 1].size)
+        one, two = masks[k][:n], masks[k + 1][:n]
+        same = (a["seed"], a["stream"]) == (b["seed"], b["stream"])
+        if same:
+            # Element i is kept when its random word reaches p: the mask of the larger p is part of the other.
+            small, large = (one, two) if a["p"] >= b["p"] else (two, one)
+            if (small & ~large).any() or (a["p"] == b["p"] and not np.array_equal(one, two)):
+                messages.append(f"case{k}, case{k + 1}: the same seed and stream, another mask")
+        else:
+            both = (1 - a["p"]) * (1 - b["p"])
+            if abs((one & two).sum() - n * both) > 5 * np.sqrt(n * both * (1 - both)):
+                messages.append(f"case{k}, case{k + 1}: another seed or stream, yet the masks are not independent")
+    return 2 * len(expected), worst, messages
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--thorax", default="build/apps/thorax")
+    p.add_argument("--ops", nargs="+", choices=list(OPS), default=list(OPS), metavar="OP")
+    p.add_argument("--provider", help="passed on; default: thorax's own choice")
+    p.add_argument("--cases", type=int, default=200)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--verbose", type=int, default=3, help="messages shown per operation")
+    args = p.parse_args()
+    torch.set_num_threads(1)
+    failed = 0
+    print(f"{'operation':22} {'provider':12} {'cases':>5} {'tensors':>7} {'worst / allowed':>15}")
+    for op in args.ops:
+        with tempfile.TemporaryDirectory(prefix="thorax-ops-") as folder:
+            inputs, output = os.path.join(folder, "in.safetensors"), os.path.join(folder, "out.safetensors")
+            expected = write_problems(inputs, op, args.cases, args.seed)
+            command = [args.thorax, "op", op, "--inputs", inputs, "--output", output]
+            command += ["--provider", args.provider] if args.provider else []
+            command += [] if op in NO_GRAD else ["--grad"]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                count, worst, messages = 0, float("inf"), [f"`thorax op {op}` ended with {done.returncode}: {done.stderr.strip()}"]
+            else:
+                count, worst, messages = (compare_dropout if op == "dropout" else compare)(load_file(output), expected)
+        failed += bool(messages)
+        print(f"{op:22} {args.provider or 'default':12} {args.cases:5} {count:7} {worst:15.3f} {'FAILED' if messages else ''}", flush=True)
+        for message in messages[:args.verbose]:
+            print("   ", message)
+        if len(messages) > args.verbose:
+            print(f"    ... and {len(messages) - args.verbose} more")
+    print(f"{len(args.ops) - failed} of {len(args.ops)} operations agree")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
