@@ -59,13 +59,14 @@ if [ "$(id -u)" -ne 0 ]; then
   as_root=(sudo)
 fi
 
-apt() {  # waits for another apt instead of failing, never asks
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 "$@" </dev/null
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+apt() {  # waits for another apt instead of failing, never asks, speaks only when it fails
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get -q -o DPkg::Lock::Timeout=300 "$@" </dev/null >"$log" 2>&1 || { tail -n 20 "$log" >&2; return 1; }
 }
-apt update || {
-  # One broken extra source must not stop us when the lists for Debian itself are there.
-  echo "install.sh: 'apt-get update' failed; trying with the package lists at hand" >&2
-}
+# One broken extra source must not stop us when the lists for Debian itself are there.
+apt update || echo "install.sh: 'apt-get update' failed; trying with the package lists at hand" >&2
 if ! apt install -y --no-install-recommends "${missing[@]}"; then
   echo "install.sh: apt could not install: ${missing[*]}" >&2
   echo "  thorax is built on Debian 12 (this is $(. /etc/os-release && echo "$PRETTY_NAME"));" >&2
