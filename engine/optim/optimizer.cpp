@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "engine/optim/step.h"
 #include "engine/runtime/parallel.h"
@@ -85,6 +86,15 @@ void Sgd::update(std::size_t index, std::int64_t count, double lr, double grad_s
            options_.momentum != 0 ? state(0, index) : Tensor{});
 }
 
+nlohmann::json Sgd::describe() const {
+  return {{"name", name()},
+          {"momentum", options_.momentum},
+          {"dampening", options_.dampening},
+          {"weight_decay", options_.weight_decay},
+          {"nesterov", options_.nesterov},
+          {"decay_vectors", options_.decay_vectors}};
+}
+
 AdamW::AdamW(std::vector<Module::Named> parameters, const AdamWOptions& options)
     : Optimizer(std::move(parameters)), options_(options) {
   add_state("exp_avg");
@@ -103,6 +113,15 @@ void AdamW::update(std::size_t index, std::int64_t count, double lr, double grad
   step.step = count;
   step.grad_scale = grad_scale;
   adamw_step(step, value, parameter.grad().to_contiguous(), state(0, index), state(1, index));
+}
+
+nlohmann::json AdamW::describe() const {
+  return {{"name", name()},
+          {"beta1", options_.beta1},
+          {"beta2", options_.beta2},
+          {"epsilon", options_.epsilon},
+          {"weight_decay", options_.weight_decay},
+          {"decay_vectors", options_.decay_vectors}};
 }
 
 std::unique_ptr<Optimizer> make_optimizer(const ConfigObject& config,

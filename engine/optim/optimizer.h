@@ -35,6 +35,8 @@ class Optimizer {
 
   const std::vector<Module::Named>& parameters() const { return parameters_; }
   virtual const char* name() const = 0;
+  // Name and options, as make_optimizer reads them.
+  virtual nlohmann::json describe() const = 0;
 
  protected:
   // The kinds of state each parameter has.
@@ -63,6 +65,7 @@ class Sgd : public Optimizer {
  public:
   Sgd(std::vector<Module::Named> parameters, const SgdOptions& options);
   const char* name() const override { return "sgd"; }
+  nlohmann::json describe() const override;
 
  private:
   void update(std::size_t index, std::int64_t count, double lr, double grad_scale) override;
@@ -82,6 +85,7 @@ class AdamW : public Optimizer {
  public:
   AdamW(std::vector<Module::Named> parameters, const AdamWOptions& options);
   const char* name() const override { return "adamw"; }
+  nlohmann::json describe() const override;
 
  private:
   void update(std::size_t index, std::int64_t count, double lr, double grad_scale) override;

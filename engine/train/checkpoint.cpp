@@ -1,0 +1,188 @@
+#include "engine/train/checkpoint.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <system_error>
+
+#include "engine/io/atomic_file.h"
+#include "engine/io/checksum.h"
+#include "engine/io/safetensors.h"
+
+namespace thorax {
+namespace {
+
+constexpr const char* kFormat = "thorax.checkpoint";
+constexpr const char* kVersion = "1";
+constexpr const char* kChecksum = "checksum";
+constexpr std::string_view kModel = "model.", kOptimizer = "optimizer.";
+
+std::string checksum_of(const std::map<std::string, Tensor>& tensors,
+                        const std::map<std::string, std::string>& metadata) {
+  Checksum sum;
+  for (const auto& [name, tensor] : tensors) {
+    sum.add(name);
+    sum.add(tensor);
+  }
+  for (const auto& [key, text] : metadata) {
+    if (key == kChecksum) continue;
+    sum.add(key);
+    sum.add(text);
+  }
+  return sum.hex();
+}
+
+void verify(const std::filesystem::path& path, const SafetensorsFile& file) {
+  const std::string wanted = file.metadata.at(kChecksum);
+  const std::string found = checksum_of(file.tensors, file.metadata);
+  THORAX_CHECK(wanted == found,
+               "[checkpoint] {}: checksum {} does not match the content ({}): the file is damaged",
+               path.string(), wanted, found);
+}
+
+std::filesystem::path with_word(const std::filesystem::path& path, const char* word) {
+  std::filesystem::path result = path;
+  result.replace_extension(std::string(".") + word + path.extension().string());
+  return result;
+}
+
+}  // namespace
+
+std::filesystem::path previous_checkpoint(const std::filesystem::path& path) {
+  return with_word(path, "prev");
+}
+
+void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint) {
+  std::map<std::string, Tensor> tensors;
+  for (const auto& [name, tensor] : checkpoint.model) tensors[std::string(kModel) + name] = tensor;
+  for (const auto& [name, tensor] : checkpoint.optimizer)
+    tensors[std::string(kOptimizer) + name] = tensor;
+  std::map<std::string, std::string> metadata = checkpoint.texts;
+  metadata[kFormat] = kVersion;
+  metadata[kChecksum] = checksum_of(tensors, metadata);
+  // First the new file, whole and durable; then two renames, between which `path` stays what it
+  // was.
+  const std::filesystem::path fresh = with_word(path, "new");
+  write_safetensors(fresh, tensors, metadata, FileOrder::pytorch);
+  if (std::filesystem::exists(path)) {
+    const std::filesystem::path previous = previous_checkpoint(path);
+    const std::filesystem::path link = with_word(path, "link");
+    std::error_code error;
+    std::filesystem::remove(link, error);
+    std::filesystem::create_hard_link(path, link, error);
+    // A file system without hard links: the previous file alone is there for a moment, which
+    // load_latest_checkpoint copes with.
+    if (error)
+      std::filesystem::rename(path, previous, error);
+    else
+      std::filesystem::rename(link, previous, error);
+    if (error)
+      fail("[checkpoint] {}: the previous version could not be kept: {}", path.string(),
+           error.message());
+  }
+  std::error_code error;
+  std::filesystem::rename(fresh, path, error);
+  if (error) fail("[checkpoint] {}: rename failed: {}", path.string(), error.message());
+  sync_folder(path.has_parent_path() ? path.parent_path() : std::filesystem::path("."));
+}
+
+Checkpoint load_checkpoint(const std::filesystem::path& path) {
+  SafetensorsFile file = read_safetensors(path, FileOrder::pytorch);
+  const auto format = file.metadata.find(kFormat);
+  THORAX_CHECK(format != file.metadata.end() && file.metadata.contains(kChecksum),
+               "[checkpoint] {}: is not a checkpoint", path.string());
+  verify(path, file);
+  THORAX_CHECK(format->second == kVersion, "[checkpoint] {}: version {}, this program reads {}",
+               path.string(), format->second, kVersion);
+  Checkpoint checkpoint;
+  for (auto& [name, tensor] : file.tensors) {
+    if (name.starts_with(kModel))
+      checkpoint.model[name.substr(kModel.size())] = tensor;
+    else if (name.starts_with(kOptimizer))
+      checkpoint.optimizer[name.substr(kOptimizer.size())] = tensor;
+    else
+      fail("[checkpoint] {}: unknown tensor '{}'", path.string(), name);
+  }
+  checkpoint.texts = std::move(file.metadata);
+  checkpoint.texts.erase(kFormat);
+  checkpoint.texts.erase(kChecksum);
+  return checkpoint;
+}
+
+std::optional<Checkpoint> load_latest_checkpoint(
+    const std::filesystem::path& path, const std::function<void(const std::string&)>& message) {
+  const std::filesystem::path previous = previous_checkpoint(path);
+  std::string problem;
+  if (std::filesystem::exists(path)) {
+    try {
+      return load_checkpoint(path);
+    } catch (const Error& error) {
+      problem = error.what();
+    }
+  }
+  if (!std::filesystem::exists(previous)) {
+    if (problem.empty()) return std::nullopt;
+    fail("{}; there is no previous checkpoint", problem);
+  }
+  std::optional<Checkpoint> checkpoint;
+  try {
+    checkpoint = load_checkpoint(previous);
+  } catch (const Error& error) {
+    if (problem.empty()) throw;
+    fail("{}; nor is the previous one good: {}", problem, error.what());
+  }
+  if (!problem.empty()) {
+    // Out of the way, or the next checkpoint would keep the bad file in place of the good one.
+    std::error_code ignored;
+    std::filesystem::rename(path, with_word(path, "bad"), ignored);
+    message(fmt::format("{}; going on from {}", problem, previous.string()));
+  } else {
+    message(fmt::format("[checkpoint] {}: is missing; going on from {}", path.string(),
+                        previous.string()));
+  }
+  return checkpoint;
+}
+
+void save_model_weights(const std::filesystem::path& path, const StateDict& weights,
+                        std::map<std::string, std::string> metadata) {
+  metadata[kChecksum] = checksum_of(weights, metadata);
+  write_safetensors(path, weights, metadata, FileOrder::pytorch);
+}
+
+ModelWeights load_model_weights(const std::filesystem::path& path) {
+  SafetensorsFile file = read_safetensors(path, FileOrder::pytorch);
+  if (file.metadata.contains(kChecksum)) verify(path, file);
+  ModelWeights result;
+  const bool checkpoint = file.metadata.contains(kFormat);
+  for (auto& [name, tensor] : file.tensors) {
+    if (!checkpoint)
+      result.weights[name] = tensor;
+    else if (name.starts_with(kModel))
+      result.weights[name.substr(kModel.size())] = tensor;
+  }
+  result.metadata = std::move(file.metadata);
+  return result;
+}
+
+std::string config_differences(const nlohmann::json& before, const nlohmann::json& now) {
+  using nlohmann::json;
+  // Empty objects and arrays have no entry of their own when flattened; their owners' sizes tell.
+  const json a = before.is_structured() && !before.empty() ? before.flatten() : json::object();
+  const json b = now.is_structured() && !now.empty() ? now.flatten() : json::object();
+  std::set<std::string> keys;
+  for (const auto& [key, value] : a.items()) keys.insert(key);
+  for (const auto& [key, value] : b.items()) keys.insert(key);
+  std::string text;
+  for (const std::string& key : keys) {
+    const auto old_value = a.find(key), new_value = b.find(key);
+    if (old_value != a.end() && new_value != b.end() && *old_value == *new_value) continue;
+    std::string name = key.substr(std::min<std::size_t>(1, key.size()));
+    std::replace(name.begin(), name.end(), '/', '.');
+    text += fmt::format("{}{} ({}, now {})", text.empty() ? "" : ", ", name,
+                        old_value == a.end() ? "absent" : old_value->dump(),
+                        new_value == b.end() ? "absent" : new_value->dump());
+  }
+  return text;
+}
+
+}  // namespace thorax

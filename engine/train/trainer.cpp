@@ -1,0 +1,407 @@
+#include "engine/train/trainer.h"
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <cstdlib>
+#include <limits>
+
+#include "engine/io/atomic_file.h"
+#include "engine/io/json_lines.h"
+#include "engine/train/checkpoint.h"
+
+namespace thorax {
+namespace {
+
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+std::int64_t samples_of(const Batch& batch) {
+  if (!batch.names.empty()) return static_cast<std::int64_t>(batch.names.size());
+  for (const auto& [name, tensor] : batch.tensors)
+    if (tensor.rank() > 0) return tensor.size(0);
+  return 0;
+}
+
+json finite_or_null(double value) {
+  return std::isfinite(value) ? json(value) : json(nullptr);
+}
+
+// Hexadecimal floating point: exact, NaN and infinity included.
+std::string exact(double value) {
+  return fmt::format("{:a}", value);
+}
+double exact(const json& text) {
+  return std::strtod(text.get_ref<const std::string&>().c_str(), nullptr);
+}
+
+struct Sum {
+  double sum = 0, weight = 0;
+  double mean() const {
+    return weight > 0 ? sum / weight : std::numeric_limits<double>::quiet_NaN();
+  }
+};
+
+}  // namespace
+
+struct Trainer::State {
+  // What a checkpoint holds beside tensors.
+  std::int64_t epoch = 0, batch = 0, step = 0;  // the next to do
+  std::int64_t lines = 0;                       // of metrics.jsonl
+  std::map<std::string, Sum> sums;              // of the running epoch
+  std::map<std::string, double> metrics;        // of the last finished epoch
+  double best = std::numeric_limits<double>::quiet_NaN();
+  std::int64_t best_epoch = -1;
+
+  // What it does not.
+  std::unique_ptr<JsonLines> log;
+  double loss = 0, lr = 0, grad_norm = 0;  // of the last step
+  std::int64_t samples = 0;                // in the last step
+  std::int64_t run_samples = 0, run_steps = 0;
+  double train_seconds = 0;
+  Clock::time_point epoch_start;
+
+  json to_json() const {
+    json j{{"epoch", epoch}, {"batch", batch},           {"step", step},
+           {"lines", lines}, {"best_epoch", best_epoch}, {"best", exact(best)}};
+    j["sums"] = json::object();
+    for (const auto& [name, s] : sums) j["sums"][name] = {exact(s.sum), exact(s.weight)};
+    j["metrics"] = json::object();
+    for (const auto& [name, value] : metrics) j["metrics"][name] = exact(value);
+    return j;
+  }
+  void from_json(const json& j) {
+    epoch = j.at("epoch");
+    batch = j.at("batch");
+    step = j.at("step");
+    lines = j.at("lines");
+    best_epoch = j.at("best_epoch");
+    best = exact(j.at("best"));
+    sums.clear();
+    for (const auto& [name, s] : j.at("sums").items())
+      sums[name] = {exact(s.at(0)), exact(s.at(1))};
+    metrics.clear();
+    for (const auto& [name, value] : j.at("metrics").items()) metrics[name] = exact(value);
+  }
+};
+
+namespace {
+
+std::int64_t checked_batches(BatchSource& source, const TrainerOptions& options) {
+  THORAX_CHECK(options.epochs >= 1 && options.accumulate >= 1 && options.max_steps >= 0,
+               "[train] {} epochs, {} batches a step, {} steps at most", options.epochs,
+               options.accumulate, options.max_steps);
+  const std::int64_t batches = source.batches_per_epoch();
+  THORAX_CHECK(batches >= 1, "[train] there is no batch in an epoch");
+  return batches;
+}
+
+std::int64_t limited(std::int64_t steps, std::int64_t limit) {
+  return limit > 0 ? std::min(steps, limit) : steps;
+}
+
+}  // namespace
+
+Trainer::Trainer(Module& model, Optimizer& optimizer, const ScheduleOptions& schedule,
+                 BatchSource& source, TrainerOptions options, TrainerCallbacks callbacks,
+                 TrainObserver* observer)
+    : model_(model),
+      optimizer_(optimizer),
+      source_(source),
+      options_(std::move(options)),
+      callbacks_(std::move(callbacks)),
+      observer_(observer),
+      batches_(checked_batches(source, options_)),
+      steps_per_epoch_((batches_ + options_.accumulate - 1) / options_.accumulate),
+      total_steps_(limited(options_.epochs * steps_per_epoch_, options_.max_steps)),
+      schedule_(schedule, steps_per_epoch_, total_steps_),
+      state_(std::make_unique<State>()) {
+  THORAX_CHECK(callbacks_.loss != nullptr, "[train] there is no loss");
+}
+
+Trainer::~Trainer() = default;
+
+void Trainer::note(const std::string& name, double value, double weight) {
+  if (!std::isfinite(value)) return;
+  Sum& sum = state_->sums[name];
+  sum.sum += value * weight;
+  sum.weight += weight;
+}
+
+json Trainer::full_config() const {
+  const ScheduleOptions& s = schedule_.options();
+  return {{"run", options_.config},
+          {"trainer",
+           {{"epochs", options_.epochs},
+            {"max_steps", options_.max_steps},
+            {"accumulate", options_.accumulate},
+            {"clip_norm", options_.clip_norm},
+            {"seed", options_.seed},
+            {"batches_per_epoch", batches_},
+            {"best_metric", options_.best_metric},
+            {"best_is_higher", options_.best_is_higher},
+            {"log_steps", options_.log_steps},
+            {"optimizer", optimizer_.describe()},
+            {"schedule",
+             {{"kind", static_cast<int>(s.kind)},
+              {"unit", static_cast<int>(s.unit)},
+              {"lr", s.lr},
+              {"factor", s.factor},
+              {"milestones", s.milestones},
+              {"final_lr", s.final_lr},
+              {"power", s.power},
+              {"warmup", s.warmup},
+              {"warmup_start", s.warmup_start}}}}}};
+}
+
+void Trainer::save() const {
+  if (options_.folder.empty()) return;
+  for (const Module::Named& parameter : model_.parameters())
+    THORAX_CHECK(all_finite(parameter.variable.value()),
+                 "[train] step {}: parameter '{}' is not finite any more; the checkpoint of an "
+                 "earlier step is kept",
+                 state_->step, parameter.name);
+  Checkpoint checkpoint{model_.state_dict(), optimizer_.state_dict(), {}};
+  checkpoint.texts["state"] = state_->to_json().dump();
+  checkpoint.texts["config"] = full_config().dump();
+  save_checkpoint(options_.folder / "last.safetensors", checkpoint);
+}
+
+// Loads the folder's checkpoint, if there is one, and opens the log to go on behind it.
+bool Trainer::restore() {
+  const std::filesystem::path last = options_.folder / "last.safetensors";
+  const std::filesystem::path log = options_.folder / "metrics.jsonl";
+  std::filesystem::create_directories(options_.folder);
+  for (const char* name : {"last.safetensors", "last.new.safetensors", "best.safetensors"})
+    remove_leftovers(options_.folder / name);
+  const auto message = [&](const std::string& text) {
+    if (observer_ != nullptr) observer_->on_message(text);
+  };
+  if (!options_.resume) {
+    THORAX_CHECK(
+        !std::filesystem::exists(last) && !std::filesystem::exists(previous_checkpoint(last)),
+        "[train] {}: holds the checkpoint of another run; resume it or take another folder",
+        options_.folder.string());
+    state_->log = std::make_unique<JsonLines>(log, 0);
+    return false;
+  }
+  const std::optional<Checkpoint> checkpoint = load_latest_checkpoint(last, message);
+  if (!checkpoint) {
+    message(fmt::format("[train] {}: no checkpoint yet; starting anew", options_.folder.string()));
+    state_->log = std::make_unique<JsonLines>(log, 0);
+    return false;
+  }
+  json before;
+  State restored;
+  try {
+    before = json::parse(checkpoint->texts.at("config"));
+    restored.from_json(json::parse(checkpoint->texts.at("state")));
+  } catch (const std::exception& error) {
+    fail("[train] {}: unreadable state: {}", last.string(), error.what());
+  }
+  // Through text, so that both sides are what parsing gives (numbers of equal kind).
+  const std::string different = config_differences(before, json::parse(full_config().dump()));
+  THORAX_CHECK(different.empty(),
+               "[train] {}: was written with another configuration and cannot be resumed with "
+               "this one: {}",
+               last.string(), different);
+  model_.load_state_dict(checkpoint->model);
+  optimizer_.load_state_dict(checkpoint->optimizer);
+  const std::int64_t there = JsonLines::count(log);
+  if (there < restored.lines) {
+    message(
+        fmt::format("[train] {}: has {} lines where {} were written; earlier epochs are lost "
+                    "from the log",
+                    log.string(), there, restored.lines));
+    restored.lines = there;
+  }
+  restored.log = std::make_unique<JsonLines>(log, restored.lines);
+  *state_ = std::move(restored);
+  message(fmt::format("[train] {}: resumed at epoch {} of {}, batch {} of {}", last.string(),
+                      state_->epoch + 1, options_.epochs, state_->batch, batches_));
+  return true;
+}
+
+void Trainer::log(const json& line) {
+  if (!state_->log) return;
+  state_->log->append(line);
+  ++state_->lines;
+}
+
+// One optimizer step over the next `accumulate` batches of the epoch.
+void Trainer::train_step(double lr) {
+  State& s = *state_;
+  const std::int64_t count = std::min<std::int64_t>(options_.accumulate, batches_ - s.batch);
+  s.samples = 0;
+  Sum step_loss;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t index = s.batch + i;
+    if (callbacks_.prepare)
+      callbacks_.prepare(static_cast<std::uint64_t>(s.epoch * batches_ + index));
+    const Batch batch = source_.get(s.epoch, index);
+    const std::int64_t samples = samples_of(batch);
+    if (samples == 0) continue;  // every file of it was unreadable, and that was allowed
+    const Variable loss = callbacks_.loss(batch);
+    THORAX_CHECK(loss.defined() && loss.value().numel() == 1,
+                 "[train] the loss must be a single number");
+    const double value = loss.value().item();
+    if (!std::isfinite(value)) {
+      std::string inputs;
+      for (const auto& [name, tensor] : batch.tensors)
+        if (!all_finite(tensor)) inputs += fmt::format("; '{}' of the batch is not finite", name);
+      const std::string first = first_non_finite(loss);
+      fail(
+          "[train] step {} (epoch {}, batch {}): loss is {}; first value that is not finite: {}{}; "
+          "files: {}",
+          s.step + 1, s.epoch + 1, index + 1, value, first.empty() ? "the loss" : first, inputs,
+          fmt::join(batch.names, ", "));
+    }
+    const double weight = static_cast<double>(samples);
+    note("loss", value, weight);
+    step_loss.sum += value * weight;
+    step_loss.weight += weight;
+    s.samples += samples;
+    // Losses are means over a batch; the step takes the mean over all samples of its batches.
+    if (options_.accumulate == 1)
+      backward(loss);
+    else
+      backward(loss, Tensor::full(loss.shape(), weight, loss.value().dtype()));
+  }
+  s.lr = lr;
+  s.loss = step_loss.mean();
+  if (s.samples > 0) {
+    double scale = options_.accumulate == 1 ? 1.0 : 1.0 / static_cast<double>(s.samples);
+    if (options_.clip_norm > 0) {
+      s.grad_norm = grad_norm(optimizer_.parameters()) * scale;
+      THORAX_CHECK(std::isfinite(s.grad_norm), "[train] step {} (epoch {}): gradient norm is {}",
+                   s.step + 1, s.epoch + 1, s.grad_norm);
+      scale *= clip_factor(s.grad_norm, options_.clip_norm);
+    }
+    optimizer_.step(lr, scale);
+    optimizer_.zero_grad();
+  }
+  s.batch += count;
+  ++s.step;
+  s.run_samples += s.samples;
+  ++s.run_steps;
+}
+
+// Validation, log, best weights. Leaves the position at the start of the next epoch.
+void Trainer::end_epoch() {
+  State& s = *state_;
+  std::map<std::string, double> metrics;
+  for (const auto& [name, sum] : s.sums) metrics["train_" + name] = sum.mean();
+  // As the schedule has it, so that a resumed run logs it too.
+  metrics["lr"] = schedule_.lr(std::max<std::int64_t>(s.step - 1, 0));
+  const double train_time = seconds_since(s.epoch_start);
+  if (callbacks_.validate) {
+    const NoGrad no_grad;
+    model_.eval();
+    for (const auto& [name, value] : callbacks_.validate(s.epoch)) metrics[name] = value;
+    model_.train();
+  }
+  json line{{"kind", "epoch"}, {"epoch", s.epoch + 1}, {"step", s.step}};
+  for (const auto& [name, value] : metrics) line[name] = finite_or_null(value);
+  line["seconds"] = train_time;
+  log(line);
+  if (!options_.best_metric.empty()) {
+    const auto found = metrics.find(options_.best_metric);
+    if (found == metrics.end()) {
+      std::string known;
+      for (const auto& [name, value] : metrics) known += (known.empty() ? "" : ", ") + name;
+      fail("[train] there is no metric '{}' to choose the best epoch by; there are: {}",
+           options_.best_metric, known);
+    }
+    const double value = found->second;
+    const bool better =
+        !std::isnan(value) &&
+        (std::isnan(s.best) || (options_.best_is_higher ? value > s.best : value < s.best));
+    if (better) {
+      s.best = value;
+      s.best_epoch = s.epoch;
+      if (!options_.folder.empty())
+        save_model_weights(options_.folder / "best.safetensors", model_.state_dict(),
+                           {{"epoch", std::to_string(s.epoch + 1)},
+                            {"metric", options_.best_metric},
+                            {"value", fmt::format("{}", value)},
+                            {"config", options_.config.dump()}});
+    }
+  }
+  if (observer_ != nullptr) observer_->on_epoch(s.epoch, metrics);
+  s.metrics = std::move(metrics);
+  s.sums.clear();
+  s.batch = 0;
+  ++s.epoch;
+}
+
+TrainResult Trainer::run() {
+  State& s = *state_;
+  THORAX_CHECK(s.run_steps == 0 && s.epoch == 0, "[train] a trainer runs once");
+  const StopSignal signals;
+  if (!options_.folder.empty()) restore();
+  const auto result = [&](TrainResult::Status status) {
+    return TrainResult{status, s.epoch, s.step, s.metrics, s.best, s.best_epoch};
+  };
+  Clock::time_point saved = Clock::now();
+  std::int64_t saved_step = s.step;
+  model_.train();
+  optimizer_.zero_grad();
+  while (s.epoch < options_.epochs && (s.step < total_steps_ || s.batch > 0)) {
+    s.epoch_start = Clock::now();
+    while (s.batch < batches_ && s.step < total_steps_) {
+      const Clock::time_point start = Clock::now();
+      train_step(schedule_.lr(s.step));
+      s.train_seconds += seconds_since(start);
+      if (options_.log_steps)
+        log({{"kind", "step"},
+             {"epoch", s.epoch + 1},
+             {"step", s.step},
+             {"loss", finite_or_null(s.loss)},
+             {"lr", s.lr}});
+      if (observer_ != nullptr) {
+        const auto mean = s.sums.find("loss");
+        TrainProgress p{
+            s.epoch, options_.epochs, s.batch,  batches_,
+            s.step,  total_steps_,    s.loss,   mean == s.sums.end() ? s.loss : mean->second.mean(),
+            s.lr,    s.grad_norm,     s.samples};
+        p.samples_per_second = static_cast<double>(s.run_samples) / std::max(s.train_seconds, 1e-9);
+        p.seconds_left = static_cast<double>(total_steps_ - s.step) * s.train_seconds /
+                         static_cast<double>(s.run_steps);
+        observer_->on_step(p);
+      }
+      if (stop_requested()) {
+        save();
+        return result(TrainResult::Status::interrupted);
+      }
+      const bool by_steps =
+          options_.checkpoint_steps > 0 && s.step - saved_step >= options_.checkpoint_steps;
+      const bool by_time =
+          options_.checkpoint_seconds > 0 && seconds_since(saved) >= options_.checkpoint_seconds;
+      if ((by_steps || by_time) && s.batch < batches_) {
+        save();
+        saved = Clock::now();
+        saved_step = s.step;
+      }
+    }
+    try {
+      end_epoch();
+    } catch (const Interrupted&) {
+      model_.train();
+      save();
+      return result(TrainResult::Status::interrupted);
+    }
+    save();
+    saved = Clock::now();
+    saved_step = s.step;
+    if (stop_requested() && s.epoch < options_.epochs && s.step < total_steps_)
+      return result(TrainResult::Status::interrupted);
+  }
+  return result(TrainResult::Status::finished);
+}
+
+}  // namespace thorax
