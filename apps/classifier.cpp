@@ -1,0 +1,39 @@
+#include "apps/classifier.h"
+
+#include <cmath>
+
+#include "data/resize.h"
+#include "models/factory.h"
+
+namespace thorax::app {
+
+double probability(double logit) {
+  return logit >= 0 ? 1 / (1 + std::exp(-logit)) : std::exp(logit) / (1 + std::exp(logit));
+}
+
+Classifier::Classifier(const std::filesystem::path& checkpoint)
+    : input_(read_model_input(checkpoint)) {
+  THORAX_CHECK(input_.task == "classifier" && input_.classes.size() == 2,
+               "[predict] {}: holds a {}, not a classifier of two classes", checkpoint.string(),
+               input_.task);
+  model_ = load_model(checkpoint);
+}
+
+std::vector<double> Classifier::operator()(const std::vector<Image>& grays) const {
+  const auto count = static_cast<std::int64_t>(grays.size());
+  const std::int64_t pixels = std::int64_t{input_.size} * input_.size;
+  const Tensor x = Tensor::empty({count, input_.size, input_.size, 1});
+  for (std::int64_t n = 0; n < count; ++n) {
+    const Image scaled = resize(grays[static_cast<std::size_t>(n)], input_.size, input_.size);
+    normalise(scaled.pixels, x.data<float>() + n * pixels);
+  }
+  const NoGrad no_grad;
+  const Tensor logits = model_->forward(Variable(x)).value();
+  THORAX_CHECK(logits.shape() == (Shape{count, 1}), "[predict] logits {} for {} images",
+               logits.shape(), count);
+  std::vector<double> result;
+  for (std::int64_t n = 0; n < count; ++n) result.push_back(probability(logits.data<float>()[n]));
+  return result;
+}
+
+}  // namespace thorax::app

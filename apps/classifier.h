@@ -1,0 +1,35 @@
+// The trained classifier as a program uses it.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "apps/model_file.h"
+#include "data/image.h"
+#include "models/model.h"
+
+namespace thorax::app {
+
+class Classifier {
+ public:
+  // Rebuilds the network from a checkpoint alone; throws Error naming the file when it holds no
+  // classifier with one logit.
+  explicit Classifier(const std::filesystem::path& checkpoint);
+
+  const ModelInput& input() const { return input_; }
+  const std::string& positive_class() const { return input_.classes.at(1); }
+  // Probabilities of the positive class; gray images of any size, already cut when
+  // input().lungs_only.
+  std::vector<double> operator()(const std::vector<Image>& grays) const;
+
+ private:
+  ModelInput input_;
+  std::unique_ptr<Model> model_;
+};
+
+// sigmoid(logit), without overflow.
+double probability(double logit);
+
+}  // namespace thorax::app

@@ -1,0 +1,50 @@
+// Segmenting many images into a folder: the study's second step, between the two networks.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "apps/segmenter.h"
+#include "data/dataset.h"
+
+namespace thorax::app {
+
+struct CutItem {
+  std::filesystem::path image;
+  std::string source;  // becomes a subfolder; may be empty
+};
+
+struct CutRow {
+  std::filesystem::path image;  // what was read
+  std::string name;  // relative path, without extension, of what was written in each folder
+  int height = 0, width = 0;
+  double area = 0;  // pixels of 512 x 512
+  int regions = 0;
+  bool kept = false;
+};
+
+struct CutReport {
+  std::vector<CutRow> rows;             // in the order of the items
+  std::vector<std::string> unreadable;  // error messages of skipped files
+};
+
+struct CutOptions {
+  int batch = 4;
+  bool skip_unreadable = false;
+  bool overlays = true;
+};
+
+// Writes out/lungs/NAME.png (the lung pixels, black elsewhere; kept images only),
+// out/masks/NAME.png, out/overlays/NAME.png and out/segmentation.csv. NAME is source/stem; two
+// items of the same name get a number, so no picture overwrites another.
+CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& items,
+                    const std::filesystem::path& out, const CutOptions& options);
+
+// The dataset of lungs-only images: every sample's image replaced by its cut one; rejected and
+// unreadable ones are dropped and counted as rules in the report.
+Dataset cut_dataset(const LungSegmenter& segmenter, const Dataset& dataset,
+                    const std::filesystem::path& out, const CutOptions& options);
+
+}  // namespace thorax::app

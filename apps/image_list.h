@@ -1,0 +1,14 @@
+// Files named on a command line.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace thorax::app {
+
+// Files as given; folders are searched recursively for .png, .jpg and .jpeg in any case, sorted by
+// path. Throws Error naming an input that does not exist or a folder without images.
+std::vector<std::filesystem::path> list_images(const std::vector<std::string>& inputs);
+
+}  // namespace thorax::app

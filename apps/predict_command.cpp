@@ -1,0 +1,127 @@
+// `thorax predict`: from radiographs to probabilities, with both networks.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "apps/classifier.h"
+#include "apps/command.h"
+#include "apps/image_list.h"
+#include "apps/segmenter.h"
+#include "data/decode.h"
+#include "data/encode.h"
+#include "data/overlay.h"
+
+namespace thorax::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::vector<std::string> inputs;
+  std::string segmenter, classifier, out, on_error = "fail";
+  double min_area = 50000;
+  double threshold = 0.5;
+  bool json = false;
+  ComputeOptions compute;
+};
+
+struct Prediction {
+  fs::path image;
+  std::optional<Lungs> lungs;         // with a segmenter
+  std::optional<double> probability;  // absent when the image was rejected
+  std::string verdict;
+  std::string overlay;
+};
+
+std::string to_line(const Prediction& p) {
+  const std::string value = p.probability ? fmt::format("{:.4f}", *p.probability) : "-";
+  const std::string area = p.lungs ? fmt::format("{:.0f}", p.lungs->area) : "-";
+  return fmt::format("{:>11}  {:>9}  {:<12}  {}", value, area, p.verdict, p.image.string());
+}
+
+nlohmann::ordered_json to_json(const Prediction& p) {
+  nlohmann::ordered_json json{{"image", p.image.string()}, {"verdict", p.verdict}};
+  json["probability"] = p.probability ? nlohmann::ordered_json(*p.probability) : nullptr;
+  if (p.lungs) json["lung_area_512"] = p.lungs->area;
+  if (!p.overlay.empty()) json["overlay"] = p.overlay;
+  return json;
+}
+
+void run(const Options& o) {
+  apply(o.compute);
+  const Classifier classifier(o.classifier);
+  THORAX_CHECK(!classifier.input().lungs_only || !o.segmenter.empty(),
+               "[predict] {}: was trained on lungs only: give --segmenter too", o.classifier);
+  std::unique_ptr<LungSegmenter> segmenter;
+  if (!o.segmenter.empty()) segmenter = std::make_unique<LungSegmenter>(o.segmenter, o.min_area);
+  const std::vector<fs::path> images = list_images(o.inputs);
+  if (!o.out.empty()) fs::create_directories(o.out);
+  if (!o.json)
+    fmt::print("{:>11}  {:>9}  {:<12}  image\n", "P(" + classifier.positive_class() + ")",
+               "lung area", "verdict");
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    Prediction p{images[i], {}, {}, "rejected", {}};
+    Image gray;
+    try {
+      gray = load_gray(images[i]);
+    } catch (const Error& error) {
+      if (o.on_error != "skip") throw;
+      fmt::print(stderr, "skipped: {}\n", error.what());
+      continue;
+    }
+    if (segmenter) p.lungs = (*segmenter)(gray);
+    if (!p.lungs || p.lungs->kept) {
+      const Image seen = classifier.input().lungs_only ? keep_inside(gray, p.lungs->mask) : gray;
+      p.probability = classifier({seen}).front();
+      p.verdict = classifier.input().classes[*p.probability >= o.threshold ? 1 : 0];
+    }
+    if (!o.out.empty() && p.lungs) {
+      const bool positive = p.probability && *p.probability >= o.threshold;
+      const fs::path file =
+          fs::path(o.out) / fmt::format("{:04}_{}.png", i, images[i].stem().string());
+      const Rgb colour = !p.probability ? kVermillion : positive ? kOrange : kBlue;
+      save_image(file, overlay_mask(gray, p.lungs->mask, colour));
+      p.overlay = file.string();
+    }
+    if (o.json) {
+      rows.push_back(to_json(p));
+    } else {
+      fmt::print("{}\n", to_line(p));
+    }
+  }
+  if (o.json) fmt::print("{}\n", rows.dump(2));
+}
+
+void add(CLI::App& root) {
+  static Options o;
+  CLI::App* c =
+      root.add_subcommand("predict", "Probability of COVID-19 for radiographs, with an overlay");
+  c->add_option("inputs", o.inputs, "Images and folders of images (PNG, JPEG)")->required();
+  c->add_option("--segmenter", o.segmenter, "Checkpoint of the lung segmenter");
+  c->add_option("--classifier", o.classifier, "Checkpoint of the classifier")->required();
+  c->add_option("--out", o.out,
+                "Folder for overlays (blue: negative, orange: positive, red: rejected)");
+  c->add_option("--min-area", o.min_area,
+                "Reject images whose lungs cover fewer pixels of 512 x 512")
+      ->capture_default_str();
+  c->add_option("--threshold", o.threshold, "Probability from which the verdict is positive")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
+  c->add_option("--on-error", o.on_error, "What an unreadable image does: fail or skip")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"fail", "skip"}));
+  c->add_flag("--json", o.json, "Print JSON");
+  add_compute_options(*c, o.compute);
+  c->footer(
+      "Example:\n  thorax predict image.png --segmenter runs/lungs/best.safetensors "
+      "--classifier runs/covid/last.safetensors --out seen\n\nNot for diagnostic use.");
+  c->callback([] { run(o); });
+}
+
+}  // namespace
+THORAX_COMMAND(50, add)
+}  // namespace thorax::app

@@ -1,0 +1,76 @@
+// `thorax segment`: cut the lungs out of a folder of radiographs.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "apps/command.h"
+#include "apps/cut_lungs.h"
+#include "apps/image_list.h"
+#include "apps/segmenter.h"
+#include "engine/tensor/error.h"
+
+namespace thorax::app {
+namespace {
+
+struct Options {
+  std::vector<std::string> inputs;
+  std::vector<std::string> data;
+  std::string model, out;
+  double min_area = 50000;
+  int batch = 4;
+  std::string on_error = "fail";
+  ComputeOptions compute;
+};
+
+void run(const Options& o) {
+  apply(o.compute);
+  THORAX_CHECK(o.inputs.empty() != o.data.empty(),
+               "[segment] give images or folders, or --data, and not both");
+  std::vector<CutItem> items;
+  if (!o.data.empty()) {
+    for (const Sample& sample : load_datasets(o.data).samples)
+      items.push_back({sample.image, sample.source});
+  } else {
+    for (const std::filesystem::path& path : list_images(o.inputs)) items.push_back({path, {}});
+  }
+  const LungSegmenter segmenter(o.model, o.min_area);
+  const CutReport report = cut_lungs(segmenter, items, o.out,
+                                     {.batch = o.batch, .skip_unreadable = o.on_error == "skip"});
+  std::int64_t kept = 0;
+  for (const CutRow& row : report.rows) kept += row.kept;
+  fmt::print(
+      "{} images: {} kept, {} rejected (lung area under {:.0f} of 512 x 512 pixels), {} "
+      "unreadable\n",
+      report.rows.size() + report.unreadable.size(), kept,
+      static_cast<std::int64_t>(report.rows.size()) - kept, o.min_area, report.unreadable.size());
+  fmt::print("{}/lungs  masks  overlays  segmentation.csv\n", o.out);
+}
+
+void add(CLI::App& root) {
+  static Options o;
+  CLI::App* c =
+      root.add_subcommand("segment", "Cut the lungs out of radiographs with a trained UNet");
+  c->add_option("inputs", o.inputs, "Images and folders of images (PNG, JPEG)");
+  c->add_option("--data", o.data,
+                "Dataset instead of files, kind:PATH[,key=value] (see thorax data)");
+  c->add_option("--model", o.model, "Checkpoint of a trained segmenter")->required();
+  c->add_option("--out", o.out, "Folder for lungs/, masks/, overlays/ and segmentation.csv")
+      ->required();
+  c->add_option("--min-area", o.min_area,
+                "Reject images whose lungs cover fewer pixels of 512 x 512")
+      ->capture_default_str();
+  c->add_option("--batch", o.batch, "Images computed at once")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  c->add_option("--on-error", o.on_error, "What an unreadable image does: fail or skip")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"fail", "skip"}));
+  add_compute_options(*c, o.compute);
+  c->footer("Example:\n  thorax segment images/ --model runs/lungs/best.safetensors --out cut");
+  c->callback([] { run(o); });
+}
+
+}  // namespace
+THORAX_COMMAND(40, add)
+}  // namespace thorax::app
