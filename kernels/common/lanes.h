@@ -1,0 +1,55 @@
+// Loops over consecutive floats, eight at a time. The body is written once, generic in the lane
+// type, and runs with Float8 for whole vectors and float for what is left, doing the same
+// arithmetic (fused multiply-adds included) in both, so that an element's value never depends on
+// its position.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace thorax {
+
+using Float8 = float __attribute__((vector_size(32)));
+
+template <class V>
+inline V load(const float* from) {
+  V value;
+  std::memcpy(&value, from, sizeof(V));
+  return value;
+}
+template <class V>
+inline void store(float* to, V value) {
+  std::memcpy(to, &value, sizeof(V));
+}
+
+// a * b + c, rounded once.
+inline float fused(float a, float b, float c) {
+  return std::fma(a, b, c);
+}
+inline Float8 fused(Float8 a, Float8 b, Float8 c) {
+  return _mm256_fmadd_ps(a, b, c);
+}
+
+// max(0, v); a NaN stays one.
+template <class V>
+inline V relu(V v) {
+  return V{} > v ? V{} : v;
+}
+// v where gate > 0, else 0.
+template <class V>
+inline V where_positive(V gate, V v) {
+  return gate > V{} ? v : V{};
+}
+
+// Calls body.operator()<V>(i) for i = 0, 8, 16, ... with V = Float8, then for the rest with float.
+template <class Body>
+inline void for_lanes(std::int64_t count, const Body& body) {
+  std::int64_t i = 0;
+  for (; i + 8 <= count; i += 8) body.template operator()<Float8>(i);
+  for (; i < count; ++i) body.template operator()<float>(i);
+}
+
+}  // namespace thorax

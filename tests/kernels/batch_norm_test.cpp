@@ -1,0 +1,398 @@
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <iostream>
+
+#include "engine/autograd/recompute.h"
+#include "engine/runtime/parallel.h"
+#include "kernels/batch_norm/batch_norm.h"
+#include "kernels/batch_norm/cases.h"
+#include "tests/support/check.h"
+
+using namespace thorax;
+using test::as_slice;
+using test::normals;
+using test::poisoned;
+using test::same_values;
+
+namespace {
+
+constexpr double kU = 0x1p-24;  // half an ulp of float32, relative
+// Float additions in a row before a provider may switch to double: bounds assume no longer chains.
+constexpr double kChain = 64;
+
+const BatchNormProvider& reference() {
+  return batch_norm_providers().named("reference");
+}
+
+struct Inputs {
+  Tensor x, weight, bias, residual, dy, mean, variance;
+};
+
+Inputs make_inputs(const BatchNormProblem& pr, bool sliced) {
+  const auto maybe = [&](const Tensor& t) { return sliced ? as_slice(t) : t; };
+  const Shape channels{pr.channels()};
+  Inputs in;
+  in.x = maybe(normals(pr.shape, 1));
+  in.weight = normals(channels, 2);
+  in.bias = normals(channels, 3);
+  if (pr.residual) in.residual = maybe(normals(pr.shape, 4));
+  in.dy = maybe(normals(pr.shape, 5));
+  in.mean = poisoned(channels, DType::f64);
+  in.variance = poisoned(channels, DType::f64);
+  if (!pr.training) {
+    in.mean = normals(channels, 6, DType::f64);
+    in.variance = normals(channels, 7, DType::f64);
+    for (std::int64_t c = 0; c < pr.channels(); ++c) {
+      double& v = in.variance.data<double>()[c];
+      v = v * v + 0.1;
+    }
+  }
+  return in;
+}
+
+Tensor f64(const Tensor& t) {
+  return t.to_contiguous().to(DType::f64);
+}
+
+struct Worst {
+  double share = 0;
+  std::string where;
+  void add(double error, double bound, const char* what, std::int64_t index) {
+    const double s = error == 0 ? 0 : error / bound;
+    if (!(s <= share)) {
+      share = std::isnan(s) ? INFINITY : s;
+      where = fmt::format("{}[{}]", what, index);
+    }
+  }
+};
+
+// Per channel: the largest distance from the mean, and the mean square distance from any pixel of
+// the channel that a provider may have shifted by.
+struct Spread {
+  std::vector<double> far, square;
+};
+Spread spread(const BatchNormProblem& pr, const double* x, const double* mean, const double* var) {
+  Spread s;
+  s.far.resize(static_cast<std::size_t>(pr.channels()));
+  s.square = s.far;
+  for (std::int64_t p = 0; p < pr.pixels(); ++p)
+    for (std::int64_t c = 0; c < pr.channels(); ++c) {
+      double& far = s.far[static_cast<std::size_t>(c)];
+      far = std::max(far, std::abs(x[p * pr.channels() + c] - mean[c]));
+    }
+  for (std::size_t c = 0; c < s.far.size(); ++c) s.square[c] = var[c] + s.far[c] * s.far[c];
+  return s;
+}
+
+// Largest error of a forward result as a share of its bound. A float sum of k terms is off by k u
+// times the sum of magnitudes; the statistics add that, the map rounds a few times.
+Worst forward_error(const BatchNormProblem& pr, const Inputs& in, const Tensor& mean,
+                    const Tensor& variance, const Tensor& y) {
+  Worst worst;
+  const Tensor want = poisoned(pr.shape);
+  const Tensor ref_mean = in.mean.clone(), ref_var = in.variance.clone();
+  const Tensor x64 = f64(in.x), want64 = poisoned(pr.shape, DType::f64);
+  BatchNormProblem exact = pr;  // in float64: no rounding of the reference's own in the way
+  exact.dtype = DType::f64;
+  const Tensor residual = pr.residual ? f64(in.residual) : Tensor{};
+  reference().forward(exact, x64, f64(in.weight), f64(in.bias), residual, ref_mean, ref_var,
+                      want64);
+  if (pr.pixels() == 0) return worst;
+  const double *m = ref_mean.data<double>(), *v = ref_var.data<double>();
+  const Spread s = spread(pr, x64.data<double>(), m, v);
+  const Tensor got = f64(y);
+  for (std::int64_t c = 0; c < pr.channels(); ++c) {
+    const std::size_t k = static_cast<std::size_t>(c);
+    const double off_mean = pr.training ? (kChain + 2) * kU * std::sqrt(s.square[k]) : 0;
+    const double off_var = pr.training ? 3 * (kChain + 4) * kU * s.square[k] : 0;
+    if (pr.training) {
+      worst.add(std::abs(mean.data<double>()[c] - m[c]), off_mean, "mean", c);
+      worst.add(std::abs(variance.data<double>()[c] - v[c]), off_var, "variance", c);
+    }
+    const double scale =
+        std::abs(static_cast<double>(in.weight.data<float>()[c])) / std::sqrt(v[c] + pr.epsilon);
+    for (std::int64_t p = 0; p < pr.pixels(); ++p) {
+      const std::int64_t i = p * pr.channels() + c;
+      const double centered = std::abs(x64.data<double>()[i] - m[c]);
+      const double rest = std::abs(static_cast<double>(in.bias.data<float>()[c])) +
+                          (pr.residual ? std::abs(residual.data<double>()[i]) : 0);
+      const double bound = scale * off_mean +
+                           scale * centered * (off_var / (v[c] + pr.epsilon) + 4 * kU) +
+                           scale * std::abs(m[c]) * kU + 4 * kU * rest;
+      worst.add(std::abs(got.data<double>()[i] - want64.data<double>()[i]), bound, "y", i);
+    }
+  }
+  return worst;
+}
+
+Worst backward_error(const BatchNormProblem& pr, const Inputs& in, const Tensor& y,
+                     const Tensor& mean, const Tensor& variance, const Tensor& dx,
+                     const Tensor& dresidual, const Tensor& dweight, const Tensor& dbias) {
+  Worst worst;
+  BatchNormProblem exact = pr;
+  exact.dtype = DType::f64;
+  const Tensor x = f64(in.x), dy = f64(in.dy), y64 = f64(y), w = f64(in.weight);
+  const Tensor want_dx = poisoned(pr.shape, DType::f64), dz = poisoned(pr.shape, DType::f64);
+  const Tensor want_dw = poisoned({pr.channels()}, DType::f64),
+               want_db = poisoned({pr.channels()}, DType::f64);
+  reference().backward(exact, dy, x, y64, w, f64(in.bias), mean, variance, want_dx, dz, want_dw,
+                       want_db);
+  const Tensor got_dx = f64(dx), got_dw = f64(dweight), got_db = f64(dbias);
+  if (dresidual.defined()) {
+    INFO("the residual's gradient is dy behind the mask, exactly");
+    CHECK(same_values(dresidual, dz.to(DType::f32)));
+  }
+  const double n = static_cast<double>(pr.pixels());
+  for (std::int64_t c = 0; c < pr.channels(); ++c) {
+    const double inverse = 1 / std::sqrt(variance.data<double>()[c] + pr.epsilon);
+    const double m = mean.data<double>()[c];
+    double sum = 0, product = 0;
+    const auto at = [&](std::int64_t p) { return p * pr.channels() + c; };
+    // |x - float(mean)| is what a float kernel multiplies with: the mean's own rounding adds.
+    const auto xhat = [&](std::int64_t p) {
+      return (std::abs(x.data<double>()[at(p)] - m) + kU * std::abs(m)) * inverse;
+    };
+    for (std::int64_t p = 0; p < pr.pixels(); ++p) {
+      sum += std::abs(dz.data<double>()[at(p)]);
+      product += std::abs(dz.data<double>()[at(p)]) * xhat(p);
+    }
+    worst.add(std::abs(got_db.data<double>()[c] - want_db.data<double>()[c]),
+              (kChain + 4) * kU * sum, "dbias", c);
+    worst.add(std::abs(got_dw.data<double>()[c] - want_dw.data<double>()[c]),
+              (kChain + 6) * kU * product, "dweight", c);
+    const double scale = std::abs(w.data<double>()[c]) * inverse;
+    for (std::int64_t p = 0; p < pr.pixels(); ++p) {
+      const double z = std::abs(dz.data<double>()[at(p)]);
+      const double bound =
+          scale *
+          (6 * kU * z + (pr.training ? (kChain + 10) * kU * (sum + xhat(p) * product) / n : 0));
+      worst.add(std::abs(got_dx.data<double>()[at(p)] - want_dx.data<double>()[at(p)]), bound, "dx",
+                at(p));
+    }
+  }
+  return worst;
+}
+
+}  // namespace
+
+TEST_CASE("batch_norm: every provider against the reference") {
+  for (const BatchNormProvider& provider : batch_norm_providers().all()) {
+    double worst_forward = 0, worst_backward = 0;
+    int ran = 0;
+    for (const BatchNormProblem& pr : batch_norm_cases()) {
+      if (provider.priority(pr) < 0) continue;
+      for (const bool sliced : {false, true}) {
+        ++ran;
+        CAPTURE(provider.name);
+        CAPTURE(pr.to_string());
+        CAPTURE(sliced);
+        const auto output = [&] {
+          return sliced ? as_slice(poisoned(pr.shape)) : poisoned(pr.shape);
+        };
+        const Inputs in = make_inputs(pr, sliced);
+        const Tensor mean = in.mean.clone(), variance = in.variance.clone();
+        const Tensor y = output();
+        provider.forward(pr, in.x, in.weight, in.bias, in.residual, mean, variance, y);
+        const Worst f = forward_error(pr, in, mean, variance, y);
+        CAPTURE(f.where);
+        CHECK(f.share <= 1);
+        worst_forward = std::max(worst_forward, f.share);
+
+        if (pr.pixels() == 0) {
+          mean.fill(0);
+          variance.fill(1);
+        }
+        const Tensor dx = output(), dresidual = pr.relu && pr.residual ? output() : Tensor{};
+        const Tensor dw = poisoned({pr.channels()}), db = poisoned({pr.channels()});
+        provider.backward(pr, in.dy, in.x, y, in.weight, in.bias, mean, variance, dx, dresidual, dw,
+                          db);
+        const Worst b = backward_error(pr, in, y, mean, variance, dx, dresidual, dw, db);
+        CAPTURE(b.where);
+        CHECK(b.share <= 1);
+        worst_backward = std::max(worst_backward, b.share);
+      }
+    }
+    CHECK(ran > 0);
+    std::cout << fmt::format(
+        "batch_norm {}: {} runs, worst error forward {:.3f}, backward {:.3f} "
+        "of the bound\n",
+        provider.name, ran, worst_forward, worst_backward);
+  }
+}
+
+TEST_CASE("batch_norm evaluation is bit-exact where the arithmetic is") {
+  // variance + epsilon = 4: the scale is a power of two times a whole weight.
+  for (const BatchNormProvider& provider : batch_norm_providers().all()) {
+    for (const Shape& shape : batch_norm_awkward_shapes()) {
+      const BatchNormProblem pr{
+          .shape = shape, .training = false, .relu = true, .residual = true, .epsilon = 0.5};
+      if (provider.priority(pr) < 0) continue;
+      const Shape channels{pr.channels()};
+      const Tensor x = test::integers(shape, 9, 1), residual = test::integers(shape, 9, 2);
+      const Tensor w = test::integers(channels, 4, 3), b = test::integers(channels, 4, 4);
+      const Tensor mean = test::integers(channels, 5, 5, DType::f64);
+      const Tensor variance = Tensor::full(channels, 3.5, DType::f64);
+      const Tensor want = poisoned(shape), got = poisoned(shape);
+      reference().forward(pr, x, w, b, residual, mean, variance, want);
+      provider.forward(pr, x, w, b, residual, mean, variance, got);
+      CAPTURE(provider.name);
+      CAPTURE(shape.to_string());
+      CHECK(same_values(got, want));
+    }
+  }
+}
+
+TEST_CASE("batch_norm: the bits do not depend on the number of threads") {
+  const int before = num_threads();
+  for (const BatchNormProvider& provider : batch_norm_providers().all()) {
+    for (const Shape& shape : {Shape{4, 61, 67, 18}, Shape{8, 7, 7, 2048}, Shape{2, 80, 80, 64}}) {
+      const BatchNormProblem pr{.shape = shape, .relu = true};
+      if (provider.priority(pr) < 0) continue;
+      const Inputs in = make_inputs(pr, false);
+      std::vector<std::vector<Tensor>> results;
+      for (const int threads : {1, 2, 3}) {
+        set_num_threads(threads);
+        const Shape channels{pr.channels()};
+        std::vector<Tensor> r{poisoned(shape),
+                              poisoned(channels, DType::f64),
+                              poisoned(channels, DType::f64),
+                              poisoned(shape),
+                              poisoned(channels),
+                              poisoned(channels)};
+        provider.forward(pr, in.x, in.weight, in.bias, {}, r[1], r[2], r[0]);
+        provider.backward(pr, in.dy, in.x, r[0], in.weight, in.bias, r[1], r[2], r[3], {}, r[4],
+                          r[5]);
+        results.push_back(r);
+      }
+      set_num_threads(before);
+      for (std::size_t t = 1; t < results.size(); ++t)
+        for (std::size_t i = 0; i < results[t].size(); ++i) {
+          CAPTURE(provider.name);
+          CAPTURE(shape.to_string());
+          CAPTURE(i);
+          CHECK(same_values(results[t][i], results[0][i]));
+        }
+    }
+  }
+}
+
+TEST_CASE("batch_norm: statistics keep their digits far from zero") {
+  const Shape shape{2, 50, 50, 6};
+  const Tensor x = normals(shape, 1, DType::f32, 0.01);
+  for (std::int64_t i = 0; i < x.numel(); ++i) x.data<float>()[i] += 1000.0f;
+  const BatchNormProblem pr{.shape = shape};
+  const Tensor w = Tensor::full({6}, 1), b = Tensor::zeros({6}), y = poisoned(shape);
+  const Tensor mean = poisoned({6}, DType::f64), var = mean.clone(), want_mean = mean.clone(),
+               want_var = mean.clone(), want = poisoned(shape);
+  reference().forward(pr, x, w, b, {}, want_mean, want_var, want);
+  for (const BatchNormProvider& provider : batch_norm_providers().all()) {
+    if (provider.priority(pr) < 0) continue;
+    CAPTURE(provider.name);
+    provider.forward(pr, x, w, b, {}, mean, var, y);
+    // The naive E[x^2] - E[x]^2 in float32 would lose the variance of 1e-4 beside 1e6 altogether.
+    CHECK(test::difference(mean, want_mean, 1e-6).worst <= 1);
+    CHECK(test::difference(var, want_var, 0, 1e-4).worst <= 1);
+    CHECK(test::difference(y, want, 2e-4, 2e-4).worst <= 1);
+  }
+}
+
+TEST_CASE("batch_norm: running statistics follow PyTorch") {
+  const Tensor x = Tensor::from(std::vector<float>{1, 10, 2, 20, 3, 30, 6, 60}, {2, 2, 1, 2});
+  const BatchNormState state{Tensor::zeros({2}), Tensor::full({2}, 1)};
+  const Variable w(Tensor::full({2}, 1)), b(Tensor::zeros({2}));
+  batch_norm(Variable(x), w, b, state, {});
+  // Means 3 and 30; unbiased variances 14 / 3 and 1400 / 3; momentum 0.1.
+  CHECK(test::difference(state.running_mean, Tensor::from(std::vector<double>{0.3, 3.0}, {2}), 1e-6)
+            .worst <= 1);
+  CHECK(test::difference(state.running_var,
+                         Tensor::from(std::vector<double>{0.9 + 1.4 / 3, 0.9 + 140.0 / 3}, {2}), 0,
+                         1e-6)
+            .worst <= 1);
+  SUBCASE("evaluation reads and keeps them") {
+    const Tensor mean = state.running_mean.clone(), var = state.running_var.clone();
+    const Tensor y = batch_norm(Variable(x), w, b, state, {.training = false}).value();
+    CHECK(y.data<float>()[0] ==
+          doctest::Approx((1 - 0.3) / std::sqrt(0.9 + 1.4 / 3 + 1e-5)).epsilon(1e-6));
+    CHECK(same_values(state.running_mean, mean));
+    CHECK(same_values(state.running_var, var));
+  }
+  SUBCASE("a recomputed block updates them once") {
+    const Tensor before = state.running_mean.clone();
+    const Variable leaf(x, true);
+    const Variable y = recompute(
+        [&](const std::vector<Variable>& in) { return batch_norm(in[0], w, b, state, {}); },
+        {leaf});
+    const Tensor once = state.running_mean.clone();
+    CHECK_FALSE(same_values(once, before));
+    backward(y, normals(x.shape(), 3));
+    CHECK(same_values(state.running_mean, once));
+  }
+  SUBCASE("an empty batch leaves them alone") {
+    const Tensor before = state.running_mean.clone();
+    const Variable leaf(Tensor::empty({0, 2, 1, 2}), true), weight(Tensor::full({2}, 1), true);
+    const Variable y = batch_norm(leaf, weight, b, state, {});
+    CHECK(y.shape() == leaf.shape());
+    CHECK(same_values(state.running_mean, before));
+    backward(y, Tensor::empty({0, 2, 1, 2}));
+    CHECK(same_values(weight.grad(), Tensor::zeros({2})));
+  }
+}
+
+TEST_CASE("batch_norm on the tape: providers agree, whoever owns the gradient's memory") {
+  const Shape shape{2, 9, 7, 18};
+  for (const bool relu : {false, true}) {
+    for (const bool shared : {false, true}) {
+      std::vector<std::vector<Tensor>> results;
+      for (const char* name : {"reference", "cpu"}) {
+        const ProviderScope scope("batch_norm", name);
+        const BatchNormState state{Tensor::zeros({18}), Tensor::full({18}, 1)};
+        const Variable x(normals(shape, 1), true), r(normals(shape, 2), true);
+        const Variable w(normals({18}, 3), true), b(normals({18}, 4), true);
+        const Variable inner = batch_norm(x, w, b, state, {.relu = true});
+        const Variable y = batch_norm(inner, w, b, state, {.relu = relu}, r);
+        const Tensor seed = normals(shape, 5);
+        const Tensor kept = seed.clone();
+        backward(y, shared ? seed : normals(shape, 5));
+        CHECK(same_values(seed, kept));
+        results.push_back({y.value(), x.grad(), r.grad(), w.grad(), b.grad()});
+      }
+      for (std::size_t i = 0; i < results[0].size(); ++i) {
+        CAPTURE(relu);
+        CAPTURE(i);
+        CHECK(test::difference(results[1][i], results[0][i], 2e-5, 2e-5).worst <= 1);
+      }
+    }
+  }
+}
+
+TEST_CASE("batch_norm writes into a channel slice and leaves its neighbours alone") {
+  const Shape shape{2, 5, 3, 18};
+  const Tensor wide = Tensor::full({2, 5, 3, 24}, 7);
+  const BatchNormState state{Tensor::zeros({18}), Tensor::full({18}, 1)};
+  const Variable x(normals(shape, 1)), w(normals({18}, 2)), b(normals({18}, 3));
+  const Variable y = batch_norm(x, w, b, state, {.out = wide.channel_slice(4, 18)});
+  CHECK(y.value().storage() == wide.storage());
+  CHECK(same_values(y.value(), batch_norm(x, w, b, state, {}).value()));
+  CHECK(same_values(wide.channel_slice(0, 4), Tensor::full({2, 5, 3, 4}, 7)));
+  CHECK(same_values(wide.channel_slice(22, 2), Tensor::full({2, 5, 3, 2}, 7)));
+}
+
+TEST_CASE("batch_norm names the shapes that do not fit") {
+  const BatchNormState state{Tensor::zeros({4}), Tensor::full({4}, 1)};
+  const Variable x(normals({2, 3, 3, 4}, 1)), w(normals({4}, 2)), b(normals({4}, 3));
+  CHECK_THROWS_WITH_AS(batch_norm(x, Variable(normals({5}, 1)), b, state, {}),
+                       doctest::Contains("[batch_norm] input 2x3x3x4 f32 wants weight and bias"),
+                       Error);
+  CHECK_THROWS_WITH_AS(batch_norm(x, w, b, {}, {.training = false}),
+                       doctest::Contains("[batch_norm] evaluation needs running statistics"),
+                       Error);
+  CHECK_THROWS_WITH_AS(batch_norm(x, w, b, {Tensor::zeros({3}), Tensor::zeros({3})}, {}),
+                       doctest::Contains("running statistics of 4 elements"), Error);
+  CHECK_THROWS_WITH_AS(batch_norm(x, w, b, state, {}, Variable(normals({2, 3, 3, 5}, 1))),
+                       doctest::Contains("[batch_norm] residual 2x3x3x5"), Error);
+  CHECK_THROWS_WITH_AS(batch_norm(x, w, b, state, {.out = Tensor::empty({1})}),
+                       doctest::Contains("[batch_norm] destination 1"), Error);
+  CHECK_THROWS_WITH_AS(batch_norm(Variable(normals({1, 1, 1, 4}, 1)), w, b, state, {}),
+                       doctest::Contains("one value per channel has no variance"), Error);
+}
