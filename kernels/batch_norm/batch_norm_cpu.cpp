@@ -23,6 +23,8 @@
 namespace thorax {
 namespace {
 
+using namespace lanes;
+
 constexpr std::int64_t kMinWidth = 64;          // floats in a row
 constexpr std::int64_t kChunkFloats = 1 << 14;  // 64 KiB: the chunk of one task
 constexpr std::int64_t kMinChunkRows = 32;      // the sums of a chunk are worth combining

@@ -10,7 +10,7 @@
 #include <cstdint>
 #include <cstring>
 
-namespace thorax {
+namespace thorax::lanes {
 
 using Float8 = float __attribute__((vector_size(32)));
 
@@ -52,4 +52,4 @@ inline void for_lanes(std::int64_t count, const Body& body) {
   for (; i < count; ++i) body.template operator()<float>(i);
 }
 
-}  // namespace thorax
+}  // namespace thorax::lanes
