@@ -9,7 +9,7 @@ namespace thorax {
 
 // Every channel count of HRNet-W18, W32 and W48 (stem, bottlenecks, branches, head) on small maps.
 inline std::vector<Shape> batch_norm_model_shapes() {
-  std::vector<Shape> shapes{{2, 16, 16, 64}, {2, 8, 8, 256}, {2, 7, 7, 2048}};
+  std::vector<Shape> shapes{{2, 16, 16, 64}, {2, 8, 8, 256}, {2, 3, 3, 2048}};
   for (const std::int64_t width : {18, 32, 48})
     for (const std::int64_t factor : {1, 2, 4, 8})
       shapes.push_back({2, 16 / factor, 16 / factor, width * factor});
