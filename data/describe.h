@@ -1,0 +1,57 @@
+// What a person wants to know about a data set before trusting it: counts, classes, sizes,
+// patients, what every rule removed, and pictures.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "data/dataset.h"
+#include "data/image.h"
+
+namespace thorax {
+
+struct Spread {
+  double least = 0, median = 0, mean = 0, most = 0;
+};
+
+struct ClassSummary {
+  std::string name;
+  int64_t images = 0, patients = 0, with_mask = 0;
+  std::map<std::string, int64_t> sources;
+};
+
+struct DatasetSummary {
+  int64_t images = 0, patients = 0, with_mask = 0;
+  std::vector<ClassSummary> classes;  // in label order
+  std::map<std::string, int64_t> findings, views;
+  std::map<int64_t, int64_t> patients_by_images;  // images a patient has -> how many such patients
+  Spread width, height;                           // pixels; zero without `read_files`
+  std::map<std::string, int64_t> kinds;           // "png gray 8 bit" -> files
+  Spread age;
+  int64_t age_known = 0;
+  std::vector<std::string> unreadable;              // errors
+  std::vector<std::vector<std::string>> identical;  // files with the same bytes
+  std::string checksum;
+  FilterReport report;
+};
+
+// `read_files`: also opens every image (size, kind, truncation) and looks for identical files.
+DatasetSummary summarize(const Dataset& dataset, bool read_files = true, int threads = 2);
+
+std::string describe_text(const DatasetSummary& summary);
+nlohmann::json describe_json(const DatasetSummary& summary);
+
+// Up to `per_class` images of each class, chosen by seed, a row of `columns` tiles of `tile` pixels
+// with class, source and file name below; the lung mask's outline in green where there is one.
+// Files that cannot be read are shown as an empty tile.
+ImageU8 sample_sheet(const Dataset& dataset, int per_class = 12, int columns = 6, int tile = 192,
+                     uint64_t seed = 0);
+
+// Horizontal bars with counts, the largest first (the study's Fig. 2 with counts of findings).
+ImageU8 bar_chart(const std::string& title, const std::map<std::string, int64_t>& counts);
+
+}  // namespace thorax
