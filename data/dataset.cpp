@@ -125,6 +125,8 @@ Dataset load_datasets(const std::vector<std::string>& specs, OnPatientConflict o
   all.samples = std::move(kept);
   if (twice.removed) all.report.rules.push_back(twice);
 
+  // Class names first: "normal" of one source and "non-COVID" of another are no conflict.
+  assign_labels(all);
   check_patients(all, on_conflict);
   THORAX_CHECK(!all.samples.empty(), "[data] no image is left after the rules of {}",
                fmt::join(specs, " "));
