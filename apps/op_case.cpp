@@ -1,0 +1,190 @@
+#include "apps/op_case.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+namespace thorax::app {
+
+OpCase::OpCase(std::map<std::string, Tensor> tensors, std::map<std::string, std::string> options,
+               bool gradients)
+    : tensors_(std::move(tensors)), options_(std::move(options)), gradients_(gradients) {
+  gradients_ = flag("grad", gradients);
+}
+
+Tensor OpCase::optional_tensor(const std::string& name) {
+  const auto found = tensors_.find(name);
+  if (found == tensors_.end()) return {};
+  used_tensors_.insert(name);
+  return found->second;
+}
+
+Tensor OpCase::tensor(const std::string& name) {
+  const Tensor value = optional_tensor(name);
+  THORAX_CHECK(value.defined(), "[op] tensor '{}' is missing", name);
+  return value;
+}
+
+Variable OpCase::optional_argument(const std::string& name) {
+  const Tensor value = optional_tensor(name);
+  if (!value.defined()) return {};
+  THORAX_CHECK(value.dtype() == DType::f32 || value.dtype() == DType::f64,
+               "[op] tensor '{}' {} is {}: f32 or f64 is wanted", name, value.shape(),
+               name_of(value.dtype()));
+  const Variable variable(value, gradients_);
+  arguments_.emplace_back(name, variable);
+  return variable;
+}
+
+Variable OpCase::argument(const std::string& name) {
+  const Variable variable = optional_argument(name);
+  THORAX_CHECK(variable.defined(), "[op] tensor '{}' is missing", name);
+  return variable;
+}
+
+std::vector<Variable> OpCase::numbered_arguments(const std::string& name) {
+  std::vector<Variable> result;
+  for (;;) {
+    const Variable next = optional_argument(name + std::to_string(result.size()));
+    if (!next.defined()) break;
+    result.push_back(next);
+  }
+  THORAX_CHECK(!result.empty(), "[op] tensor '{}0' is missing", name);
+  return result;
+}
+
+const std::string* OpCase::option(const std::string& name) {
+  const auto found = options_.find(name);
+  if (found == options_.end()) return nullptr;
+  used_options_.insert(name);
+  return &found->second;
+}
+
+namespace {
+
+template <class T>
+T parse(const std::string& name, const std::string& text, const char* wanted) {
+  T value{};
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  THORAX_CHECK(error == std::errc() && end == text.data() + text.size(),
+               "[op] option '{}' is '{}': {} is wanted", name, text, wanted);
+  return value;
+}
+
+}  // namespace
+
+std::int64_t OpCase::integer(const std::string& name, std::int64_t fallback) {
+  const std::string* text = option(name);
+  return text ? parse<std::int64_t>(name, *text, "a whole number") : fallback;
+}
+
+std::int64_t OpCase::integer(const std::string& name) {
+  THORAX_CHECK(options_.contains(name), "[op] option '{}' is missing", name);
+  return integer(name, 0);
+}
+
+double OpCase::number(const std::string& name, double fallback) {
+  const std::string* text = option(name);
+  return text ? parse<double>(name, *text, "a number") : fallback;
+}
+
+double OpCase::number(const std::string& name) {
+  THORAX_CHECK(options_.contains(name), "[op] option '{}' is missing", name);
+  return number(name, 0.0);
+}
+
+bool OpCase::flag(const std::string& name, bool fallback) {
+  const std::string* text = option(name);
+  if (text == nullptr) return fallback;
+  THORAX_CHECK(*text == "true" || *text == "false",
+               "[op] option '{}' is '{}': true or false is wanted", name, *text);
+  return *text == "true";
+}
+
+std::string OpCase::text(const std::string& name, const std::string& fallback) {
+  const std::string* text = option(name);
+  return text ? *text : fallback;
+}
+
+void OpCase::output(const std::string& name, const Tensor& value) {
+  results_[name] = value.to_contiguous();
+}
+
+void OpCase::result(const Variable& value) {
+  output("output", value.value());
+  if (gradients_) differentiate(value, tensor("grad_output"));
+}
+
+void OpCase::loss(const Variable& value) {
+  output("output", value.value());
+  if (gradients_) differentiate(value, Tensor::full({1}, 1.0, value.value().dtype()));
+}
+
+void OpCase::differentiate(const Variable& value, const Tensor& seed) {
+  THORAX_CHECK(seed.shape() == value.shape() && seed.dtype() == value.value().dtype(),
+               "[op] grad_output {} {} for output {} {}", seed.shape(), name_of(seed.dtype()),
+               value.shape(), name_of(value.value().dtype()));
+  backward(value, seed);
+  for (const auto& [name, variable] : arguments_) {
+    THORAX_CHECK(variable.grad().defined(), "[op] '{}' got no gradient", name);
+    output("grad." + name, variable.grad());
+  }
+}
+
+std::map<std::string, Tensor> OpCase::finish() {
+  const auto unused = [](const auto& given, const std::set<std::string>& used) {
+    std::string names;
+    for (const auto& [name, value] : given)
+      if (!used.contains(name)) names += names.empty() ? name : ", " + name;
+    return names;
+  };
+  const std::string tensors = unused(tensors_, used_tensors_);
+  THORAX_CHECK(tensors.empty(), "[op] unknown tensor: {}", tensors);
+  const std::string options = unused(options_, used_options_);
+  THORAX_CHECK(options.empty(), "[op] unknown option: {}", options);
+  return std::move(results_);
+}
+
+namespace {
+
+// Length of a leading "case<digits>/", or 0.
+std::size_t prefix_length(const std::string& key) {
+  if (!key.starts_with("case")) return 0;
+  std::size_t end = 4;
+  while (end < key.size() && key[end] >= '0' && key[end] <= '9') ++end;
+  return end > 4 && end < key.size() && key[end] == '/' ? end + 1 : 0;
+}
+
+}  // namespace
+
+std::vector<CaseInput> split_cases(const SafetensorsFile& file, const std::string& what) {
+  std::map<std::string, CaseInput> cases;
+  const auto place = [&](const std::string& key) -> std::pair<CaseInput&, std::string> {
+    const std::size_t length = prefix_length(key);
+    CaseInput& found = cases[key.substr(0, length)];
+    found.prefix = key.substr(0, length);
+    return {found, key.substr(length)};
+  };
+  for (const auto& [key, tensor] : file.tensors) {
+    auto [to, name] = place(key);
+    to.tensors[name] = tensor;
+  }
+  for (const auto& [key, value] : file.metadata) {
+    if (key == "format") continue;  // "pt": some writers put it into every file
+    auto [to, name] = place(key);
+    to.options[name] = value;
+  }
+  THORAX_CHECK(cases.size() < 2 || !cases.contains(""),
+               "[op] {}: '{}' stands outside the cases of the file", what,
+               !cases[""].tensors.empty() ? cases[""].tensors.begin()->first
+                                          : cases[""].options.begin()->first);
+  std::vector<CaseInput> result;
+  for (auto& [prefix, input] : cases) result.push_back(std::move(input));
+  // Numerical order: a longer number is larger.
+  std::stable_sort(result.begin(), result.end(), [](const CaseInput& a, const CaseInput& b) {
+    return a.prefix.size() < b.prefix.size();
+  });
+  return result;
+}
+
+}  // namespace thorax::app

@@ -1,0 +1,71 @@
+// One case of `thorax op`: named tensors and options from a file, results for a file.
+#pragma once
+
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "engine/autograd/variable.h"
+#include "engine/io/safetensors.h"
+
+namespace thorax::app {
+
+// What an adapter reads its operation's arguments from and writes its results to. Everything given
+// must be asked for: finish() refuses names that nobody read.
+class OpCase {
+ public:
+  // `gradients`: arguments require gradients, results are walked backwards.
+  OpCase(std::map<std::string, Tensor> tensors, std::map<std::string, std::string> options,
+         bool gradients);
+
+  // A differentiable argument; the second form may be absent (undefined).
+  Variable argument(const std::string& name);
+  Variable optional_argument(const std::string& name);
+  // input0, input1, ... as many as there are.
+  std::vector<Variable> numbered_arguments(const std::string& name);
+  // A tensor without gradient, e.g. a target; the second form may be absent.
+  Tensor tensor(const std::string& name);
+  Tensor optional_tensor(const std::string& name);
+
+  // Options; those without a fallback must be given.
+  std::int64_t integer(const std::string& name);
+  std::int64_t integer(const std::string& name, std::int64_t fallback);
+  double number(const std::string& name);
+  double number(const std::string& name, double fallback);
+  bool flag(const std::string& name, bool fallback);
+  std::string text(const std::string& name, const std::string& fallback);
+
+  // A result without gradient.
+  void output(const std::string& name, const Tensor& value);
+  // The result of a differentiable operation. With gradients, `grad_output` is read (a loss takes
+  // 1) and grad.<argument> written for every argument.
+  void result(const Variable& value);
+  void loss(const Variable& value);
+
+  // Throws Error when a tensor or an option was not used. Gives the results.
+  std::map<std::string, Tensor> finish();
+
+ private:
+  const std::string* option(const std::string& name);
+  void differentiate(const Variable& value, const Tensor& seed);
+
+  std::map<std::string, Tensor> tensors_;
+  std::map<std::string, std::string> options_;
+  bool gradients_;
+  std::set<std::string> used_tensors_, used_options_;
+  std::vector<std::pair<std::string, Variable>> arguments_;
+  std::map<std::string, Tensor> results_;
+};
+
+// The cases of a file: keys "case<k>/name", or one case with plain names. The prefix is kept
+// ("case3/" or empty), cases come in numerical order. Throws Error "[op] ..." when both kinds
+// occur.
+struct CaseInput {
+  std::string prefix;
+  std::map<std::string, Tensor> tensors;
+  std::map<std::string, std::string> options;
+};
+std::vector<CaseInput> split_cases(const SafetensorsFile& file, const std::string& what);
+
+}  // namespace thorax::app

@@ -1,0 +1,71 @@
+// `thorax op`: one operation, forward and backward, on tensors from a file, so that anyone can hold
+// any provider against NumPy or PyTorch. The file convention is described in bench/peers/README.md.
+#include <fmt/format.h>
+
+#include "apps/command.h"
+#include "apps/op_table.h"
+#include "engine/registry/registry.h"
+#include "engine/runtime/parallel.h"
+
+namespace thorax::app {
+namespace {
+
+struct OpOptions {
+  std::string name, inputs, output, provider;
+  bool grad = false;
+  int threads = 0;
+};
+
+void run(const OpOptions& options) {
+  const OpRow& row = find_op(options.name);
+  if (options.threads > 0) set_num_threads(options.threads);
+  if (!options.provider.empty()) {
+    THORAX_CHECK(*row.registry != 0, "[op] {} has no providers to choose from", row.name);
+    choose_provider(row.registry, options.provider);
+  }
+  const SafetensorsFile file = read_safetensors(options.inputs, FileOrder::pytorch);
+  const std::vector<CaseInput> inputs = split_cases(file, options.inputs);
+  THORAX_CHECK(!inputs.empty(), "[op] {}: no tensors", options.inputs);
+  std::map<std::string, Tensor> results;
+  for (const CaseInput& input : inputs) {
+    try {
+      OpCase one(input.tensors, input.options, options.grad);
+      row.run(one);
+      for (auto& [name, tensor] : one.finish()) results[input.prefix + name] = tensor;
+    } catch (const Error& error) {
+      fail("[op] {} {}: {}{}", row.name, options.inputs,
+           input.prefix.empty() ? "" : input.prefix + " ", error.what());
+    }
+  }
+  write_safetensors(options.output, results, {}, FileOrder::pytorch);
+  fmt::print("{}: {} case{}, {} tensors -> {}\n", row.name, inputs.size(),
+             inputs.size() == 1 ? "" : "s", results.size(), options.output);
+}
+
+void add(CLI::App& root) {
+  static OpOptions options;
+  CLI::App* command = root.add_subcommand(
+      "op", "Run one operation, forward and backward, on tensors from a safetensors file");
+  std::string names;
+  for (const OpRow& row : op_table()) names += (names.empty() ? "" : ", ") + std::string(row.name);
+  command->add_option("name", options.name, "The operation: " + names)->required();
+  command
+      ->add_option("--inputs", options.inputs,
+                   "Tensors in PyTorch's order, options in the metadata; many cases as case<k>/...")
+      ->required();
+  command->add_option("--output", options.output, "Where the results go")->required();
+  command->add_option("--provider", options.provider, "Kernel to use (see thorax info)");
+  command->add_flag("--grad", options.grad,
+                    "Also read grad_output and write grad.<argument> of every argument");
+  command->add_option("--threads", options.threads, "Threads to compute with; 0 = all cores")
+      ->check(CLI::NonNegativeNumber);
+  command->footer(
+      "Example:\n"
+      "  thorax op conv2d --inputs in.safetensors --output out.safetensors --provider gemm --grad\n"
+      "The file convention (names, options, defaults): bench/peers/README.md.");
+  command->callback([] { run(options); });
+}
+
+}  // namespace
+THORAX_COMMAND(80, add)
+}  // namespace thorax::app
