@@ -42,12 +42,12 @@ inline Floats sqrt(Floats v) {
   return (Floats)_mm256_sqrt_ps((__m256)v);
 }
 
-// e^x to about 1 unit in the last place for -87 <= x <= 88; beyond that the value at the limit
-// (1.2e-38, 1.7e38). NaN stays NaN. Reduction x = n ln 2 + r with |r| <= ln(2) / 2, then a
-// polynomial (Cephes, expf).
+// e^x to about 1 unit in the last place, subnormal results included; 0 below -104, infinity above
+// 88.8. NaN stays NaN. Reduction x = n ln 2 + r with |r| <= ln(2) / 2, then a polynomial (Cephes,
+// expf).
 inline Floats exp(Floats x) {
-  x = x < -87.0f ? splat(-87.0f) : x;
-  x = x > 88.0f ? splat(88.0f) : x;
+  x = x < -104.0f ? splat(-104.0f) : x;
+  x = x > 89.0f ? splat(89.0f) : x;
   // Adding 1.5 * 2^23 rounds to the nearest whole number and leaves it in the low bits.
   const Floats shifted = x * 1.44269504f + 12582912.0f;
   const Floats n = shifted - 12582912.0f;
@@ -59,8 +59,9 @@ inline Floats exp(Floats x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   const Floats value = p * (r * r) + r + 1.0f;
-  const Ints power = ((Ints)shifted - 0x4b400000 + 127) << 23;
-  return value * (Floats)power;
+  // Two factors: 2^n itself may lie outside the normal numbers where the result does not.
+  const Ints whole = (Ints)shifted - 0x4b400000, half = whole >> 1;
+  return value * (Floats)((half + 127) << 23) * (Floats)((whole - half + 127) << 23);
 }
 
 // log(1 + t) for 0 <= t <= 1: twice the area hyperbolic tangent of s = t / (2 + t) <= 1/3, whose
@@ -77,7 +78,7 @@ inline Floats log1p_unit(Floats t) {
   return 2.0f * (s + s * q * p);
 }
 
-// sigmoid(x) and 1 - sigmoid(x), both with small relative error (for |x| <= 87).
+// sigmoid(x) and 1 - sigmoid(x), both with small relative error.
 struct Sigmoid {
   Floats value, rest;
 };
