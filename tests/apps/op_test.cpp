@@ -128,7 +128,7 @@ TEST_CASE("op: what does not fit is named, and no output appears") {
   refused("dropout", {{"input", x}}, {{"p", "half"}}, "", "option 'p' is 'half'");
   refused("dropout", {{"input", x}}, {{"training", "yes"}}, "", "true or false is wanted");
   refused("sgd_step", {{"param", x}, {"grad", x}}, {}, "", "option 'lr' is missing");
-  refused("relu", {{"input", x}}, {}, "--provider warp", "no provider named 'warp'");
+  refused("relu", {{"input", x}}, {}, "--provider warp", "has no provider 'warp'");
   refused("concat", {{"input0", x}}, {}, "--provider cpu", "concat has no providers");
   refused("unknown", {{"input", x}}, {}, "", "no operation named 'unknown'");
   refused("erode", {{"input", x}}, {}, "", "[morphology]");
