@@ -1,0 +1,125 @@
+// `thorax data`: make the built-in phantoms, look at a data set.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "apps/command.h"
+#include "data/dataset.h"
+#include "data/describe.h"
+#include "data/encode.h"
+#include "data/phantom.h"
+#include "engine/runtime/parallel.h"
+
+namespace thorax::app {
+namespace {
+
+constexpr const char* kKinds =
+    "--data kind:PATH[,key=value]...; kinds:\n"
+    "  covid       metadata.csv, images/          finding=covid|all view=frontal|all masks=DIR\n"
+    "  nih         Data_Entry_2017.csv, images/   finding=NAME|all min_age=18\n"
+    "  chexpert    train.csv                      finding=none|all min_age=19 table=FILE\n"
+    "  montgomery  CXR_png/, ManualMask/{leftMask,rightMask}\n"
+    "  shenzhen    CXR_png/, mask/\n"
+    "  folder      a folder of class folders\n"
+    "  manifest    CSV: path,label[,patient,mask,source,finding,view,age]\n"
+    "Keys of every kind: class=NAME count=N seed=S exclude=FILE mask=required|optional|none "
+    "source=NAME\n\n";
+
+struct PhantomOptions {
+  PhantomConfig config;
+  std::string out;
+  ComputeOptions compute;
+};
+
+void make_phantoms(const PhantomOptions& o) {
+  apply(o.compute);
+  const std::filesystem::path manifest = write_phantoms(o.config, o.out, num_threads());
+  fmt::print("{} phantoms of {} patients: --data manifest:{}\n", phantom_list(o.config).size(),
+             o.config.patients, manifest.string());
+}
+
+void add_phantoms(CLI::App& data) {
+  static PhantomOptions o;
+  CLI::App* c = data.add_subcommand(
+      "phantoms", "Draw artificial chest X-rays with exact lung masks: needs no download");
+  c->add_option("--out", o.out, "Folder for CXR_png/, mask/ and manifest.csv")->required();
+  c->add_option("--patients", o.config.patients, "Number of patients")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  c->add_option("--max-images", o.config.max_images, "Images of a patient: 1 to this many")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  c->add_option("--size", o.config.size, "Side of an image in pixels")
+      ->capture_default_str()
+      ->check(CLI::Range(16, 8192));
+  c->add_option("--positive-share", o.config.positive_share, "Share of patients with opacities")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
+  c->add_option("--severity", o.config.severity,
+                "Strength of the opacities; 0 makes both classes alike")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
+  c->add_option("--confounding", o.config.confounding,
+                "Probability that text marker and exposure give the class away")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 1.0));
+  c->add_option("--seed", o.config.seed, "Seed of everything random")->capture_default_str();
+  add_compute_options(*c, o.compute);
+  c->footer("Example:\n  thorax data phantoms --patients 40 --out phantoms");
+  c->callback([] { make_phantoms(o); });
+}
+
+struct DescribeOptions {
+  std::vector<std::string> data;
+  std::string on_patient_conflict = "report", out;
+  bool quick = false, json = false;
+  ComputeOptions compute;
+};
+
+void describe(const DescribeOptions& o) {
+  apply(o.compute);
+  const Dataset dataset = load_datasets(o.data, parse_on_patient_conflict(o.on_patient_conflict));
+  const DatasetSummary summary = summarize(dataset, !o.quick, num_threads());
+  if (o.json)
+    fmt::print("{}\n", describe_json(summary).dump(2));
+  else
+    fmt::print("{}", describe_text(summary));
+  if (o.out.empty()) return;
+  const std::filesystem::path folder = o.out;
+  std::filesystem::create_directories(folder);
+  save_image(folder / "samples.png", sample_sheet(dataset));
+  save_image(folder / "findings.png", bar_chart("images per finding", summary.findings));
+  write_manifest(dataset, folder / "manifest.csv");
+  if (!o.json) fmt::print("{}: samples.png findings.png manifest.csv\n", folder.string());
+}
+
+void add_describe(CLI::App& data) {
+  static DescribeOptions o;
+  CLI::App* c = data.add_subcommand(
+      "describe", "Counts, classes, sizes, what every rule removed; a sample sheet");
+  c->add_option("--data", o.data, "kind:PATH[,key=value]; may be given several times")->required();
+  c->add_option("--on-patient-conflict", o.on_patient_conflict,
+                "Patients with images of two classes: report, error or drop")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"report", "error", "drop"}));
+  c->add_option("--out", o.out, "Folder for samples.png, findings.png and manifest.csv");
+  c->add_flag("--quick", o.quick, "Do not open the images: no sizes, no search for identical ones");
+  c->add_flag("--json", o.json, "Print JSON");
+  add_compute_options(*c, o.compute);
+  c->footer(std::string(kKinds) +
+            "Example:\n  thorax data describe --data covid:DIR --data nih:DIR2 --out described");
+  c->callback([] { describe(o); });
+}
+
+void add(CLI::App& root) {
+  CLI::App* data = root.add_subcommand("data", "Make phantoms, describe data sets");
+  data->require_subcommand(1);
+  data->footer(kKinds);
+  add_phantoms(*data);
+  add_describe(*data);
+}
+
+}  // namespace
+THORAX_COMMAND(10, add)
+}  // namespace thorax::app
