@@ -52,4 +52,14 @@ inline void for_lanes(std::int64_t count, const Body& body) {
   for (; i < count; ++i) body.template operator()<float>(i);
 }
 
+// The same for bodies that may run twice on an element (they read nothing that they write): what is
+// left after whole vectors is done by one more vector that overlaps the last, if there are 8.
+template <class Body>
+inline void for_lanes_overlapped(std::int64_t count, const Body& body) {
+  if (count < 8) return for_lanes(count, body);
+  std::int64_t i = 0;
+  for (; i + 8 <= count; i += 8) body.template operator()<Float8>(i);
+  if (i < count) body.template operator()<Float8>(count - 8);
+}
+
 }  // namespace thorax::lanes

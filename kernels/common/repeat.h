@@ -15,7 +15,8 @@ inline void repeat_row(const float* from, std::int64_t from_stride, std::int64_t
                        std::int64_t to_stride) {
   for (std::int64_t w = 0; w < width; ++w, from += from_stride)
     for (std::int64_t r = 0; r < factor; ++r, to += to_stride)
-      for_lanes(channels, [=]<class V>(std::int64_t i) { store(to + i, load<V>(from + i)); });
+      for_lanes_overlapped(channels,
+                           [=]<class V>(std::int64_t i) { store(to + i, load<V>(from + i)); });
 }
 
 // to[w] = from[w * factor] + ... + from[w * factor + factor - 1], added in this order; `from`
@@ -23,7 +24,7 @@ inline void repeat_row(const float* from, std::int64_t from_stride, std::int64_t
 inline void sum_row(const float* from, std::int64_t width, std::int64_t factor,
                     std::int64_t channels, float* to, std::int64_t to_stride) {
   for (std::int64_t w = 0; w < width; ++w, to += to_stride, from += factor * channels)
-    for_lanes(channels, [=]<class V>(std::int64_t i) {
+    for_lanes_overlapped(channels, [=]<class V>(std::int64_t i) {
       V sum = load<V>(from + i);
       for (std::int64_t r = 1; r < factor; ++r) sum += load<V>(from + r * channels + i);
       store(to + i, sum);

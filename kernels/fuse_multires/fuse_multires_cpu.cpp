@@ -3,8 +3,8 @@
 // then run over whole rows, so that 18 channels fill vectors. Backward the same in reverse: rows
 // are added up in the cache, then pixels along the row.
 #include <numeric>
-#include <vector>
 
+#include "engine/runtime/allocator.h"
 #include "engine/runtime/parallel.h"
 #include "kernels/common/repeat.h"
 #include "kernels/fuse_multires/fuse_multires.h"
@@ -30,19 +30,20 @@ struct Image {
   }
 };
 
-// Calls task(n, first row, last row) for blocks of rows, in parallel. No coarse pixel belongs to
-// two blocks.
+// Calls task(n, first row, last row, buffers) for blocks of rows, in parallel. No coarse pixel
+// belongs to two blocks. `buffers` is scratch memory of `lines` rows.
 template <class Task>
-void for_row_blocks(const FuseProblem& pr, const Task& task) {
+void for_row_blocks(const FuseProblem& pr, std::size_t lines, const Task& task) {
   std::int64_t unit = 1;
   for (int i = 0; i < pr.branches; ++i)
     unit = std::lcm(unit, pr.factors[static_cast<std::size_t>(i)]);
   const std::int64_t units = pr.height / unit;
-  const std::int64_t unit_floats = std::max<std::int64_t>(1, unit * pr.width * pr.channels);
-  parallel_for(0, pr.batch * units, std::max<std::int64_t>(1, kChunkFloats / unit_floats),
+  const std::int64_t row_floats = pr.width * pr.channels;
+  parallel_for(0, pr.batch * units, kChunkFloats / (unit * row_floats),
                [&](std::int64_t first, std::int64_t last) {
+                 const Workspace<float> buffers(lines * static_cast<std::size_t>(row_floats));
                  for (std::int64_t i = first; i < last; ++i)
-                   task(i / units, i % units * unit, (i % units + 1) * unit);
+                   task(i / units, i % units * unit, (i % units + 1) * unit, buffers.data());
                });
 }
 
@@ -78,31 +79,31 @@ void forward(const FuseProblem& pr, std::span<const Tensor> branches, const Tens
   const Image out(y);
   const std::int64_t floats = pr.width * pr.channels;
   const AddRows add = adder(pr);
-  for_row_blocks(pr, [&](std::int64_t n, std::int64_t first, std::int64_t last) {
-    std::vector<float> buffers(static_cast<std::size_t>(floats) * (count + 1));
-    std::array<const float*, FuseProblem::kMaxBranches> rows{};
-    for (std::int64_t h = first; h < last; ++h) {
-      for (std::size_t i = 0; i < count; ++i) {
-        float* buffer = &buffers[static_cast<std::size_t>(floats) * i];
-        const std::int64_t factor = pr.factors[i];
-        if (factor == 1) {
-          rows[i] = dense_row(in[i].row(n, h), in[i].stride, pr.width, pr.channels, buffer);
-        } else if (h % factor == 0) {
-          repeat_row(in[i].row(n, h / factor), in[i].stride, in[i].width, factor, pr.channels,
-                     buffer, pr.channels);
-          rows[i] = buffer;
+  for_row_blocks(
+      pr, count + 1, [&](std::int64_t n, std::int64_t first, std::int64_t last, float* buffers) {
+        std::array<const float*, FuseProblem::kMaxBranches> rows{};
+        for (std::int64_t h = first; h < last; ++h) {
+          for (std::size_t i = 0; i < count; ++i) {
+            float* buffer = buffers + floats * static_cast<std::int64_t>(i);
+            const std::int64_t factor = pr.factors[i];
+            if (factor == 1) {
+              rows[i] = dense_row(in[i].row(n, h), in[i].stride, pr.width, pr.channels, buffer);
+            } else if (h % factor == 0) {
+              repeat_row(in[i].row(n, h / factor), in[i].stride, in[i].width, factor, pr.channels,
+                         buffer, pr.channels);
+              rows[i] = buffer;
+            }
+          }
+          float* to = out.row(n, h);
+          if (out.stride == pr.channels) {
+            add(rows, to, floats);
+          } else {
+            float* line = buffers + floats * static_cast<std::int64_t>(count);
+            add(rows, line, floats);
+            repeat_row(line, pr.channels, pr.width, 1, pr.channels, to, out.stride);
+          }
         }
-      }
-      float* to = out.row(n, h);
-      if (out.stride == pr.channels) {
-        add(rows, to, floats);
-      } else {
-        float* line = &buffers[static_cast<std::size_t>(floats) * count];
-        add(rows, line, floats);
-        repeat_row(line, pr.channels, pr.width, 1, pr.channels, to, out.stride);
-      }
-    }
-  });
+      });
 }
 
 void backward(const FuseProblem& pr, const Tensor& dy, const Tensor& y, const Tensor& dz,
@@ -115,45 +116,45 @@ void backward(const FuseProblem& pr, const Tensor& dy, const Tensor& y, const Te
   for (std::size_t i = 0; i < count; ++i)
     if (grads[i].defined()) out[i] = Image(grads[i]);
   const std::int64_t floats = pr.width * pr.channels;
-  for_row_blocks(pr, [&](std::int64_t n, std::int64_t first, std::int64_t last) {
-    // Column sums of each coarse branch; masked dy; dense copies of rows of dy and y.
-    std::vector<float> buffers(static_cast<std::size_t>(floats) * (count + 3));
-    const auto buffer = [&](std::size_t i) {
-      return &buffers[static_cast<std::size_t>(floats) * i];
-    };
-    for (std::int64_t h = first; h < last; ++h) {
-      const float* from =
-          dense_row(grad.row(n, h), grad.stride, pr.width, pr.channels, buffer(count + 1));
-      const float* row = from;
-      if (pr.relu) {
-        const float* gate =
-            dense_row(result.row(n, h), result.stride, pr.width, pr.channels, buffer(count + 2));
-        float* to =
-            fine.data != nullptr && fine.stride == pr.channels ? fine.row(n, h) : buffer(count);
-        for_lanes(floats, [=]<class V>(std::int64_t i) {
-          store(to + i, where_positive(load<V>(gate + i), load<V>(from + i)));
-        });
-        row = to;
-      }
-      if (fine.data != nullptr && row != fine.row(n, h))
-        repeat_row(row, pr.channels, pr.width, 1, pr.channels, fine.row(n, h), fine.stride);
-      for (std::size_t i = 0; i < count; ++i) {
-        if (out[i].data == nullptr) continue;
-        const std::int64_t factor = pr.factors[i];
-        float* sums = buffer(i);
-        if (h % factor == 0) {
-          std::copy_n(row, floats, sums);
-        } else {
-          for_lanes(floats, [=]<class V>(std::int64_t k) {
-            store(sums + k, load<V>(sums + k) + load<V>(row + k));
-          });
+  // Scratch rows: column sums of each coarse branch; masked dy; dense copies of dy and y.
+  for_row_blocks(
+      pr, count + 3, [&](std::int64_t n, std::int64_t first, std::int64_t last, float* buffers) {
+        const auto buffer = [&](std::size_t i) {
+          return buffers + floats * static_cast<std::int64_t>(i);
+        };
+        for (std::int64_t h = first; h < last; ++h) {
+          const float* from =
+              dense_row(grad.row(n, h), grad.stride, pr.width, pr.channels, buffer(count + 1));
+          const float* row = from;
+          if (pr.relu) {
+            const float* gate = dense_row(result.row(n, h), result.stride, pr.width, pr.channels,
+                                          buffer(count + 2));
+            float* to =
+                fine.data != nullptr && fine.stride == pr.channels ? fine.row(n, h) : buffer(count);
+            for_lanes(floats, [=]<class V>(std::int64_t i) {
+              store(to + i, where_positive(load<V>(gate + i), load<V>(from + i)));
+            });
+            row = to;
+          }
+          if (fine.data != nullptr && row != fine.row(n, h))
+            repeat_row(row, pr.channels, pr.width, 1, pr.channels, fine.row(n, h), fine.stride);
+          for (std::size_t i = 0; i < count; ++i) {
+            if (out[i].data == nullptr) continue;
+            const std::int64_t factor = pr.factors[i];
+            float* sums = buffer(i);
+            if (h % factor == 0) {
+              std::copy_n(row, floats, sums);
+            } else {
+              for_lanes(floats, [=]<class V>(std::int64_t k) {
+                store(sums + k, load<V>(sums + k) + load<V>(row + k));
+              });
+            }
+            if (h % factor == factor - 1)
+              sum_row(sums, out[i].width, factor, pr.channels, out[i].row(n, h / factor),
+                      out[i].stride);
+          }
         }
-        if (h % factor == factor - 1)
-          sum_row(sums, out[i].width, factor, pr.channels, out[i].row(n, h / factor),
-                  out[i].stride);
-      }
-    }
-  });
+      });
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 // ever add to one value and the bits do not depend on their number.
 #include <cmath>
 #include <limits>
+#include <span>
 #include <vector>
 
 #include "engine/runtime/parallel.h"
@@ -20,6 +21,8 @@ using Byte8 = std::uint8_t __attribute__((vector_size(8)));
 constexpr std::int64_t kChunkFloats = 1 << 14;  // 64 KiB of input to a task
 // Channels accumulated at a time: their running maxima stay in the first-level cache.
 constexpr std::int64_t kBlock = 256;
+// Windows up to this size are summed in float registers.
+constexpr std::int64_t kSmallWindow = 16;
 
 // Lane type -> the integers that go with it.
 template <class V>
@@ -86,7 +89,7 @@ void max_2x2_row(const Image& in, std::int64_t row, float* out, std::int64_t out
     const float *c = in.at(row + 1, 2 * q), *d = in.at(row + 1, 2 * q + 1);
     float* to = out + q * out_stride;
     std::uint8_t* tap_to = kTaps ? taps + q * channels : nullptr;
-    for_lanes(channels, [=]<class V>(std::int64_t i) {
+    for_lanes_overlapped(channels, [=]<class V>(std::int64_t i) {
       V best = load<V>(a + i);
       TapOf<V> tap{};
       take(best, tap, load<V>(b + i), 1);
@@ -109,7 +112,7 @@ void max_row(const PoolProblem& pr, const Image& in, std::int64_t image_row, std
     const std::int64_t left = q * pr.stride_w - pr.pad_w;
     float* to = out + q * out_stride;
     std::uint8_t* tap_to = kTaps ? taps + q * pr.channels : nullptr;
-    for_lanes(pr.channels, [&, to, tap_to]<class V>(std::int64_t i) {
+    for_lanes_overlapped(pr.channels, [&, to, tap_to]<class V>(std::int64_t i) {
       V best = V{} - std::numeric_limits<float>::infinity();
       TapOf<V> tap = TapOf<V>{} + static_cast<std::int32_t>((rows.begin - top) * pr.kernel_w +
                                                             columns.begin - left);
@@ -151,8 +154,31 @@ void max_forward(const PoolProblem& pr, const Tensor& x, const Tensor& y, const 
   });
 }
 
+// Small windows: sums in registers.
+void avg_forward_small(const PoolProblem& pr, const Tensor& x, const Tensor& y) {
+  const Image in(x), out(y);
+  for_output_rows(pr, [&](std::int64_t n, std::int64_t p, std::int64_t row) {
+    const PoolWindow rows = window_rows(pr, p);
+    for (std::int64_t q = 0; q < out.width; ++q) {
+      const PoolWindow columns = window_columns(pr, q);
+      const float divisor = static_cast<float>(pool_divisor(pr, rows, columns));
+      const float* from = in.at(n * pr.height + rows.begin, columns.begin);
+      const std::int64_t height = rows.end - rows.begin, width = columns.end - columns.begin;
+      const std::int64_t pixel = in.stride, line = in.width * in.stride;
+      float* to = out.at(row, q);
+      for_lanes_overlapped(pr.channels, [=]<class V>(std::int64_t i) {
+        V sum{};
+        for (std::int64_t h = 0; h < height; ++h)
+          for (std::int64_t w = 0; w < width; ++w) sum += load<V>(from + h * line + w * pixel + i);
+        store(to + i, sum / (V{} + divisor));
+      });
+    }
+  });
+}
+
 // Sums of long windows: each row of pixels in float, the rows in double.
 void avg_forward(const PoolProblem& pr, const Tensor& x, const Tensor& y) {
+  if (pr.kernel_h * pr.kernel_w <= kSmallWindow) return avg_forward_small(pr, x, y);
   const Image in(x), out(y);
   for_output_rows(pr, [&](std::int64_t n, std::int64_t p, std::int64_t row) {
     const PoolWindow rows = window_rows(pr, p);
@@ -213,7 +239,7 @@ void max_backward_2x2(const PoolProblem& pr, const Tensor& dy, const Tensor& arg
                        const std::uint8_t* tap_from = taps + (row * out_width + q) * channels;
                        float *a = out.at(h, 2 * q), *b = out.at(h, 2 * q + 1);
                        float *c = out.at(h + 1, 2 * q), *d = out.at(h + 1, 2 * q + 1);
-                       for_lanes(channels, [=]<class V>(std::int64_t i) {
+                       for_lanes_overlapped(channels, [=]<class V>(std::int64_t i) {
                          const TapOf<V> tap = Tap<V>::read(tap_from + i);
                          const V g = load<V>(from + i), zero{};
                          store(a + i, tap == TapOf<V>{} ? g : zero);
@@ -231,68 +257,74 @@ void max_backward_2x2(const PoolProblem& pr, const Tensor& dy, const Tensor& arg
                });
 }
 
-// Calls fn(dx pixel, h, w, rows of windows, columns of windows) for every input pixel, in parallel.
+// One window that covers an input pixel: where its gradient lies, its argmax bytes (max), the tap
+// that the pixel is in it (max), the weight that the pixel has in it (avg).
+struct Use {
+  const float* gradient;
+  const std::uint8_t* taps;
+  std::int32_t tap;
+  float weight;
+};
+
+// Calls fn(dx pixel, uses) for every input pixel, in parallel.
 template <class Fn>
-void for_input_pixels(const PoolProblem& pr, const Image& out, const Fn& fn) {
-  parallel_for(0, pr.batch * pr.height, rows_per_task(pr.width * pr.channels),
-               [&](std::int64_t first, std::int64_t last) {
-                 for (std::int64_t row = first; row < last; ++row) {
-                   const std::int64_t n = row / pr.height, h = row % pr.height;
-                   const Cover ps(h, pr.kernel_h, pr.stride_h, pr.pad_h, pr.out_height());
-                   for (std::int64_t w = 0; w < pr.width; ++w) {
-                     const Cover qs(w, pr.kernel_w, pr.stride_w, pr.pad_w, pr.out_width());
-                     fn(out.at(row, w), n, h, w, ps, qs);
-                   }
-                 }
-               });
+void for_input_pixels(const PoolProblem& pr, const Tensor& dy, const Tensor& argmax,
+                      const Tensor& dx, const Fn& fn) {
+  const Image grad(dy), out(dx);
+  const std::uint8_t* taps = argmax.defined() ? argmax.data<std::uint8_t>() : nullptr;
+  const std::int64_t out_height = pr.out_height(), out_width = pr.out_width();
+  std::vector<PoolWindow> columns;
+  for (std::int64_t q = 0; q < out_width; ++q) columns.push_back(window_columns(pr, q));
+  parallel_for(
+      0, pr.batch * pr.height, rows_per_task(pr.width * pr.channels),
+      [&](std::int64_t first, std::int64_t last) {
+        std::vector<Use> uses;
+        for (std::int64_t row = first; row < last; ++row) {
+          const std::int64_t n = row / pr.height, h = row % pr.height;
+          const Cover ps(h, pr.kernel_h, pr.stride_h, pr.pad_h, out_height);
+          for (std::int64_t w = 0; w < pr.width; ++w) {
+            const Cover qs(w, pr.kernel_w, pr.stride_w, pr.pad_w, out_width);
+            uses.clear();
+            for (std::int64_t p = ps.first; p < ps.last; ++p) {
+              const std::int64_t out_row = n * out_height + p;
+              const std::int64_t r = h - p * pr.stride_h + pr.pad_h;
+              const PoolWindow rows = window_rows(pr, p);
+              for (std::int64_t q = qs.first; q < qs.last; ++q) {
+                const std::int64_t tap = r * pr.kernel_w + w - q * pr.stride_w + pr.pad_w;
+                const std::int64_t divisor =
+                    pool_divisor(pr, rows, columns[static_cast<std::size_t>(q)]);
+                uses.push_back(
+                    {grad.at(out_row, q),
+                     taps == nullptr ? nullptr : taps + (out_row * out_width + q) * pr.channels,
+                     static_cast<std::int32_t>(tap), 1.0f / static_cast<float>(divisor)});
+              }
+            }
+            fn(out.at(row, w), std::span<const Use>(uses));
+          }
+        }
+      });
 }
 
 void max_backward(const PoolProblem& pr, const Tensor& dy, const Tensor& argmax, const Tensor& dx) {
   if (is_2x2(pr)) return max_backward_2x2(pr, dy, argmax, dx);
-  const Image grad(dy), out(dx);
-  const std::uint8_t* taps = argmax.data<std::uint8_t>();
-  const std::int64_t out_height = pr.out_height(), out_width = pr.out_width();
-  for_input_pixels(pr, out,
-                   [&](float* to, std::int64_t n, std::int64_t h, std::int64_t w, const Cover& ps,
-                       const Cover& qs) {
-                     for_lanes(pr.channels, [&, to]<class V>(std::int64_t i) {
-                       V sum{};
-                       for (std::int64_t p = ps.first; p < ps.last; ++p) {
-                         for (std::int64_t q = qs.first; q < qs.last; ++q) {
-                           const std::int64_t row = n * out_height + p;
-                           const std::int64_t tap = (h - p * pr.stride_h + pr.pad_h) * pr.kernel_w +
-                                                    w - q * pr.stride_w + pr.pad_w;
-                           const TapOf<V> held =
-                               Tap<V>::read(taps + (row * out_width + q) * pr.channels + i);
-                           sum += held == TapOf<V>{} + static_cast<std::int32_t>(tap)
-                                      ? load<V>(grad.at(row, q) + i)
-                                      : V{};
-                         }
-                       }
-                       store(to + i, sum);
-                     });
-                   });
+  for_input_pixels(pr, dy, argmax, dx, [&](float* to, std::span<const Use> uses) {
+    for_lanes_overlapped(pr.channels, [=]<class V>(std::int64_t i) {
+      V sum{};
+      for (const Use& use : uses)
+        sum += Tap<V>::read(use.taps + i) == TapOf<V>{} + use.tap ? load<V>(use.gradient + i) : V{};
+      store(to + i, sum);
+    });
+  });
 }
 
 void avg_backward(const PoolProblem& pr, const Tensor& dy, const Tensor& dx) {
-  const Image grad(dy), out(dx);
-  const std::int64_t out_height = pr.out_height();
-  for_input_pixels(
-      pr, out,
-      [&](float* to, std::int64_t n, std::int64_t, std::int64_t, const Cover& ps, const Cover& qs) {
-        for_lanes(pr.channels, [&, to]<class V>(std::int64_t i) {
-          V sum{};
-          for (std::int64_t p = ps.first; p < ps.last; ++p) {
-            const PoolWindow rows = window_rows(pr, p);
-            for (std::int64_t q = qs.first; q < qs.last; ++q) {
-              const float share =
-                  1.0f / static_cast<float>(pool_divisor(pr, rows, window_columns(pr, q)));
-              sum = fused(load<V>(grad.at(n * out_height + p, q) + i), V{} + share, sum);
-            }
-          }
-          store(to + i, sum);
-        });
-      });
+  for_input_pixels(pr, dy, {}, dx, [&](float* to, std::span<const Use> uses) {
+    for_lanes_overlapped(pr.channels, [=]<class V>(std::int64_t i) {
+      V sum{};
+      for (const Use& use : uses) sum = fused(load<V>(use.gradient + i), V{} + use.weight, sum);
+      store(to + i, sum);
+    });
+  });
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // the output pixels that it went into, so that no two threads ever add to one value.
 #include <vector>
 
+#include "engine/runtime/allocator.h"
 #include "engine/runtime/parallel.h"
 #include "kernels/common/repeat.h"
 #include "kernels/upsample/upsample.h"
@@ -44,7 +45,7 @@ void nearest_backward(const UpsampleProblem& pr, const Tensor& dy, const Tensor&
   const Image grad(dy), out(dx);
   const std::int64_t factor = pr.factor(), floats = pr.out_width * pr.channels;
   for_rows(pr.batch * pr.height, factor * floats, [&](std::int64_t row) {
-    std::vector<float> buffer(static_cast<std::size_t>(2 * floats));
+    const Workspace<float> buffer(static_cast<std::size_t>(2 * floats));
     float *sums = buffer.data(), *line = sums + floats;
     for (std::int64_t r = 0; r < factor; ++r) {
       const float* from =
@@ -89,7 +90,7 @@ void bilinear_forward(const UpsampleProblem& pr, const Tensor& x, const Tensor& 
       const auto wc = static_cast<float>(r.fraction * (1 - s.fraction));
       const auto wd = static_cast<float>(r.fraction * s.fraction);
       float* to = out.at(row, q);
-      for_lanes(pr.channels, [=]<class V>(std::int64_t i) {
+      for_lanes_overlapped(pr.channels, [=]<class V>(std::int64_t i) {
         V sum = load<V>(a + i) * (V{} + wa);
         sum = fused(load<V>(b + i), V{} + wb, sum);
         sum = fused(load<V>(c + i), V{} + wc, sum);
@@ -130,7 +131,7 @@ void bilinear_backward(const UpsampleProblem& pr, const Tensor& dy, const Tensor
     for (std::int64_t w = 0; w < pr.width; ++w) {
       const auto& from_columns = columns[static_cast<std::size_t>(w)];
       float* to = out.at(row, w);
-      for_lanes(pr.channels, [&, to]<class V>(std::int64_t i) {
+      for_lanes_overlapped(pr.channels, [&, to]<class V>(std::int64_t i) {
         V sum{};
         for (const Use& p : from_rows)
           for (const Use& q : from_columns)

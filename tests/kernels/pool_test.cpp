@@ -56,8 +56,8 @@ TEST_CASE("pool: every provider against the reference, bit for bit on whole numb
           return sliced ? as_slice(poisoned(shape)) : poisoned(shape);
         };
         const bool max = pr.kind == PoolKind::max;
-        // Few different values: ties in almost every window. Averages of multiples of the divisor's
-        // multiples would still round, so they are compared with a bound below.
+        // Few different values: ties in almost every window. Averages whose divisor is no power of
+        // two round; they are held against a bound below.
         const Tensor values = test::integers(pr.input_shape(), 3, 1);
         const Tensor x = sliced ? as_slice(values) : values;
         const Tensor y = output(pr.output_shape()), want = poisoned(pr.output_shape());
