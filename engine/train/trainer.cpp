@@ -167,6 +167,7 @@ void Trainer::save() const {
                  "earlier step is kept",
                  state_->step, parameter.name);
   Checkpoint checkpoint{model_.state_dict(), optimizer_.state_dict(), {}};
+  checkpoint.texts = options_.texts;
   checkpoint.texts["state"] = state_->to_json().dump();
   checkpoint.texts["config"] = full_config().dump();
   save_checkpoint(options_.folder / "last.safetensors", checkpoint);
@@ -324,12 +325,14 @@ void Trainer::end_epoch() {
     if (better) {
       s.best = value;
       s.best_epoch = s.epoch;
-      if (!options_.folder.empty())
-        save_model_weights(options_.folder / "best.safetensors", model_.state_dict(),
-                           {{"epoch", std::to_string(s.epoch + 1)},
-                            {"metric", options_.best_metric},
-                            {"value", fmt::format("{}", value)},
-                            {"config", options_.config.dump()}});
+      if (!options_.folder.empty()) {
+        std::map<std::string, std::string> metadata = options_.texts;
+        metadata["epoch"] = std::to_string(s.epoch + 1);
+        metadata["metric"] = options_.best_metric;
+        metadata["value"] = fmt::format("{}", value);
+        metadata["config"] = options_.config.dump();
+        save_model_weights(options_.folder / "best.safetensors", model_.state_dict(), metadata);
+      }
     }
   }
   if (observer_ != nullptr) observer_->on_epoch(s.epoch, metrics);

@@ -38,6 +38,8 @@ struct TrainerOptions {
 
   // What made this run. A checkpoint written under another one is refused.
   nlohmann::json config = nlohmann::json::object();
+  // Goes into the metadata of last and best, so that each can be used alone.
+  std::map<std::string, std::string> texts;
 };
 
 struct TrainProgress {

@@ -1,0 +1,104 @@
+#include "apps/run.h"
+
+#include <fmt/format.h>
+
+#include <unordered_map>
+
+#include "apps/cut_lungs.h"
+#include "engine/io/config.h"
+
+namespace thorax::app {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+void print_report(const Dataset& dataset) {
+  for (const SourceCount& source : dataset.report.sources)
+    fmt::print("{:<12} {:>6} read {:>6} kept  {}\n", source.source, source.rows, source.kept,
+               source.path);
+  for (const FilterRule& rule : dataset.report.rules)
+    if (rule.removed > 0)
+      fmt::print("  {:>6} removed by {}: {}\n", rule.removed, rule.source, rule.name);
+  for (const std::string& note : dataset.report.notes) fmt::print("  note: {}\n", note);
+  std::string classes;
+  for (const auto& [name, count] : class_counts(dataset))
+    classes += fmt::format("  {} {}", name, count);
+  fmt::print("{} images{}\n", dataset.samples.size(), classes);
+}
+
+}  // namespace
+
+Grouping grouping(const TrainSettings& settings) {
+  return settings.group == "patient" ? Grouping::group : Grouping::image;
+}
+
+Run open_run(const TrainSettings& settings, const SettingsOptions& options, const char* command) {
+  Run run;
+  run.folder = options.out;
+  const fs::path config = run.folder / "config.json";
+  nlohmann::json now{{"command", fmt::format("{} {}", command, name_of(settings.task))},
+                     {"version", THORAX_VERSION},
+                     {"settings", settings.to_json()}};
+  THORAX_CHECK(!(options.resume && options.overwrite),
+               "[run] --resume and --overwrite exclude each other");
+  if (fs::exists(config)) {
+    THORAX_CHECK(options.resume || options.overwrite,
+                 "[run] {}: holds a run already; give --resume, --overwrite or another --out",
+                 run.folder.string());
+    if (options.overwrite) fs::remove_all(run.folder);
+  } else {
+    THORAX_CHECK(!fs::exists(run.folder) || fs::is_empty(run.folder),
+                 "[run] {}: exists, is not empty and is no run", run.folder.string());
+  }
+  fs::create_directories(run.folder);
+  run.dataset = load_datasets(settings.data,
+                              settings.on_patient_conflict == "report"  ? OnPatientConflict::report
+                              : settings.on_patient_conflict == "error" ? OnPatientConflict::error
+                                                                        : OnPatientConflict::drop);
+  now["data_checksum"] = dataset_checksum(run.dataset);
+  if (fs::exists(config)) {
+    const nlohmann::json before = load_json(config);
+    for (const char* key : {"command", "settings", "data_checksum"})
+      THORAX_CHECK(before.value(key, nlohmann::json()) == now.at(key),
+                   "[run] {}: '{}' is not what this run was started with", config.string(), key);
+  }
+  if (settings.task == Task::classifier)
+    THORAX_CHECK(run.dataset.classes.size() == 2,
+                 "[run] a classifier needs two classes, the data has {}",
+                 run.dataset.classes.size());
+  if (!settings.segmenter.empty()) {
+    const LungSegmenter segmenter(settings.segmenter, settings.min_area);
+    run.dataset = cut_dataset(segmenter, run.dataset, run.folder / "cut",
+                              {.skip_unreadable = settings.on_error == "skip"});
+  }
+  print_report(run.dataset);
+  for (const Sample& sample : run.dataset.samples)
+    run.items.push_back({sample.image.string(), sample.patient, std::max(sample.label, 0)});
+  write_manifest(run.dataset, run.folder / "manifest.csv");
+  if (!fs::exists(config)) save_json(config, now);
+  return run;
+}
+
+Splits run_splits(const Run& run,
+                  const std::function<Splits(const std::vector<SplitItem>&)>& make) {
+  const fs::path path = run.folder / "splits.json";
+  if (fs::exists(path)) return load_splits(path, run.items);
+  const Splits splits = make(run.items);
+  save_splits(path, splits, run.items);
+  return splits;
+}
+
+std::vector<Sample> select(const Dataset& dataset, const std::vector<std::string>& ids) {
+  std::unordered_map<std::string, const Sample*> by_id;
+  for (const Sample& sample : dataset.samples) by_id[sample.image.string()] = &sample;
+  std::vector<Sample> result;
+  for (const std::string& id : ids) {
+    const auto found = by_id.find(id);
+    THORAX_CHECK(found != by_id.end(), "[run] split names '{}', which the data lacks", id);
+    result.push_back(*found->second);
+  }
+  return result;
+}
+
+}  // namespace thorax::app

@@ -1,0 +1,209 @@
+#include "apps/settings.h"
+
+#include "data/augment.h"
+#include "engine/io/config.h"
+#include "engine/optim/schedule.h"
+#include "models/factory.h"
+
+namespace thorax::app {
+
+const char* name_of(Task task) {
+  return task == Task::segmenter ? "segmenter" : "classifier";
+}
+
+TrainSettings default_settings(Task task) {
+  TrainSettings s;
+  s.task = task;
+  if (task == Task::segmenter) {
+    // The study: Dice loss, 25 epochs, learning rate 0.005; the optimizer is not named. AdamW with
+    // a short warm-up and a cosine is the one here that trains a UNet without batch norm from
+    // scratch every time.
+    s.model = {{"model", "unet"}};
+    s.size = 512;
+    s.batch = 4;
+    s.optimizer = {{"name", "adamw"}, {"weight_decay", 1e-4}};
+    s.schedule = {{"name", "cosine"}, {"unit", "steps"}, {"lr", 1e-3}, {"warmup", 50}};
+    s.clip_norm = 1;
+  } else {
+    // Table 5.
+    s.model = {{"model", "hrnet_w18"}, {"in_channels", 1}, {"head", "study"}, {"outputs", 1}};
+    s.optimizer = {{"name", "sgd"}, {"momentum", 0.8}, {"weight_decay", 1e-4}};
+    s.schedule = {{"name", "step"},
+                  {"unit", "epochs"},
+                  {"lr", 0.01},
+                  {"factor", 0.1},
+                  {"milestones", {30, 60, 90}}};
+  }
+  return s;
+}
+
+nlohmann::json TrainSettings::to_json() const {
+  return {{"task", name_of(task)},
+          {"data", data},
+          {"on_patient_conflict", on_patient_conflict},
+          {"on_error", on_error},
+          {"segmenter", segmenter},
+          {"min_area", min_area},
+          {"group", group},
+          {"folds", folds},
+          {"validation_share", validation_share},
+          {"model", model},
+          {"weights", weights},
+          {"size", size},
+          {"epochs", epochs},
+          {"batch", batch},
+          {"optimizer", optimizer},
+          {"schedule", schedule},
+          {"augment", augment},
+          {"clip_norm", clip_norm},
+          {"seed", seed}};
+}
+
+namespace {
+
+// Keys of the file replace the defaults one by one; objects are replaced whole.
+void merge_file(TrainSettings& s, const std::filesystem::path& path) {
+  const nlohmann::json json = load_json(path);
+  const ConfigObject c(json, path.string());
+  c.choice_or("task", name_of(s.task), {name_of(s.task)});
+  s.data = c.texts_or("data", s.data);
+  s.on_patient_conflict =
+      c.choice_or("on_patient_conflict", s.on_patient_conflict, {"report", "error", "drop"});
+  s.on_error = c.choice_or("on_error", s.on_error, {"fail", "skip"});
+  s.segmenter = c.text_or("segmenter", s.segmenter);
+  s.min_area = c.number_or("min_area", s.min_area, 0);
+  s.group = c.choice_or("group", s.group, {"patient", "image"});
+  s.folds = c.integer_or("folds", s.folds, 2, 1000);
+  s.validation_share = c.number_or("validation_share", s.validation_share, 0.01, 0.9);
+  s.weights = c.text_or("weights", s.weights);
+  s.size = c.integer_or("size", s.size, 8, 8192);
+  s.epochs = c.integer_or("epochs", s.epochs, 1);
+  s.batch = c.integer_or("batch", s.batch, 1, 4096);
+  s.clip_norm = c.number_or("clip_norm", s.clip_norm, 0);
+  s.seed = c.integer_or("seed", s.seed, 0);
+  // Checked by their own readers when they are used; here only taken over.
+  for (const auto& [key, target] : {std::pair<const char*, nlohmann::json*>{"model", &s.model},
+                                    {"optimizer", &s.optimizer},
+                                    {"schedule", &s.schedule},
+                                    {"augment", &s.augment}})
+    if (c.has(key)) *target = json.at(key);
+  c.finish();
+}
+
+}  // namespace
+
+template <class T>
+CLI::Option* SettingsOptions::add(CLI::App& command, const char* flag, T TrainSettings::*member,
+                                  const char* help) {
+  CLI::Option* option = command.add_option(flag, given_.*member, help);
+  overrides_.emplace_back(option, [this, member](TrainSettings& s) { s.*member = given_.*member; });
+  return option;
+}
+
+SettingsOptions::SettingsOptions(CLI::App& command, Task task, bool folds) : task_(task) {
+  const bool classifier = task == Task::classifier;
+  const TrainSettings d = default_settings(task);
+  command.add_option("--out", out, "Run folder to create")->required();
+  command.add_flag("--resume", resume, "Continue the run in this folder where it stopped");
+  command.add_flag("--overwrite", overwrite, "Delete what an earlier run left in the folder");
+  command.add_option("--config", config_file_,
+                     "JSON settings, as a run's config.json has under \"settings\"");
+  add(command, "--data", &TrainSettings::data, "kind:PATH[,key=value]; may be given several times");
+  add(command, "--on-patient-conflict", &TrainSettings::on_patient_conflict,
+      "Patients with images of two classes: report, error or drop (default drop)")
+      ->check(CLI::IsMember({"report", "error", "drop"}));
+  add(command, "--on-error", &TrainSettings::on_error,
+      "Unreadable image: fail or skip (default fail)")
+      ->check(CLI::IsMember({"fail", "skip"}));
+  if (classifier) {
+    add(command, "--segmenter", &TrainSettings::segmenter,
+        "Cut the lungs with this checkpoint first");
+    add(command, "--min-area", &TrainSettings::min_area,
+        "Smallest lung area in pixels of 512 x 512");
+  }
+  add(command, "--group", &TrainSettings::group,
+      "What a split keeps together: patient (default) or image")
+      ->check(CLI::IsMember({"patient", "image"}));
+  if (folds) {
+    add(command, "--folds", &TrainSettings::folds, "Number of folds (default 3)")
+        ->check(CLI::Range(2, 1000));
+  } else {
+    add(command, "--validation-share", &TrainSettings::validation_share,
+        "Share held out for validation (default 0.15)")
+        ->check(CLI::Range(0.01, 0.9));
+  }
+  overrides_.emplace_back(command.add_option("--model", model_name_,
+                                             fmt::format("Network (default {})",
+                                                         d.model.at("model").get<std::string>())),
+                          [this](TrainSettings& s) { s.model["model"] = model_name_; });
+  if (!classifier)
+    overrides_.emplace_back(
+        command.add_option("--width", width_, "Channels of the UNet's first block (default 32)"),
+        [this](TrainSettings& s) { s.model["width"] = width_; });
+  add(command, "--weights", &TrainSettings::weights, "Start from these weights (safetensors)");
+  add(command, "--size", &TrainSettings::size,
+      classifier ? "Side of the square input (default 224)"
+                 : "Side of the square input (default 512)");
+  add(command, "--epochs", &TrainSettings::epochs, "Epochs (default 25)")
+      ->check(CLI::PositiveNumber);
+  add(command, "--batch", &TrainSettings::batch,
+      classifier ? "Batch size (default 8)" : "Batch size (default 4)")
+      ->check(CLI::PositiveNumber);
+  overrides_.emplace_back(
+      command
+          .add_option("--lr", lr_,
+                      classifier ? "Learning rate (default 0.01)" : "Learning rate (default 0.001)")
+          ->check(CLI::PositiveNumber),
+      [this](TrainSettings& s) { s.schedule["lr"] = lr_; });
+  overrides_.emplace_back(
+      command.add_option("--optimizer", optimizer_, "sgd or adamw")
+          ->check(CLI::IsMember({"sgd", "adamw"})),
+      [this](TrainSettings& s) {
+        if (s.optimizer.at("name") != optimizer_)
+          s.optimizer =
+              optimizer_ == "sgd"
+                  ? nlohmann::json{{"name", "sgd"}, {"momentum", 0.8}, {"weight_decay", 1e-4}}
+                  : nlohmann::json{{"name", "adamw"}, {"weight_decay", 1e-4}};
+      });
+  overrides_.emplace_back(
+      command.add_option("--schedule", schedule_, "constant, step, cosine or poly")
+          ->check(CLI::IsMember({"constant", "step", "cosine", "poly"})),
+      [this](TrainSettings& s) {
+        if (s.schedule.at("name") == schedule_) return;
+        s.schedule = {{"name", schedule_}, {"unit", "steps"}, {"lr", s.schedule.at("lr")}};
+      });
+  overrides_.emplace_back(
+      command.add_option("--augment", augment_, "study (default), light or none")
+          ->check(CLI::IsMember({"study", "light", "none"})),
+      [this](TrainSettings& s) { s.augment = augment_; });
+  add(command, "--clip-norm", &TrainSettings::clip_norm,
+      "Upper limit of the gradient norm; 0 = none");
+  add(command, "--seed", &TrainSettings::seed, "Seed of everything random (default 0)")
+      ->check(CLI::NonNegativeNumber);
+  add(command, "--workers", &TrainSettings::workers,
+      "Threads that read and augment images (default 1)")
+      ->check(CLI::Range(1, 256));
+  add(command, "--cache-mb", &TrainSettings::cache_mb, "Memory for decoded images (default 2048)");
+  add(command, "--checkpoint-seconds", &TrainSettings::checkpoint_seconds,
+      "Time between checkpoints (default 300)")
+      ->check(CLI::PositiveNumber);
+  add_compute_options(command, compute);
+}
+
+TrainSettings SettingsOptions::settings() const {
+  TrainSettings s = default_settings(task_);
+  if (!config_file_.empty()) merge_file(s, config_file_);
+  // --schedule before --lr: changing the kind keeps the rate that was set.
+  for (const bool lr_pass : {false, true})
+    for (const auto& [option, copy] : overrides_)
+      if (option->count() > 0 && (option->get_name() == "--lr") == lr_pass) copy(s);
+  THORAX_CHECK(!s.data.empty(), "[{}] give --data kind:PATH (see thorax data --help)",
+               name_of(task_));
+  // Fail now rather than after the images were read.
+  create_model(s.model, 0);
+  schedule_options(ConfigObject(s.schedule, "schedule"));
+  augment_from_json(s.augment);
+  return s;
+}
+
+}  // namespace thorax::app

@@ -1,0 +1,64 @@
+// `thorax train segmenter|classifier`: one split, one network.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "apps/run.h"
+#include "apps/settings.h"
+#include "apps/training.h"
+#include "engine/train/splits.h"
+
+namespace thorax::app {
+namespace {
+
+void run(Task task, const SettingsOptions& options) {
+  apply(options.compute);
+  const TrainSettings settings = options.settings();
+  const Run run = open_run(settings, options, "train");
+  const Splits splits = run_splits(run, [&](const std::vector<SplitItem>& items) {
+    return hold_out(items, settings.validation_share, static_cast<std::uint64_t>(settings.seed),
+                    grouping(settings));
+  });
+  fmt::print("{}\n", describe_splits(splits, run.items));
+  const FoldResult result = train_fold(
+      settings, run.dataset.classes, select(run.dataset, splits.folds[0].train),
+      select(run.dataset, splits.folds[0].validation), run.folder, "train", options.resume);
+  if (!result.finished) {
+    fmt::print("stopped; continue with --resume\n");
+    set_exit_code(3);
+    return;
+  }
+  if (task == Task::segmenter) {
+    const auto [dice, iou] = segmenter_report(result.scored);
+    fmt::print("validation, {} images: Dice {:.4f}  IoU {:.4f}  loss {:.4f}\n",
+               result.scored.size(), dice, iou, result.loss);
+  } else {
+    const BinaryReport report = classifier_report(result.scored);
+    fmt::print("{}\n{}\n", fold_table(std::span(&report, 1)),
+               confusion_table(report.counts, run.dataset.classes[1], run.dataset.classes[0]));
+  }
+  fmt::print("checkpoint: {}\n", (run.folder / "last.safetensors").string());
+}
+
+void add(CLI::App& root) {
+  CLI::App* train = root.add_subcommand("train", "Train one network on one split");
+  train->require_subcommand(1);
+  for (const Task task : {Task::segmenter, Task::classifier}) {
+    CLI::App* command = train->add_subcommand(
+        name_of(task),
+        task == Task::segmenter ? "UNet: lung masks from radiographs" : "HRNet: COVID-19 or not");
+    // Lives as long as the program: CLI11 keeps references into it.
+    auto* options = new SettingsOptions(*command, task, false);
+    command->footer(
+        task == Task::segmenter
+            ? "Example:\n  thorax train segmenter --data covid:DIR,masks=DIR2 --data shenzhen:DIR3 "
+              "--size 256 --epochs 15 --out runs/lungs"
+            : "Example:\n  thorax train classifier --data covid:DIR --data nih:DIR2 --segmenter "
+              "runs/lungs/last.safetensors --out runs/covid");
+    command->callback([task, options] { run(task, *options); });
+  }
+}
+
+}  // namespace
+THORAX_COMMAND(20, add)
+}  // namespace thorax::app

@@ -1,0 +1,219 @@
+#include "apps/training.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <tuple>
+
+#include "apps/classifier.h"
+#include "apps/model_file.h"
+#include "apps/progress.h"
+#include "data/augment.h"
+#include "data/loader.h"
+#include "engine/io/atomic_file.h"
+#include "engine/optim/optimizer.h"
+#include "engine/optim/schedule.h"
+#include "engine/train/trainer.h"
+#include "kernels/cross_entropy/cross_entropy.h"
+#include "kernels/dice_loss/dice_loss.h"
+#include "models/factory.h"
+
+namespace thorax::app {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+LoaderConfig loader_config(const TrainSettings& s, bool training) {
+  LoaderConfig c;
+  c.height = c.width = static_cast<int>(s.size);
+  c.channels = static_cast<int>(s.model.value("in_channels", 1));
+  c.batch = static_cast<int>(s.batch);
+  c.shuffle = training;
+  c.with_label = s.task == Task::classifier;
+  c.with_mask = s.task == Task::segmenter;
+  c.mean = static_cast<float>(kInputMean);
+  c.deviation = static_cast<float>(kInputDeviation);
+  if (training) c.augment = augment_from_json(s.augment);
+  c.seed = static_cast<std::uint64_t>(s.seed);
+  c.workers = static_cast<int>(s.workers);
+  // Training images are three quarters or more of all; both loaders share the limit so.
+  c.cache_bytes = s.cache_mb * (1 << 20) / 4 * (training ? 3 : 1);
+  c.on_bad_file = parse_on_bad_file(s.on_error);
+  return c;
+}
+
+// Labels 0 / 1 (i64) as the N x 1 targets of binary cross-entropy.
+Tensor binary_target(const Tensor& labels) {
+  return labels.to(DType::f32).reshape({labels.numel(), 1});
+}
+
+Variable batch_loss(Task task, const Variable& logits, const Batch& batch) {
+  if (task == Task::segmenter) return dice_loss(logits, batch.tensors.at("mask"));
+  return bce_with_logits(logits, binary_target(batch.tensors.at("label")));
+}
+
+// Runs the network over a loader in eval mode. Dice, IoU and probabilities are per image.
+std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader, double& mean_loss) {
+  const bool was_training = model.training();
+  model.eval();
+  const NoGrad no_grad;
+  std::vector<Scored> result;
+  double loss = 0;
+  std::map<std::string, const Sample*> by_image;
+  for (const Sample& sample : loader.samples()) by_image[sample.image.string()] = &sample;
+  for (std::int64_t index = 0; index < loader.batches_per_epoch(); ++index) {
+    const Batch batch = loader.get(0, index);
+    const Variable logits = model.forward(Variable(batch.tensors.at("image")));
+    const auto count = static_cast<std::int64_t>(batch.names.size());
+    loss += batch_loss(s.task, logits, batch).value().item() * static_cast<double>(count);
+    for (std::int64_t n = 0; n < count; ++n) {
+      const std::string& name = batch.names[static_cast<std::size_t>(n)];
+      const Sample& sample = *by_image.at(name);
+      Scored row{name, sample.patient, sample.source, sample.label, 0, 0};
+      if (s.task == Task::segmenter) {
+        const OverlapCounts counts = overlap(logits.value().batch_slice(n, 1),
+                                             batch.tensors.at("mask").batch_slice(n, 1), 0.0);
+        row.score = counts.dice();
+        row.iou = counts.iou();
+      } else {
+        row.score = probability(logits.value().data<float>()[n]);
+      }
+      result.push_back(std::move(row));
+    }
+  }
+  mean_loss = result.empty() ? 0 : loss / static_cast<double>(result.size());
+  model.train(was_training);
+  return result;
+}
+
+std::string quoted(const std::string& text) {
+  return text.find_first_of(",\"\n\r") == std::string::npos ? text : nlohmann::json(text).dump();
+}
+
+void write_predictions(const fs::path& path, Task task, const std::vector<Scored>& scored) {
+  std::string csv = task == Task::segmenter ? "image,patient,source,dice,iou\n"
+                                            : "image,patient,source,label,probability\n";
+  for (const Scored& row : scored) {
+    csv += fmt::format("{},{},{},", quoted(row.image), quoted(row.patient), quoted(row.source));
+    csv += task == Task::segmenter ? fmt::format("{:.6f},{:.6f}\n", row.score, row.iou)
+                                   : fmt::format("{},{:.9g}\n", row.label, row.score);
+  }
+  atomic_write(path, csv);
+}
+
+// Shows a run to the person in front of it.
+class Watcher : public TrainObserver {
+ public:
+  Watcher(std::string title, std::int64_t epochs, std::int64_t images, std::int64_t batch)
+      : title_(std::move(title)), epochs_(epochs), images_(images), batch_(batch) {}
+
+  void on_step(const TrainProgress& p) override {
+    if (!progress_ || p.batch == 1)
+      progress_ =
+          std::make_unique<Progress>(fmt::format("{} epoch {}/{}", title_, p.epoch + 1, p.epochs),
+                                     images_, "img", (p.batch - 1) * batch_);
+    progress_->advance(p.samples, fmt::format("loss {:.4f}  run ends in {}", p.mean_loss,
+                                              format_duration(p.seconds_left)));
+  }
+  void on_epoch(std::int64_t epoch, const std::map<std::string, double>& metrics) override {
+    if (progress_) progress_->finish();
+    std::string line = fmt::format("{} epoch {}/{}", title_, epoch + 1, epochs_);
+    for (const auto& [name, value] : metrics) line += fmt::format("  {} {:.4g}", name, value);
+    const auto elapsed = std::chrono::steady_clock::now() - start_;
+    fmt::print("{}  ({})\n", line, format_duration(std::chrono::duration<double>(elapsed).count()));
+    std::fflush(stdout);
+  }
+  void on_message(const std::string& message) override { fmt::print(stderr, "{}\n", message); }
+
+ private:
+  std::string title_;
+  std::int64_t epochs_, images_, batch_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::unique_ptr<Progress> progress_;
+};
+
+}  // namespace
+
+BinaryReport classifier_report(const std::vector<Scored>& scored) {
+  std::vector<int> labels;
+  std::vector<double> scores;
+  for (const Scored& row : scored) {
+    labels.push_back(row.label);
+    scores.push_back(row.score);
+  }
+  return binary_report(labels, scores);
+}
+
+std::pair<double, double> segmenter_report(const std::vector<Scored>& scored) {
+  double dice = 0, iou = 0;
+  for (const Scored& row : scored) {
+    dice += row.score;
+    iou += row.iou;
+  }
+  const double n = static_cast<double>(scored.size());
+  return {dice / n, iou / n};
+}
+
+FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& classes,
+                      const std::vector<Sample>& train, const std::vector<Sample>& validation,
+                      const fs::path& folder, const std::string& title, bool resume) {
+  fs::create_directories(folder);
+  const auto started = std::chrono::steady_clock::now();
+  const std::unique_ptr<Model> model = create_model(s.model, static_cast<std::uint64_t>(s.seed));
+  if (!s.weights.empty()) load_model_weights(*model, s.weights, WeightUse::pretrain);
+  Loader train_loader(train, loader_config(s, true));
+  Loader validation_loader(validation, loader_config(s, false));
+  const std::unique_ptr<Optimizer> optimizer =
+      make_optimizer(ConfigObject(s.optimizer, "optimizer"), model->parameters());
+  const ScheduleOptions schedule = schedule_options(ConfigObject(s.schedule, "schedule"));
+
+  TrainerOptions options;
+  options.epochs = s.epochs;
+  options.seed = static_cast<std::uint64_t>(s.seed);
+  options.folder = folder;
+  options.resume = resume;
+  options.clip_norm = s.clip_norm;
+  options.checkpoint_seconds = static_cast<double>(s.checkpoint_seconds);
+  options.best_metric = s.task == Task::segmenter ? "dice" : "loss";
+  options.best_is_higher = s.task == Task::segmenter;
+  options.config = s.to_json();
+  options.texts = model_metadata(*model);
+  options.texts.merge(
+      input_metadata({name_of(s.task), static_cast<int>(s.size), !s.segmenter.empty(), classes}));
+
+  TrainerCallbacks callbacks;
+  callbacks.prepare = [&](std::uint64_t number) {
+    model->set_step(static_cast<std::uint64_t>(s.seed), number);
+  };
+  callbacks.loss = [&](const Batch& batch) {
+    return batch_loss(s.task, model->forward(Variable(batch.tensors.at("image"))), batch);
+  };
+  callbacks.validate = [&](std::int64_t) {
+    double loss = 0;
+    const std::vector<Scored> scored = score(s, *model, validation_loader, loss);
+    std::map<std::string, double> metrics{{"loss", loss}};
+    if (s.task == Task::segmenter) {
+      std::tie(metrics["dice"], metrics["iou"]) = segmenter_report(scored);
+    } else {
+      const BinaryReport report = classifier_report(scored);
+      metrics["accuracy"] = report.counts.accuracy();
+      metrics["auc"] = report.auc;
+    }
+    return metrics;
+  };
+  Watcher watcher(title, s.epochs, static_cast<std::int64_t>(train.size()), s.batch);
+  Trainer trainer(*model, *optimizer, schedule, train_loader, options, callbacks, &watcher);
+  FoldResult result;
+  if (trainer.run().status == TrainResult::Status::interrupted) return result;
+  result.finished = true;
+  result.scored = score(s, *model, validation_loader, result.loss);
+  write_predictions(folder / "predictions.csv", s.task, result.scored);
+  result.seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  return result;
+}
+
+}  // namespace thorax::app

@@ -1,0 +1,44 @@
+// One network trained and judged on one split: what `train` does once and `kfold` once per fold.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "apps/settings.h"
+#include "data/dataset.h"
+#include "engine/train/metrics.h"
+
+namespace thorax::app {
+
+// A held-out image and what the final network says of it.
+struct Scored {
+  std::string image, patient, source;
+  int label = 0;     // classifier
+  double score = 0;  // classifier: probability of class 1; segmenter: Dice of this image
+  double iou = 0;    // segmenter
+};
+
+struct FoldResult {
+  bool finished = false;  // false: stopped by a signal after a checkpoint
+  std::vector<Scored> scored;
+  double seconds = 0;
+  double loss = 0;  // mean validation loss of the final network
+};
+
+// Trains on `train`, validates after every epoch on `validation` and scores it at the end with the
+// weights of the last epoch: the held-out part selects nothing. Writes
+// folder/{last,best}.safetensors, metrics.jsonl, predictions.csv. With `resume` goes on from the
+// folder's checkpoint; a finished folder is only read again.
+FoldResult train_fold(const TrainSettings& settings, const std::vector<std::string>& classes,
+                      const std::vector<Sample>& train, const std::vector<Sample>& validation,
+                      const std::filesystem::path& folder, const std::string& title, bool resume);
+
+// Labels and probabilities of scored images, for engine/train/metrics.h.
+BinaryReport classifier_report(const std::vector<Scored>& scored);
+
+// Mean over images of Dice and IoU, in that order.
+std::pair<double, double> segmenter_report(const std::vector<Scored>& scored);
+
+}  // namespace thorax::app
