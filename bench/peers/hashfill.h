@@ -44,7 +44,8 @@ inline Tensor uniform(std::string_view name, const Shape& shape, double a) {
   return shape.rank() == 4 ? nchw_to_nhwc(values) : values;
 }
 
-inline void fill(const Tensor& tensor, const std::string& name) {
+// batch_norm: the tensor belongs to a batch norm, that is, its module has a running_var.
+inline void fill(const Tensor& tensor, const std::string& name, bool batch_norm) {
   const Shape& shape = tensor.shape();
   if (name.ends_with("num_batches_tracked") || name.ends_with("running_mean")) {
     tensor.fill(0);
@@ -53,17 +54,21 @@ inline void fill(const Tensor& tensor, const std::string& name) {
   } else if (shape.rank() >= 2) {
     const std::int64_t fan_in = name.ends_with("up.weight") ? shape[0] : shape.numel() / shape[0];
     tensor.copy_from(uniform(name, shape, std::sqrt(6.0 / static_cast<double>(fan_in))));
-  } else {
+  } else if (!batch_norm) {
     tensor.copy_from(uniform(name, shape, 0.125));
-    if (name.ends_with(".weight")) {
-      for (std::int64_t i = 0; i < tensor.numel(); ++i) tensor.data<float>()[i] += 1.0f;
-    }
+  } else {
+    const bool gamma = name.ends_with(".weight");
+    tensor.copy_from(uniform(name, shape, gamma ? 0.125 : 0.5));
+    for (std::int64_t i = 0; i < tensor.numel(); ++i)
+      tensor.data<float>()[i] += gamma ? 0.5f : 1.0f;
   }
 }
 
 // Every parameter and buffer.
 inline void fill(const Module& module) {
-  for (const auto& [name, tensor] : module.state_dict()) fill(tensor, name);
+  const StateDict state = module.state_dict();
+  for (const auto& [name, tensor] : state)
+    fill(tensor, name, state.contains(name.substr(0, name.rfind('.') + 1) + "running_var"));
   parameters_changed();
 }
 
