@@ -9,6 +9,7 @@
 #include "kernels/common/transpose.h"
 
 namespace thorax::gemm {
+inline namespace THORAX_SIMD_TARGET {
 
 #define THORAX_INLINE inline __attribute__((always_inline))
 
@@ -170,4 +171,5 @@ constexpr Kernels make_kernels() {
   return Kernels{W, gather_product<W>, outer_product<W>, pack_transposed<W>, pack<W>};
 }
 
+}  // namespace THORAX_SIMD_TARGET
 }  // namespace thorax::gemm

@@ -63,20 +63,30 @@ void gather_rows(const ConvShape& s, Pixels x, std::int64_t channel, std::int64_
 // The same copied side by side: matrix[i][tap][channel], row stride in floats.
 void gather_matrix(const ConvShape& s, Pixels x, std::int64_t channel, std::int64_t first,
                    std::int64_t count, float* matrix, std::int64_t row) {
-  const std::int64_t depth = s.group_in();
+  const std::int64_t depth = s.group_in(), piece = s.kernel_w * depth;
+  // Taps of one filter row are neighbours in memory when pixels are dense.
+  const bool dense = s.dilation_w == 1 && x.stride == depth;
   Cursor at(first, s.out_height, s.out_width);
   for (std::int64_t i = 0; i < count; ++i, at.next()) {
     float* out = matrix + i * row;
-    for (std::int64_t r = 0; r < s.kernel_h; ++r) {
+    const std::int64_t left = at.x * s.stride_w - s.pad_w;
+    const bool whole = dense && left >= 0 && left + s.kernel_w <= s.width;
+    for (std::int64_t r = 0; r < s.kernel_h; ++r, out += piece) {
       const std::int64_t h = at.y * s.stride_h - s.pad_h + r * s.dilation_h;
-      for (std::int64_t c = 0; c < s.kernel_w; ++c, out += depth) {
-        const std::int64_t w = at.x * s.stride_w - s.pad_w + c * s.dilation_w;
-        if (inside(h, s.height) && inside(w, s.width)) {
-          const float* from = x.at((at.image * s.height + h) * s.width + w) + channel;
-          for (std::int64_t k = 0; k < depth; ++k) out[k] = from[k];
-        } else {
-          for (std::int64_t k = 0; k < depth; ++k) out[k] = 0.0f;
-        }
+      if (!inside(h, s.height)) {
+        for (std::int64_t k = 0; k < piece; ++k) out[k] = 0.0f;
+        continue;
+      }
+      const float* const line = x.at((at.image * s.height + h) * s.width) + channel;
+      if (whole) {
+        const float* const from = line + left * depth;
+        for (std::int64_t k = 0; k < piece; ++k) out[k] = from[k];
+        continue;
+      }
+      for (std::int64_t c = 0; c < s.kernel_w; ++c) {
+        const std::int64_t w = left + c * s.dilation_w;
+        for (std::int64_t k = 0; k < depth; ++k)
+          out[c * depth + k] = inside(w, s.width) ? line[w * x.stride + k] : 0.0f;
       }
     }
   }

@@ -12,6 +12,7 @@
 #include "kernels/common/simd.h"
 
 namespace thorax::simd {
+inline namespace THORAX_SIMD_TARGET {
 
 // Sums of MR rows: acc[i][j] += sum_k a[i * a_row + k * a_step] * b[k * b_step + j * W].
 template <int W, int MR, int NV>
@@ -100,4 +101,5 @@ struct Tile {
   }
 };
 
+}  // namespace THORAX_SIMD_TARGET
 }  // namespace thorax::simd

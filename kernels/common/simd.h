@@ -2,13 +2,20 @@
 // lanes) and AVX-512 (16 lanes). Built on GCC/Clang vector extensions: arithmetic is written with
 // the ordinary operators, and a * b + c contracts to one fused multiply-add (-ffp-contract=fast).
 //
-// Everything here is a template on the width: a translation unit compiled for AVX-512 instantiates
-// width 16 only, so that no function compiled for it can be shared with code that runs on AVX2.
+// The inline namespace differs with the instruction set a file is compiled for: the linker must
+// never take a function compiled for AVX-512 for one that runs on AVX2.
 #pragma once
 
 #include <cstdint>
 
+#ifdef __AVX512F__
+#define THORAX_SIMD_TARGET for_avx512
+#else
+#define THORAX_SIMD_TARGET for_avx2
+#endif
+
 namespace thorax::simd {
+inline namespace THORAX_SIMD_TARGET {
 
 template <int W>
 struct Simd {
@@ -67,4 +74,5 @@ inline __attribute__((always_inline)) Vec<W> keep_where_positive(Vec<W> v, Vec<W
   return gate > zero ? v : zero;
 }
 
+}  // namespace THORAX_SIMD_TARGET
 }  // namespace thorax::simd

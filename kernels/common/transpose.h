@@ -4,6 +4,7 @@
 #include "kernels/common/simd.h"
 
 namespace thorax::simd {
+inline namespace THORAX_SIMD_TARGET {
 
 // out[i] = element i of each of the 8 rows.
 inline __attribute__((always_inline)) void transpose8(const float* const from[8], Vec<8> out[8]) {
@@ -29,4 +30,5 @@ inline __attribute__((always_inline)) void transpose8(const float* const from[8]
   }
 }
 
+}  // namespace THORAX_SIMD_TARGET
 }  // namespace thorax::simd

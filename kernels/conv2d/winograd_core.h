@@ -20,6 +20,7 @@
 #include "kernels/conv2d/winograd.h"
 
 namespace thorax::winograd {
+inline namespace THORAX_SIMD_TARGET {
 
 using simd::load;
 using simd::store;
@@ -551,4 +552,5 @@ constexpr Kernels make_kernels() {
                  filter_gradient<W>};
 }
 
+}  // namespace THORAX_SIMD_TARGET
 }  // namespace thorax::winograd
