@@ -6,6 +6,7 @@
 
 #include "apps/cut_lungs.h"
 #include "engine/io/config.h"
+#include "engine/train/checkpoint.h"
 
 namespace thorax::app {
 
@@ -51,7 +52,6 @@ Run open_run(const TrainSettings& settings, const SettingsOptions& options, cons
     THORAX_CHECK(!fs::exists(run.folder) || fs::is_empty(run.folder),
                  "[run] {}: exists, is not empty and is no run", run.folder.string());
   }
-  fs::create_directories(run.folder);
   run.dataset = load_datasets(settings.data,
                               settings.on_patient_conflict == "report"  ? OnPatientConflict::report
                               : settings.on_patient_conflict == "error" ? OnPatientConflict::error
@@ -59,14 +59,20 @@ Run open_run(const TrainSettings& settings, const SettingsOptions& options, cons
   now["data_checksum"] = dataset_checksum(run.dataset);
   if (fs::exists(config)) {
     const nlohmann::json before = load_json(config);
-    for (const char* key : {"command", "settings", "data_checksum"})
-      THORAX_CHECK(before.value(key, nlohmann::json()) == now.at(key),
-                   "[run] {}: '{}' is not what this run was started with", config.string(), key);
+    // The version may change between a run and its continuation; what decides the result may not.
+    nlohmann::json comparable = now;
+    comparable["version"] = before.value("version", "");
+    const std::string different = config_differences(before, comparable);
+    THORAX_CHECK(different.empty(), "[run] {}: was started with other settings: {}",
+                 config.string(), different);
   }
   if (settings.task == Task::classifier)
     THORAX_CHECK(run.dataset.classes.size() == 2,
                  "[run] a classifier needs two classes, the data has {}",
                  run.dataset.classes.size());
+  // First of all: a run that is killed from here on can be resumed.
+  fs::create_directories(run.folder);
+  if (!fs::exists(config)) save_json(config, now);
   if (!settings.segmenter.empty()) {
     const LungSegmenter segmenter(settings.segmenter, settings.min_area);
     run.dataset = cut_dataset(segmenter, run.dataset, run.folder / "cut",
@@ -76,7 +82,6 @@ Run open_run(const TrainSettings& settings, const SettingsOptions& options, cons
   for (const Sample& sample : run.dataset.samples)
     run.items.push_back({sample.image.string(), sample.patient, std::max(sample.label, 0)});
   write_manifest(run.dataset, run.folder / "manifest.csv");
-  if (!fs::exists(config)) save_json(config, now);
   return run;
 }
 

@@ -1,0 +1,74 @@
+// Runs the `thorax` command as a user does.
+#pragma once
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace thorax::test {
+
+// A folder that is gone at the end of the test.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "thorax-test-XXXXXX").string();
+    path_ = mkdtemp(pattern.data());
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  std::string operator/(const std::string& name) const { return (path_ / name).string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+inline std::string file_text(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+struct Outcome {
+  int exit_code = -1;  // -1: ended by a signal
+  std::string output;  // stdout and stderr
+};
+
+// `signal_after` >= 0: sends `signal` after so many milliseconds, unless the program has ended.
+inline Outcome run_thorax(std::vector<std::string> arguments, int signal_after = -1,
+                          int signal = SIGKILL) {
+  arguments.insert(arguments.begin(), THORAX_CLI);
+  const TemporaryFolder folder;
+  const std::string log = folder / "log";
+  const pid_t child = fork();
+  if (child == 0) {
+    const int file = open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    dup2(file, STDOUT_FILENO);
+    dup2(file, STDERR_FILENO);
+    std::vector<char*> argv;
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    execv(THORAX_CLI, argv.data());
+    _exit(127);
+  }
+  if (signal_after >= 0) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(signal_after));
+    kill(child, signal);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, file_text(log)};
+}
+
+}  // namespace thorax::test
