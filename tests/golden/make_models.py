@@ -136,7 +136,7 @@ def make_full(name, spec):
     meta = dict(about=spec["about"], loss=spec["loss"], mode="train", optimizer="sgd", torch=torch.__version__,
                 **{k: str(v) for k, v in SGD.items()})
     path = os.path.join(HERE, name + ".safetensors")
-    save_file({k: np.ascontiguousarray(v) for k, v in tensors.items()}, path, meta)
+    save_file({k: np.asarray(v, order="C") for k, v in tensors.items()}, path, meta)
     os.chmod(path, 0o644)
     worst(name, exact, err)
 
