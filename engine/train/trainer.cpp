@@ -259,8 +259,8 @@ void Trainer::train_step(double lr) {
       fail(
           "[train] step {} (epoch {}, batch {}): loss is {}; first value that is not finite: {}{}; "
           "files: {}",
-          s.step + 1, s.epoch + 1, index + 1, value, first.empty() ? "the loss" : first, inputs,
-          fmt::join(batch.names, ", "));
+          s.step + 1, s.epoch + 1, index + 1, std::isnan(value) ? std::abs(value) : value,
+          first.empty() ? "the loss" : first, inputs, fmt::join(batch.names, ", "));
     }
     const double weight = static_cast<double>(samples);
     note("loss", value, weight);
