@@ -39,7 +39,7 @@ thorax train segmenter --data "manifest:$run/phantoms/manifest.csv" --out "$run/
 thorax segment "$run/phantoms/CXR_png" --model "$run/segmenter/last.safetensors" --out "$run/cut"
 thorax kfold classifier --data "manifest:$run/phantoms/manifest.csv" --out "$run/kfold" \
   --segmenter "$run/segmenter/last.safetensors" \
-  --folds 3 --model hrnet_w18_small_v2 --size 96 --epochs 5 --batch 8 --augment light
+  --folds 3 --model hrnet_w18_small_v2 --size 96 --epochs 6 --batch 4 --optimizer adamw --lr 0.0005 --augment light
 # Patients whom neither network has seen.
 thorax data phantoms --out "$run/new" --patients 4 --max-images 1 --size 256 --seed 2
 thorax predict "$run/new/CXR_png" --segmenter "$run/segmenter/last.safetensors" \
