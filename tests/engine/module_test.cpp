@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "engine/nn/init.h"
+#include "engine/runtime/philox.h"
 #include "tests/support/check.h"
 
 using namespace thorax;
@@ -72,4 +73,17 @@ TEST_CASE("initialisers have the right spread and depend on seed and name only")
   init_kaiming_normal(other, 1, "conv2.weight");
   CHECK(test::same_values(w, again));
   CHECK(!test::same_values(w, other));
+}
+
+TEST_CASE("an initialiser's values are the generator's sequence, however it is cut into chunks") {
+  const Tensor normal = Tensor::empty({5, 100, 100}), uniform = Tensor::empty({40000});
+  init_normal(normal, 2.0, 3, "a");
+  init_uniform(uniform, 0.5, 3, "a");
+  Philox first(3, 0xaf63dc4c8601ec8cull), second(3, 0xaf63dc4c8601ec8cull);  // FNV-1a of "a"
+  bool same = true;
+  for (std::int64_t i = 0; i < normal.numel(); ++i)
+    same = same && normal.data<float>()[i] == static_cast<float>(2.0 * first.normal());
+  for (std::int64_t i = 0; i < uniform.numel(); ++i)
+    same = same && uniform.data<float>()[i] == static_cast<float>(second.uniform(-0.5, 0.5));
+  CHECK(same);
 }
