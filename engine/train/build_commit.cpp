@@ -1,5 +1,5 @@
 // A file of its own, because every commit compiles it anew.
-#include <thorax_commit.h>  // written by CMake  // written by third_party/cmake/write_commit.cmake
+#include <thorax_commit.h>  // written by third_party/cmake/write_commit.cmake
 #include "engine/train/run_folder.h"
 
 namespace thorax {
