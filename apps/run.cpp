@@ -7,6 +7,7 @@
 #include "apps/cut_lungs.h"
 #include "engine/io/config.h"
 #include "engine/train/checkpoint.h"
+#include "engine/train/run_folder.h"
 
 namespace thorax::app {
 
@@ -73,6 +74,11 @@ Run open_run(const TrainSettings& settings, const SettingsOptions& options, cons
   // First of all: a run that is killed from here on can be resumed.
   fs::create_directories(run.folder);
   if (!fs::exists(config)) save_json(config, now);
+  // What computed it, one entry per start: a run may be continued on another machine.
+  const fs::path record = run.folder / "provenance.json";
+  nlohmann::json starts = fs::exists(record) ? load_json(record) : nlohmann::json::array();
+  starts.push_back(provenance());
+  save_json(record, starts);
   if (!settings.segmenter.empty()) {
     const LungSegmenter segmenter(settings.segmenter, settings.min_area);
     run.dataset = cut_dataset(segmenter, run.dataset, run.folder / "cut",

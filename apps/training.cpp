@@ -111,12 +111,16 @@ class Watcher : public TrainObserver {
       : title_(std::move(title)), epochs_(epochs), images_(images), batch_(batch) {}
 
   void on_step(const TrainProgress& p) override {
-    if (!progress_ || p.batch == 1)
+    std::int64_t news = p.samples;
+    if (!progress_ || p.batch == 1) {
+      // Made after the first batch: it counts as done before, or the rate would start at infinity.
       progress_ =
           std::make_unique<Progress>(fmt::format("{} epoch {}/{}", title_, p.epoch + 1, p.epochs),
-                                     images_, "img", (p.batch - 1) * batch_);
-    progress_->advance(p.samples, fmt::format("loss {:.4f}  run ends in {}", p.mean_loss,
-                                              format_duration(p.seconds_left)));
+                                     images_, "img", (p.batch - 1) * batch_ + p.samples);
+      news = 0;
+    }
+    progress_->advance(news, fmt::format("loss {:.4f}  run ends in {}", p.mean_loss,
+                                         format_duration(p.seconds_left)));
   }
   void on_epoch(std::int64_t epoch, const std::map<std::string, double>& metrics) override {
     if (progress_) progress_->finish();
