@@ -104,9 +104,14 @@ TEST_CASE("loader: the same bits for any number of workers, any cache, any prefe
       }
     CHECK(loader.statistics().cache_bytes <= cache);
     if (cache == 1 << 20) {
-      // Every image once; what is prepared ahead of epoch 3 comes from the cache.
-      CHECK(loader.statistics().decoded == 11);
-      CHECK(loader.statistics().cache_hits >= 22);
+      // Every image once; what is prepared ahead of epoch 3 comes from the cache. Several workers
+      // may meet an image in two batches at once and both decode it: that costs time, not
+      // correctness.
+      const Loader::Statistics statistics = loader.statistics();
+      CHECK(statistics.decoded >= 11);
+      if (workers == 1) CHECK(statistics.decoded == 11);
+      CHECK(statistics.decoded < 22);
+      CHECK(statistics.decoded + statistics.cache_hits >= 33);
     }
   }
 }
