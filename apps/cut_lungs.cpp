@@ -6,6 +6,7 @@
 #include <set>
 
 #include "apps/progress.h"
+#include "data/csv.h"
 #include "data/decode.h"
 #include "data/encode.h"
 #include "data/overlay.h"
@@ -15,14 +16,6 @@ namespace thorax::app {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A CSV field: quoted when it has to be.
-std::string field(const std::string& text) {
-  if (text.find_first_of(",\"\n\r") == std::string::npos) return text;
-  std::string quoted = "\"";
-  for (const char c : text) quoted += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return quoted + '"';
-}
 
 std::vector<std::string> output_names(const std::vector<CutItem>& items) {
   std::vector<std::string> names;
@@ -39,8 +32,9 @@ std::vector<std::string> output_names(const std::vector<CutItem>& items) {
 void write_csv(const CutReport& report, const fs::path& path) {
   std::string csv = "image,name,height,width,area_512,regions,kept\n";
   for (const CutRow& row : report.rows)
-    csv += fmt::format("{},{},{},{},{:.0f},{},{}\n", field(row.image.string()), field(row.name),
-                       row.height, row.width, row.area, row.regions, row.kept ? 1 : 0);
+    csv += fmt::format("{},{},{},{},{:.0f},{},{}\n", csv_field(row.image.string()),
+                       csv_field(row.name), row.height, row.width, row.area, row.regions,
+                       row.kept ? 1 : 0);
   atomic_write(path, csv);
 }
 

@@ -11,6 +11,7 @@
 #include "apps/model_file.h"
 #include "apps/progress.h"
 #include "data/augment.h"
+#include "data/csv.h"
 #include "data/loader.h"
 #include "engine/io/atomic_file.h"
 #include "engine/optim/optimizer.h"
@@ -89,15 +90,12 @@ std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader, 
   return result;
 }
 
-std::string quoted(const std::string& text) {
-  return text.find_first_of(",\"\n\r") == std::string::npos ? text : nlohmann::json(text).dump();
-}
-
 void write_predictions(const fs::path& path, Task task, const std::vector<Scored>& scored) {
   std::string csv = task == Task::segmenter ? "image,patient,source,dice,iou\n"
                                             : "image,patient,source,label,probability\n";
   for (const Scored& row : scored) {
-    csv += fmt::format("{},{},{},", quoted(row.image), quoted(row.patient), quoted(row.source));
+    csv += fmt::format("{},{},{},", csv_field(row.image), csv_field(row.patient),
+                       csv_field(row.source));
     csv += task == Task::segmenter ? fmt::format("{:.6f},{:.6f}\n", row.score, row.iou)
                                    : fmt::format("{},{:.9g}\n", row.label, row.score);
   }
