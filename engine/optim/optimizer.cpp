@@ -149,33 +149,11 @@ std::unique_ptr<Optimizer> make_optimizer(const ConfigObject& config,
   return std::make_unique<AdamW>(std::move(parameters), o);
 }
 
-namespace {
-
-template <class T>
-double sum_of_squares(const Tensor& tensor) {
-  constexpr std::int64_t kChunk = 1 << 14;
-  const T* values = tensor.data<T>();
-  const std::int64_t count = tensor.numel();
-  std::vector<double> parts(static_cast<std::size_t>((count + kChunk - 1) / kChunk));
-  parallel_for(0, count, kChunk, [&](std::int64_t first, std::int64_t last) {
-    double sum = 0;
-    for (std::int64_t i = first; i < last; ++i)
-      sum += static_cast<double>(values[i]) * static_cast<double>(values[i]);
-    parts[static_cast<std::size_t>(first / kChunk)] = sum;
-  });
-  double sum = 0;
-  for (const double part : parts) sum += part;
-  return sum;
-}
-
-}  // namespace
-
 double grad_norm(const std::vector<Module::Named>& parameters) {
   double sum = 0;
   for (const Module::Named& parameter : parameters) {
     if (!parameter.variable.grad().defined()) continue;
-    const Tensor grad = parameter.variable.grad().to_contiguous();
-    sum += grad.dtype() == DType::f64 ? sum_of_squares<double>(grad) : sum_of_squares<float>(grad);
+    sum += sum_of_squares(parameter.variable.grad());
   }
   return std::sqrt(sum);
 }

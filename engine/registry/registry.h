@@ -56,8 +56,8 @@ class Registry {
 
   void add(const Provider& provider) {
     for (const Provider& other : providers_)
-      THORAX_CHECK(std::string_view(other.name) != provider.name, "[{}] provider '{}' added twice",
-                   operation_, provider.name);
+      THORAX_CHECK(std::string_view(other.name) != provider.name || other.device != provider.device,
+                   "[{}] provider '{}' added twice", operation_, provider.name);
     providers_.push_back(provider);
     detail::announce_provider(operation_, provider.name, provider.device);
   }
@@ -69,11 +69,11 @@ class Registry {
   template <class Problem>
   const Provider& select(const Problem& problem, DeviceKind device = DeviceKind::cpu) const {
     if (const std::string wanted = chosen_provider(operation_); !wanted.empty()) {
-      const Provider& provider = named(wanted);
-      THORAX_CHECK(provider.device == device && provider.priority(problem) >= 0,
+      const Provider* provider = find(wanted, device);
+      THORAX_CHECK(provider != nullptr && provider->priority(problem) >= 0,
                    "[{}] provider '{}' was asked for but does not support {} on {}", operation_,
                    wanted, problem.to_string(), name_of(device));
-      return provider;
+      return *provider;
     }
     const Provider* best = nullptr;
     int best_priority = -1;
@@ -91,16 +91,24 @@ class Registry {
                  problem.to_string());
     return *best;
   }
-  const Provider& named(std::string_view name) const {
+  // The same name may stand for a kernel on `cuda` and on `sim`.
+  const Provider& named(std::string_view name, DeviceKind device = DeviceKind::cpu) const {
+    if (const Provider* provider = find(name, device); provider != nullptr) return *provider;
     std::string known;
-    for (const Provider& provider : providers_) {
-      if (provider.name == name) return provider;
-      known += known.empty() ? provider.name : std::string(", ") + provider.name;
-    }
-    fail("[{}] no provider named '{}'; there are: {}", operation_, name, known);
+    for (const Provider& provider : providers_)
+      known += fmt::format("{}{}/{}", known.empty() ? "" : ", ", name_of(provider.device),
+                           provider.name);
+    fail("[{}] no provider named '{}' on {}; there are: {}", operation_, name, name_of(device),
+         known);
   }
 
  private:
+  const Provider* find(std::string_view name, DeviceKind device) const {
+    for (const Provider& provider : providers_)
+      if (provider.name == name && provider.device == device) return &provider;
+    return nullptr;
+  }
+
   const char* operation_;
   std::vector<Provider> providers_;
 };

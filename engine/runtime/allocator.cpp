@@ -6,8 +6,15 @@
 #include <bit>
 #include <cstdlib>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <string>
+#include <unordered_map>
+#include <utility>
 #include <vector>
+
+#include "engine/runtime/device.h"
+#include "engine/runtime/profile.h"
 
 namespace thorax {
 namespace {
@@ -17,20 +24,19 @@ constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
 // Block sizes: eight steps per power of two, so that at most an eighth is wasted and shapes that
 // differ a little share blocks.
-std::size_t rounded(std::size_t bytes) {
+std::size_t size_class(std::size_t bytes) {
   if (bytes <= 512) return 512;
   const std::size_t step = std::bit_floor(bytes - 1) / 8;
   return (bytes + step - 1) / step * step;
 }
 
-class HostAllocator final : public Allocator {
+// The caching is the same for every device; where memory comes from is not.
+class CachingAllocator : public Allocator {
  public:
   void* allocate(std::size_t bytes) override {
     const std::size_t size = rounded(bytes);
     const std::scoped_lock lock(mutex_);
-    THORAX_CHECK(size >= bytes && (limit_ == 0 || stats_.in_use + size <= limit_),
-                 "[allocator] out of memory: {} bytes wanted, {} in use, limit {}", bytes,
-                 stats_.in_use, limit_);
+    if (size < bytes || (limit_ != 0 && stats_.in_use + size > limit_)) out_of_memory(bytes);
     void* block = nullptr;
     if (auto found = free_.find(size); found != free_.end() && !found->second.empty()) {
       block = found->second.back();
@@ -38,17 +44,19 @@ class HostAllocator final : public Allocator {
       stats_.cached -= size;
       ++stats_.cache_hits;
     } else {
+      // Cached blocks count against the limit, too: they are memory that others cannot have.
+      if (limit_ != 0 && stats_.in_use + stats_.cached + size > limit_) trim_locked();
       block = fresh(size);
       if (block == nullptr) {
         trim_locked();
         block = fresh(size);
       }
-      THORAX_CHECK(block != nullptr, "[allocator] out of memory: {} bytes wanted, {} in use", bytes,
-                   stats_.in_use);
+      if (block == nullptr) out_of_memory(bytes);
     }
     ++stats_.allocations;
     stats_.in_use += size;
     stats_.peak_in_use = std::max(stats_.peak_in_use, stats_.in_use);
+    if (tracks_holders()) holders_[block] = {size, current_operation()};
     return block;
   }
 
@@ -57,8 +65,9 @@ class HostAllocator final : public Allocator {
     const std::size_t size = rounded(bytes);
     const std::scoped_lock lock(mutex_);
     stats_.in_use -= size;
-    if constexpr (!kCache) {
-      std::free(block);
+    if (tracks_holders()) holders_.erase(block);
+    if (!caches()) {
+      give_back(block);
     } else {
       stats_.cached += size;
       free_[size].push_back(block);
@@ -82,17 +91,46 @@ class HostAllocator final : public Allocator {
     limit_ = bytes;
   }
 
+ protected:
+  virtual void* fresh(std::size_t size) = 0;  // nullptr when memory runs out
+  virtual void give_back(void* block) noexcept = 0;
+  virtual std::size_t rounded(std::size_t bytes) const { return size_class(bytes); }
+  virtual bool caches() const { return kCache; }
+  virtual bool tracks_holders() const { return false; }
+  virtual std::string where() const { return {}; }
+
  private:
-  static void* fresh(std::size_t size) {
-    const std::size_t alignment = size >= kHugePage ? kHugePage : kAlignment;
-    void* block = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
-    // Huge pages: a 512 x 512 x 32 activation is 8,192 small pages, each a fault and a TLB entry.
-    if (block != nullptr && size >= kHugePage) madvise(block, size, MADV_HUGEPAGE);
-    return block;
+  struct Holder {
+    std::size_t bytes = 0;
+    std::string_view operation;
+  };
+
+  [[noreturn]] void out_of_memory(std::size_t bytes) const {
+    std::string text = fmt::format("[allocator] out of memory{}: {} bytes wanted, {} in use",
+                                   where(), bytes, stats_.in_use);
+    if (limit_ != 0) text += fmt::format(", limit {}", limit_);
+    if (tracks_holders()) {
+      std::map<std::string_view, std::pair<std::size_t, std::size_t>> by_operation;
+      for (const auto& [block, holder] : holders_) {
+        auto& [held, blocks] = by_operation[holder.operation];
+        held += holder.bytes;
+        ++blocks;
+      }
+      std::vector<std::pair<std::size_t, std::string>> largest;
+      for (const auto& [operation, sum] : by_operation)
+        largest.emplace_back(
+            sum.first, fmt::format("\n  {:>14} bytes in {:>5} blocks: {}", sum.first, sum.second,
+                                   operation.empty() ? "(other)" : operation));
+      std::sort(largest.rbegin(), largest.rend());
+      if (largest.size() > 8) largest.resize(8);
+      text += "; the largest holders:";
+      for (const auto& [held, line] : largest) text += line;
+    }
+    throw Error(text);
   }
   void trim_locked() noexcept {
     for (auto& [size, blocks] : free_) {
-      for (void* block : blocks) std::free(block);
+      for (void* block : blocks) give_back(block);
       stats_.cached -= size * blocks.size();
       blocks.clear();
     }
@@ -106,18 +144,66 @@ class HostAllocator final : public Allocator {
 #endif
   mutable std::mutex mutex_;
   std::map<std::size_t, std::vector<void*>> free_;
+  std::unordered_map<void*, Holder> holders_;
   AllocatorStats stats_;
   std::size_t limit_ = 0;
+};
+
+class HostAllocator final : public CachingAllocator {
+  void* fresh(std::size_t size) override {
+    const std::size_t alignment = size >= kHugePage ? kHugePage : kAlignment;
+    void* block = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+    // Huge pages: a 512 x 512 x 32 activation is 8,192 small pages, each a fault and a TLB entry.
+    if (block != nullptr && size >= kHugePage) madvise(block, size, MADV_HUGEPAGE);
+    return block;
+  }
+  void give_back(void* block) noexcept override { std::free(block); }
+};
+
+// Memory of a GPU, real or simulated. All work of a device is ordered by its one compute stream, so
+// a block may be handed out again while the kernel that used it last is still running.
+class DeviceAllocator final : public CachingAllocator {
+ public:
+  explicit DeviceAllocator(Device device) : device_(device) {}
+
+ private:
+  // The simulated device gives every tensor memory of its own, of the exact size and full of NaN
+  // bytes, so that reading too far or too early shows.
+  bool simulated() const { return device_.kind == DeviceKind::sim; }
+  void* fresh(std::size_t size) override {
+    DeviceBackend& backend = device_backend(device_.kind);
+    void* block = backend.allocate(device_.index, size);
+    if (block != nullptr && simulated()) backend.fill(device_.index, block, 0xff, size);
+    return block;
+  }
+  void give_back(void* block) noexcept override {
+    device_backend(device_.kind).release(device_.index, block);
+  }
+  std::size_t rounded(std::size_t bytes) const override {
+    return simulated() ? bytes : size_class(bytes);
+  }
+  bool caches() const override { return !simulated(); }
+  bool tracks_holders() const override { return true; }
+  std::string where() const override { return " on " + to_string(device_); }
+  Device device_;
 };
 
 }  // namespace
 
 Allocator& allocator(Device device) {
-  THORAX_CHECK(device.kind == DeviceKind::cpu, "[allocator] device {} is not built in",
-               to_string(device));
   // Never destroyed: tensors in static objects may outlive any static allocator.
   static HostAllocator& host = *new HostAllocator;
-  return host;
+  if (device.kind == DeviceKind::cpu) return host;
+  static std::mutex mutex;
+  static auto& devices =
+      *new std::map<std::pair<DeviceKind, int>, std::unique_ptr<DeviceAllocator>>;
+  const std::scoped_lock lock(mutex);
+  auto& found = devices[{device.kind, device.index}];
+  if (found == nullptr) {
+    device_info(device);  // throws when there is no such device
+    found = std::make_unique<DeviceAllocator>(device);
+  }
+  return *found;
 }
 
 }  // namespace thorax

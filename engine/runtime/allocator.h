@@ -1,4 +1,4 @@
-// Caching allocator for host memory.
+// Caching allocators for host and device memory.
 #pragma once
 
 #include <cstddef>
@@ -22,8 +22,8 @@ struct AllocatorStats {
 class Allocator {
  public:
   virtual ~Allocator() = default;
-  // Throws Error "[allocator] ..." when memory runs out or the limit would be passed. 0 bytes gives
-  // a valid block.
+  // Throws Error "[allocator] ..." when memory runs out or the limit would be passed, on a GPU with
+  // the operations that hold the most. 0 bytes gives a valid block.
   virtual void* allocate(std::size_t bytes) = 0;
   virtual void release(void* block, std::size_t bytes) noexcept = 0;
   // Gives cached blocks back to the system.

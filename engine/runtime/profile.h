@@ -24,24 +24,39 @@ void profile_reset();
 // Everything collected so far, the most time first.
 std::vector<ProfileRow> profile_rows();
 
+// The operation of the innermost ProfileScope of this thread, or an empty text; kept whether
+// profiling is on or not.
+inline std::string_view current_operation();
+
 namespace detail {
 extern std::atomic<ProfileLevel> profile_level;
+inline thread_local std::string_view running_operation;
+}  // namespace detail
+
+inline std::string_view current_operation() {
+  return detail::running_operation;
 }
 
 // Times the enclosing block under "<operation> <phase>". `describe` (a function returning text) is
-// called at level shapes only. Use on the calling thread, not inside parallel loops.
+// called at level shapes only. `operation` is a string literal. Use on the calling thread, not
+// inside parallel loops.
 class ProfileScope {
  public:
-  explicit ProfileScope(std::string_view operation, std::string_view phase = "forward") {
+  explicit ProfileScope(std::string_view operation, std::string_view phase = "forward")
+      : outer_(detail::running_operation) {
+    detail::running_operation = operation;
     if (level() != ProfileLevel::off) begin(operation, phase, {});
   }
   template <class Describe>
-  ProfileScope(std::string_view operation, std::string_view phase, const Describe& describe) {
+  ProfileScope(std::string_view operation, std::string_view phase, const Describe& describe)
+      : outer_(detail::running_operation) {
+    detail::running_operation = operation;
     const ProfileLevel wanted = level();
     if (wanted == ProfileLevel::off) return;
     begin(operation, phase, wanted == ProfileLevel::shapes ? describe() : std::string());
   }
   ~ProfileScope() {
+    detail::running_operation = outer_;
     if (active_) end();
   }
   ProfileScope(const ProfileScope&) = delete;
@@ -52,6 +67,7 @@ class ProfileScope {
   void begin(std::string_view operation, std::string_view phase, const std::string& detail);
   void end();
 
+  std::string_view outer_;
   bool active_ = false;
   std::string name_;
   std::chrono::steady_clock::time_point start_;

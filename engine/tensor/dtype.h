@@ -50,7 +50,7 @@ constexpr std::string_view name_of(DType dtype) {
   return "?";
 }
 
-// The DType of a C++ element type; f16 and bf16 have no host arithmetic type and are absent.
+// The DType of a C++ element type; half.h adds those of the 16-bit floats.
 template <class T>
 struct DTypeOf;
 template <>

@@ -16,6 +16,9 @@ class Storage {
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
+  // Moves the bytes to another device; every tensor that shares this storage moves along.
+  void move_to(Device device);
+
   void* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
   Device device() const { return device_; }

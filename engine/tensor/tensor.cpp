@@ -5,7 +5,10 @@
 #include <cstring>
 
 #include "engine/runtime/allocator.h"
+#include "engine/runtime/device.h"
 #include "engine/runtime/parallel.h"
+#include "engine/tensor/half.h"
+#include "engine/tensor/tensor_kernels.h"
 
 namespace thorax {
 
@@ -16,7 +19,20 @@ Storage::~Storage() {
   allocator(device_).release(data_, bytes_);
 }
 
+void Storage::move_to(Device device) {
+  if (device == device_) return;
+  void* moved = allocator(device).allocate(bytes_);
+  copy_bytes(moved, device, data_, device_, bytes_);
+  allocator(device_).release(data_, bytes_);
+  data_ = moved;
+  device_ = device;
+}
+
 namespace {
+
+bool on_cpu(const Tensor& t) {
+  return t.device().kind == DeviceKind::cpu;
+}
 
 // Elements per chunk of a memory-bound loop: large enough to hide the fork, small enough to share.
 constexpr std::int64_t kGrain = 1 << 15;
@@ -38,6 +54,19 @@ void dispatch(DType dtype, const Fn& fn) {
     default:
       fail("[tensor] no CPU arithmetic for {}", name_of(dtype));
   }
+}
+
+// Calls fn(T{}) for any element type: what copies and fills take.
+template <class Fn>
+void dispatch_any(DType dtype, const Fn& fn) {
+  if (dtype == DType::f16) return fn(Half{});
+  if (dtype == DType::bf16) return fn(BFloat16{});
+  dispatch(dtype, fn);
+}
+
+void check_same_device(const char* what, const Tensor& a, const Tensor& b) {
+  THORAX_CHECK(a.device() == b.device(), "[{}] {} is on {}, {} on {}", what, a.shape(),
+               to_string(a.device()), b.shape(), to_string(b.device()));
 }
 
 void check_same(const char* what, const Tensor& a, const Tensor& b) {
@@ -93,6 +122,12 @@ void* Tensor::raw() const {
   THORAX_CHECK(defined(), "[tensor] undefined tensor has no data");
   return static_cast<std::byte*>(storage_->data()) +
          static_cast<std::size_t>(offset_) * size_of(dtype_);
+}
+
+void Tensor::check_host() const {
+  THORAX_CHECK(device().kind == DeviceKind::cpu,
+               "[tensor] {} is on {}; code for the CPU asked for its memory", shape_,
+               to_string(device()));
 }
 
 void Tensor::check_type(DType wanted) const {
@@ -156,6 +191,27 @@ Tensor Tensor::to_contiguous() const {
 
 void Tensor::copy_from(const Tensor& source) const {
   check_same("copy", *this, source);
+  if (numel() == 0) return;
+  if (device() != source.device()) {
+    // Bytes cross as they are, densely; what remains (type, stride) is done where it is needed.
+    if (contiguous() && source.contiguous() && dtype_ == source.dtype_) {
+      copy_bytes(raw(), device(), source.raw(), source.device(), bytes());
+    } else {
+      const Tensor dense = source.to_contiguous();
+      Tensor here = empty(shape_, source.dtype_, device());
+      copy_bytes(here.raw(), here.device(), dense.raw(), dense.device(), dense.bytes());
+      copy_from(here);
+    }
+    return;
+  }
+  if (!on_cpu(*this)) {
+    if (contiguous() && source.contiguous() && dtype_ == source.dtype_) {
+      copy_bytes(raw(), device(), source.raw(), source.device(), bytes());
+    } else {
+      tensor_kernels(device().kind).copy(*this, source);
+    }
+    return;
+  }
   if (dtype_ == source.dtype_) {
     const std::size_t size = size_of(dtype_);
     auto* to = static_cast<std::byte*>(raw());
@@ -167,22 +223,26 @@ void Tensor::copy_from(const Tensor& source) const {
     });
     return;
   }
-  dispatch(dtype_, [&]<class To>(To) {
-    dispatch(source.dtype_, [&]<class From>(From) {
+  dispatch_any(dtype_, [&]<class To>(To) {
+    dispatch_any(source.dtype_, [&]<class From>(From) {
       To* to = data<To>();
       const From* from = source.data<From>();
       for_rows(*this, source, [&](std::int64_t a, std::int64_t b, std::int64_t count) {
-        for (std::int64_t i = 0; i < count; ++i) to[a + i] = static_cast<To>(from[b + i]);
+        for (std::int64_t i = 0; i < count; ++i) to[a + i] = convert<To>(from[b + i]);
       });
     });
   });
 }
 
 void Tensor::fill(double value) const {
-  dispatch(dtype_, [&]<class T>(T) {
+  if (!on_cpu(*this)) {
+    if (numel() > 0) tensor_kernels(device().kind).fill(*this, value);
+    return;
+  }
+  dispatch_any(dtype_, [&]<class T>(T) {
     T* to = data<T>();
     for_rows(*this, *this, [&](std::int64_t a, std::int64_t, std::int64_t count) {
-      std::fill_n(to + a, count, static_cast<T>(value));
+      std::fill_n(to + a, count, convert<T>(value));
     });
   });
 }
@@ -190,8 +250,16 @@ void Tensor::fill(double value) const {
 double Tensor::item() const {
   THORAX_CHECK(defined() && numel() == 1, "[item] needs one element, got {}", shape_);
   double value = 0;
-  dispatch(dtype_, [&]<class T>(T) { value = static_cast<double>(*data<T>()); });
+  const Tensor here = to(Device{});
+  dispatch_any(dtype_, [&]<class T>(T) { value = convert<double>(*here.data<T>()); });
   return value;
+}
+
+Tensor Tensor::to(Device device) const {
+  if (device == this->device()) return *this;
+  Tensor result = empty(shape_, dtype_, device);
+  result.copy_from(*this);
+  return result;
 }
 
 Tensor Tensor::to(DType dtype) const {
@@ -204,6 +272,11 @@ Tensor Tensor::to(DType dtype) const {
 void add_(const Tensor& a, const Tensor& b) {
   check_same("add", a, b);
   THORAX_CHECK(a.dtype() == b.dtype(), "[add] {} and {}", name_of(a.dtype()), name_of(b.dtype()));
+  check_same_device("add", a, b);
+  if (!on_cpu(a)) {
+    if (a.numel() > 0) tensor_kernels(a.device().kind).add(a, b);
+    return;
+  }
   dispatch(a.dtype(), [&]<class T>(T) {
     T* to = a.data<T>();
     const T* from = b.data<T>();
@@ -221,6 +294,10 @@ Tensor add(const Tensor& a, const Tensor& b) {
 }
 
 void scale_(const Tensor& a, double factor) {
+  if (!on_cpu(a)) {
+    if (a.numel() > 0) tensor_kernels(a.device().kind).scale(a, factor);
+    return;
+  }
   dispatch(a.dtype(), [&]<class T>(T) {
     T* to = a.data<T>();
     const T f = static_cast<T>(factor);
@@ -237,6 +314,10 @@ Tensor permute(const Tensor& tensor, const Shape& shape, std::int64_t rows, std:
   const Tensor source = tensor.to_contiguous();
   Tensor result = Tensor::empty(shape, tensor.dtype(), tensor.device());
   if (tensor.numel() == 0) return result;
+  if (!on_cpu(tensor)) {
+    tensor_kernels(tensor.device().kind).permute(source, result, shape[0], rows, columns);
+    return result;
+  }
   dispatch(tensor.dtype(), [&]<class T>(T) {
     const T* from = source.data<T>();
     T* to = result.data<T>();
@@ -289,6 +370,8 @@ Tensor join_channels(std::span<const Tensor> parts) {
 bool all_finite(const Tensor& tensor) {
   bool finite = true;
   const Tensor source = tensor.to_contiguous();
+  if (!on_cpu(source))
+    return source.numel() == 0 || tensor_kernels(source.device().kind).all_finite(source);
   const auto scan = [&]<class T>(const T* values) {
     std::atomic<bool> ok{true};
     parallel_for(0, source.numel(), kGrain, [&](std::int64_t first, std::int64_t last) {
@@ -305,6 +388,43 @@ bool all_finite(const Tensor& tensor) {
     finite = scan(source.data<double>());
   }
   return finite;
+}
+
+double sum_of_squares(const Tensor& tensor) {
+  const Tensor source = tensor.to_contiguous();
+  if (source.numel() == 0) return 0;
+  if (!on_cpu(source)) return tensor_kernels(source.device().kind).sum_of_squares(source);
+  // One sum per chunk, added in order: the same bits for any number of threads.
+  std::vector<double> sums(static_cast<std::size_t>((source.numel() + kGrain - 1) / kGrain));
+  dispatch(source.dtype(), [&]<class T>(T) {
+    const T* values = source.data<T>();
+    parallel_for(0, source.numel(), kGrain, [&](std::int64_t first, std::int64_t last) {
+      double sum = 0;
+      for (std::int64_t i = first; i < last; ++i)
+        sum += static_cast<double>(values[i]) * static_cast<double>(values[i]);
+      sums[static_cast<std::size_t>(first / kGrain)] = sum;
+    });
+  });
+  double total = 0;
+  for (const double sum : sums) total += sum;
+  return total;
+}
+
+namespace {
+std::array<TensorKernels, 3>& kernel_tables() {
+  static std::array<TensorKernels, 3> tables{};
+  return tables;
+}
+}  // namespace
+
+void register_tensor_kernels(DeviceKind kind, const TensorKernels& kernels) {
+  kernel_tables()[static_cast<std::size_t>(kind)] = kernels;
+}
+
+const TensorKernels& tensor_kernels(DeviceKind kind) {
+  const TensorKernels& kernels = kernel_tables()[static_cast<std::size_t>(kind)];
+  THORAX_CHECK(kernels.fill != nullptr, "[tensor] no kernels for {} in this build", name_of(kind));
+  return kernels;
 }
 
 }  // namespace thorax

@@ -58,9 +58,17 @@ class Tensor {
   // True when no other tensor shares the storage, so that writing in place is unobservable.
   bool unique() const { return storage_.use_count() == 1; }
 
-  // Typed pointer to the first element; the type must match dtype().
+  // Typed pointer to the first element, for code that runs on the CPU. Throws Error when the type
+  // is not dtype(), or when the memory is a GPU's.
   template <class T>
   T* data() const {
+    check_type(DTypeOf<T>::value);
+    check_host();
+    return static_cast<T*>(raw());
+  }
+  // The same to hand to a kernel or to copy_bytes, wherever the memory is.
+  template <class T>
+  T* device_data() const {
     check_type(DTypeOf<T>::value);
     return static_cast<T*>(raw());
   }
@@ -77,16 +85,19 @@ class Tensor {
   Tensor clone() const;
   // This tensor when contiguous, else a clone.
   Tensor to_contiguous() const;
-  // Copies values; shapes must be equal, dtypes may differ (f32, f64, i32, i64, u8 on the CPU).
+  // Copies values; shapes must be equal, dtypes and devices may differ.
   void copy_from(const Tensor& source) const;
   void fill(double value) const;
   // Value of a tensor with one element.
   double item() const;
   Tensor to(DType dtype) const;
+  // This tensor when it is on `device` already, else a contiguous copy there.
+  Tensor to(Device device) const;
 
  private:
   friend Tensor join_channels(std::span<const Tensor> parts);
   void check_type(DType wanted) const;
+  void check_host() const;
 
   StoragePtr storage_;
   std::int64_t offset_ = 0;
@@ -109,7 +120,9 @@ Tensor nchw_to_nhwc(const Tensor& tensor);
 // The tensor whose adjacent channel slices are `parts`, sharing their memory; undefined when they
 // are not consecutive channels of the same pixels of one storage.
 Tensor join_channels(std::span<const Tensor> parts);
-// True when every element is finite; on the CPU, f32 or f64.
+// True when every element is finite; f32 or f64, on a GPU also f16 and bf16.
 bool all_finite(const Tensor& tensor);
+// The sum of squares in double, in a fixed order; f32 or f64.
+double sum_of_squares(const Tensor& tensor);
 
 }  // namespace thorax

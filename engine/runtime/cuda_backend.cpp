@@ -1,0 +1,201 @@
+// NVIDIA GPUs as devices of the engine. Compiled only with the CUDA toolkit; the runtime is linked
+// statically, so that the program starts on a machine without a driver and has no cuda devices
+// there.
+#if defined(THORAX_WITH_CUDA)
+
+#include <cuda_runtime.h>
+
+#include <array>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "engine/runtime/device.h"
+
+namespace thorax {
+namespace {
+
+void check(cudaError_t status, const char* what) {
+  THORAX_CHECK(status == cudaSuccess, "[cuda] {}: {} ({})", what, cudaGetErrorString(status),
+               cudaGetErrorName(status));
+}
+
+struct PerDevice {
+  DeviceInfo info;
+  cudaStream_t compute = nullptr;
+  cudaStream_t upload = nullptr;
+  std::vector<cudaEvent_t> events;  // uploads and marks, by ticket
+  std::vector<cudaGraphExec_t> graphs;
+};
+
+class CudaBackend final : public DeviceBackend {
+ public:
+  CudaBackend() {
+    int count = 0;
+    if (cudaGetDeviceCount(&count) != cudaSuccess) {
+      cudaGetLastError();  // no driver or no GPU: no cuda devices
+      count = 0;
+    }
+    devices_.resize(static_cast<std::size_t>(count));
+    for (int i = 0; i < count; ++i) describe(i);
+  }
+  int count() const override { return static_cast<int>(devices_.size()); }
+  const DeviceInfo& info(int index) const override {
+    return devices_[static_cast<std::size_t>(index)].info;
+  }
+  void synchronize(int index) override {
+    use(index);
+    check(cudaDeviceSynchronize(), "an earlier kernel or copy failed");
+  }
+  void* allocate(int index, std::size_t bytes) override {
+    use(index);
+    void* block = nullptr;
+    if (cudaMalloc(&block, bytes == 0 ? 1 : bytes) != cudaSuccess) {
+      cudaGetLastError();
+      return nullptr;
+    }
+    return block;
+  }
+  void release(int index, void* block) noexcept override {
+    cudaSetDevice(index);
+    cudaFree(block);
+  }
+  void* allocate_pinned(std::size_t bytes) override {
+    void* block = nullptr;
+    check(cudaMallocHost(&block, bytes == 0 ? 1 : bytes), "pinned host memory");
+    return block;
+  }
+  void release_pinned(void* block) noexcept override { cudaFreeHost(block); }
+  void to_device(int index, void* to, const void* from, std::size_t bytes) override {
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream(index)),
+          "copy to device");
+  }
+  void to_host(int index, void* to, const void* from, std::size_t bytes) override {
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream(index)), "copy to host");
+    check(cudaStreamSynchronize(stream(index)), "copy to host");
+  }
+  void within(int index, void* to, const void* from, std::size_t bytes) override {
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, stream(index)), "copy");
+  }
+  void fill(int index, void* memory, int byte, std::size_t bytes) override {
+    check(cudaMemsetAsync(memory, byte, bytes, stream(index)), "fill");
+  }
+  std::uint64_t begin_upload(int index, void* to, const void* from, std::size_t bytes) override {
+    // The memory may have been used by a kernel that is still running.
+    const std::uint64_t before = event(index, stream(index));
+    PerDevice& device = at(index);
+    check(cudaStreamWaitEvent(device.upload, device.events[before], 0), "upload");
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, device.upload), "upload");
+    return event(index, device.upload);
+  }
+  void join_upload(int index, std::uint64_t ticket) override {
+    check(cudaStreamWaitEvent(stream(index), at(index).events.at(ticket), 0), "upload");
+  }
+  std::uint64_t mark(int index) override { return event(index, stream(index)); }
+  double seconds_between(int index, std::uint64_t first, std::uint64_t second) override {
+    PerDevice& device = at(index);
+    check(cudaEventSynchronize(device.events.at(second)), "timing");
+    float milliseconds = 0;
+    check(cudaEventElapsedTime(&milliseconds, device.events.at(first), device.events.at(second)),
+          "timing");
+    return static_cast<double>(milliseconds) / 1000;
+  }
+  bool supports_graphs() const override { return true; }
+  void begin_capture(int index) override {
+    check(cudaStreamBeginCapture(stream(index), cudaStreamCaptureModeThreadLocal), "graph capture");
+  }
+  std::uint64_t end_capture(int index) override {
+    cudaGraph_t graph = nullptr;
+    check(cudaStreamEndCapture(stream(index), &graph), "graph capture");
+    cudaGraphExec_t executable = nullptr;
+    check(cudaGraphInstantiate(&executable, graph, 0), "graph instantiation");
+    cudaGraphDestroy(graph);
+    at(index).graphs.push_back(executable);
+    return at(index).graphs.size() - 1;
+  }
+  void replay(int index, std::uint64_t graph) override {
+    check(cudaGraphLaunch(at(index).graphs.at(graph), stream(index)), "graph launch");
+  }
+  void drop_graph(int index, std::uint64_t graph) noexcept override {
+    cudaGraphExec_t& executable = at(index).graphs[graph];
+    if (executable != nullptr) cudaGraphExecDestroy(executable);
+    executable = nullptr;
+  }
+
+  cudaStream_t stream(int index) {
+    use(index);
+    return at(index).compute;
+  }
+
+ private:
+  PerDevice& at(int index) { return devices_[static_cast<std::size_t>(index)]; }
+
+  void use(int index) {
+    check(cudaSetDevice(index), "choosing a device");
+    PerDevice& device = at(index);
+    if (device.compute != nullptr) return;
+    // Non-blocking: nothing of ours runs on the legacy stream, which would serialise the two.
+    check(cudaStreamCreateWithFlags(&device.compute, cudaStreamNonBlocking), "stream");
+    check(cudaStreamCreateWithFlags(&device.upload, cudaStreamNonBlocking), "stream");
+  }
+
+  std::uint64_t event(int index, cudaStream_t on) {
+    cudaEvent_t created = nullptr;
+    check(cudaEventCreate(&created), "event");
+    check(cudaEventRecord(created, on), "event");
+    at(index).events.push_back(created);
+    return at(index).events.size() - 1;
+  }
+
+  void describe(int index) {
+    cudaDeviceProp p{};
+    check(cudaGetDeviceProperties(&p, index), "device properties");
+    DeviceInfo& info = at(index).info;
+    info.name = p.name;
+    info.compute_capability = p.major * 10 + p.minor;
+    info.multiprocessors = p.multiProcessorCount;
+    info.max_threads_per_block = p.maxThreadsPerBlock;
+    info.max_threads_per_multiprocessor = p.maxThreadsPerMultiProcessor;
+    info.registers_per_multiprocessor = p.regsPerMultiprocessor;
+    info.shared_per_block = p.sharedMemPerBlock;
+    info.shared_per_block_opt_in = p.sharedMemPerBlockOptin;
+    info.shared_per_multiprocessor = p.sharedMemPerMultiprocessor;
+    info.memory = p.totalGlobalMem;
+  }
+
+  std::vector<PerDevice> devices_;
+};
+
+CudaBackend& backend() {
+  // Never destroyed: the driver may be gone when static objects are.
+  static CudaBackend& instance = *new CudaBackend;
+  return instance;
+}
+
+[[maybe_unused]] const bool registered = [] {
+  register_backend(DeviceKind::cuda, backend());
+  return true;
+}();
+
+}  // namespace
+
+namespace cuda_detail {
+
+cudaStream_t compute_stream(int index) {
+  return backend().stream(index);
+}
+
+void check_launch(cudaError_t status, const char* kernel, dim3 grid, dim3 block,
+                  std::size_t shared) {
+  THORAX_CHECK(status == cudaSuccess,
+               "[cuda] {} with {} x {} x {} blocks of {} x {} x {} threads, {} bytes of dynamic "
+               "shared memory: {} ({})",
+               kernel, grid.x, grid.y, grid.z, block.x, block.y, block.z, shared,
+               cudaGetErrorString(status), cudaGetErrorName(status));
+}
+
+}  // namespace cuda_detail
+}  // namespace thorax
+
+#endif

@@ -1,0 +1,127 @@
+#include "engine/runtime/device.h"
+
+#include <array>
+#include <charconv>
+#include <cstring>
+#include <thread>
+
+namespace thorax {
+namespace {
+
+constexpr std::size_t kKinds = 3;
+
+std::array<DeviceBackend*, kKinds>& backends() {
+  static std::array<DeviceBackend*, kKinds> table{};
+  return table;
+}
+
+std::array<int, kKinds>& current_indices() {
+  static thread_local std::array<int, kKinds> indices{};
+  return indices;
+}
+
+std::size_t slot(DeviceKind kind) {
+  return static_cast<std::size_t>(kind);
+}
+
+}  // namespace
+
+void register_backend(DeviceKind kind, DeviceBackend& backend) {
+  backends()[slot(kind)] = &backend;
+}
+
+DeviceBackend& device_backend(DeviceKind kind) {
+  DeviceBackend* backend = backends()[slot(kind)];
+  THORAX_CHECK(backend != nullptr, "[device] '{}' is not built in", name_of(kind));
+  return *backend;
+}
+
+int device_count(DeviceKind kind) {
+  if (kind == DeviceKind::cpu) return 1;
+  DeviceBackend* backend = backends()[slot(kind)];
+  return backend == nullptr ? 0 : backend->count();
+}
+
+std::vector<Device> all_devices() {
+  std::vector<Device> devices;
+  for (const DeviceKind kind : {DeviceKind::cpu, DeviceKind::cuda, DeviceKind::sim})
+    for (int i = 0; i < device_count(kind); ++i) devices.push_back({kind, i});
+  return devices;
+}
+
+Device parse_device(std::string_view text) {
+  const std::size_t colon = text.find(':');
+  const std::string_view kind = text.substr(0, colon);
+  int index = 0;
+  bool number = true;
+  if (colon != std::string_view::npos) {
+    const char* end = text.data() + text.size();
+    const auto [rest, error] = std::from_chars(text.data() + colon + 1, end, index);
+    number = error == std::errc() && rest == end && index >= 0;
+  }
+  std::string known;
+  for (const Device device : all_devices()) {
+    if (number && name_of(device.kind) == kind && device.index == index) return device;
+    known += (known.empty() ? "" : ", ") + to_string(device);
+  }
+  fail("[device] there is no device '{}'; there are: {}", text, known);
+}
+
+const DeviceInfo& device_info(Device device) {
+  if (device.kind == DeviceKind::cpu) {
+    static const DeviceInfo cpu = [] {
+      DeviceInfo info;
+      info.name = "CPU";
+      info.multiprocessors = static_cast<int>(std::thread::hardware_concurrency());
+      return info;
+    }();
+    return cpu;
+  }
+  THORAX_CHECK(device.index >= 0 && device.index < device_count(device.kind),
+               "[device] there is no {}", to_string(device));
+  return device_backend(device.kind).info(device.index);
+}
+
+void synchronize(Device device) {
+  if (device.kind != DeviceKind::cpu) device_backend(device.kind).synchronize(device.index);
+}
+
+Device current_device(DeviceKind kind) {
+  return {kind, current_indices()[slot(kind)]};
+}
+
+DeviceScope::DeviceScope(Device device) : previous_(current_device(device.kind)) {
+  current_indices()[slot(device.kind)] = device.index;
+}
+DeviceScope::~DeviceScope() {
+  current_indices()[slot(previous_.kind)] = previous_.index;
+}
+
+void copy_bytes(void* to, Device to_device, const void* from, Device from_device,
+                std::size_t bytes) {
+  if (bytes == 0) return;
+  const bool to_cpu = to_device.kind == DeviceKind::cpu;
+  const bool from_cpu = from_device.kind == DeviceKind::cpu;
+  if (to_cpu && from_cpu) {
+    std::memcpy(to, from, bytes);
+  } else if (from_cpu) {
+    device_backend(to_device.kind).to_device(to_device.index, to, from, bytes);
+  } else if (to_cpu) {
+    device_backend(from_device.kind).to_host(from_device.index, to, from, bytes);
+  } else {
+    THORAX_CHECK(to_device == from_device, "[device] no direct copy from {} to {}",
+                 to_string(from_device), to_string(to_device));
+    device_backend(to_device.kind).within(to_device.index, to, from, bytes);
+  }
+}
+
+void fill_bytes(void* memory, Device device, int byte, std::size_t bytes) {
+  if (bytes == 0) return;
+  if (device.kind == DeviceKind::cpu) {
+    std::memset(memory, byte, bytes);
+  } else {
+    device_backend(device.kind).fill(device.index, memory, byte, bytes);
+  }
+}
+
+}  // namespace thorax

@@ -1,0 +1,102 @@
+// The scheduler of one block; private to the simulator.
+#pragma once
+
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/runtime/sim/block.h"
+#include "engine/runtime/sim/fibre.h"
+#include "engine/runtime/sim/sanitizer.h"
+
+namespace thorax::sim {
+
+#if defined(THORAX_SIM_TSAN)
+constexpr bool kFibrePerThread = true;
+#else
+constexpr bool kFibrePerThread = false;
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+constexpr std::size_t kSharedGap = 64;  // between two objects in shared memory
+#else
+constexpr std::size_t kSharedGap = 0;
+#endif
+
+class Scheduler {
+ public:
+  struct Warp {
+    unsigned live = 0;     // lanes that exist and have not returned
+    unsigned arrived = 0;  // lanes that wait in a warp operation
+    bool combined = false;
+    WarpExchange exchange{};
+    std::vector<unsigned char> in, out;
+    char sync[2] = {};  // for the race detector
+  };
+
+  static Scheduler& instance();
+  ~Scheduler();
+
+  void run_block(const char* kernel, const Architecture& architecture, const BlockShape& shape,
+                 Index3 block_index, const std::function<void()>& body);
+
+  Thread* current() const { return current_; }
+  const char* kernel() const { return kernel_; }
+  const Architecture& architecture() const { return architecture_; }
+  int barrier(BarrierKind kind, int predicate);
+  void wait_warp(unsigned mask);
+  unsigned live_lanes() const;
+  Warp& warp();
+  void* shared(std::size_t bytes);
+  void* dynamic_memory() const { return dynamic_memory_.get(); }
+  std::string where(const Thread& thread) const;
+
+ private:
+  struct Free {
+    void operator()(unsigned char* p) const { std::free(p); }
+  };
+  using Memory = std::unique_ptr<unsigned char, Free>;
+
+  static void work(void* argument);
+  void prepare_threads(std::size_t count);
+  void prepare_memory();
+  Memory poisoned(std::size_t bytes) const;
+  Worker* idle_fibre();
+  void resume(Worker& worker);
+  void suspend(Thread& thread);
+  void finish(Thread& thread);
+  bool release();
+  bool release_warp(std::size_t w);
+  void set_error(const std::string& text);
+
+  const char* kernel_ = "";
+  Architecture architecture_;
+  const std::function<void()>* body_ = nullptr;
+  Block block_;
+  std::vector<Thread> threads_;
+  std::vector<Warp> warps_;
+  std::vector<std::unique_ptr<Worker>> fibres_;
+  std::vector<Worker*> idle_;
+  std::vector<int> order_;
+  std::size_t next_ = 0;  // in order_: the next thread that has not started
+  Thread* current_ = nullptr;
+  int live_ = 0;
+  int waiting_ = 0;
+  BarrierKind barrier_kind_ = BarrierKind::plain;
+  int barrier_count_ = 0;
+  int barrier_result_ = 0;
+  Memory static_memory_, dynamic_memory_;
+  std::vector<std::pair<std::size_t, std::size_t>> static_declared_;  // begin, bytes
+  std::exception_ptr error_;
+  char sync_[2] = {}, begin_sync_ = 0, end_sync_ = 0;  // for the race detector
+};
+
+// A fibre and the simulated thread on it.
+struct Worker {
+  std::unique_ptr<Fibre> fibre;
+  Thread* thread = nullptr;
+};
+
+}  // namespace thorax::sim

@@ -1,0 +1,26 @@
+# The CUDA build of the kernels: an object library of every .cu file of the layers above.
+if(NOT CMAKE_CUDA_COMPILER)
+  find_program(CMAKE_CUDA_COMPILER nvcc PATHS /usr/local/cuda/bin ENV CUDA_HOME PATH_SUFFIXES bin)
+endif()
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+  set(CMAKE_CUDA_ARCHITECTURES 75 80 86 89 90)
+endif()
+enable_language(CUDA)
+find_package(CUDAToolkit 12 REQUIRED)
+set(CMAKE_CUDA_STANDARD 20)
+set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+
+get_property(cuda_sources GLOBAL PROPERTY thorax_cuda_sources)
+list(TRANSFORM cuda_sources PREPEND ${CMAKE_SOURCE_DIR}/)
+add_library(thorax_cuda OBJECT ${cuda_sources})
+set_target_properties(thorax_cuda PROPERTIES CUDA_RUNTIME_LIBRARY Static)
+target_include_directories(thorax_cuda PRIVATE ${CMAKE_SOURCE_DIR})
+target_link_libraries(thorax_cuda PRIVATE fmt::fmt)
+# fmt 9 turns its constexpr functions off under nvcc and then does not compile as C++20.
+target_compile_definitions(thorax_cuda PRIVATE FMT_USE_CONSTEXPR=1 FMT_CONSTEVAL=)
+# FMA contraction is as in the host code. -lineinfo: profilers and the sanitizer name source lines.
+target_compile_options(thorax_cuda PRIVATE --extended-lambda --expt-relaxed-constexpr -lineinfo
+  -Xcompiler=-Wall,-Wextra,-Wno-unknown-pragmas,-fno-semantic-interposition
+  $<$<BOOL:${THORAX_WERROR}>:--Werror=all-warnings>)
+target_compile_definitions(thorax_engine PRIVATE THORAX_WITH_CUDA)
+target_include_directories(thorax_engine PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
