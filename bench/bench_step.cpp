@@ -5,12 +5,12 @@
 // (squared denominator), HRNet: two classes, cross entropy. Inference is eval mode with gradients
 // off. Weights and inputs come from peers/hashfill.h unless files are given. The dump is made
 // before timing starts: `logits`, and in train mode `loss` and `grad.<name>`, in PyTorch's order.
-#include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "bench/peers/hashfill.h"
@@ -36,10 +36,13 @@ struct Arguments {
   bool unet() const { return model == "unet"; }
 };
 
+// Peak resident memory in MB. Not getrusage's ru_maxrss: that one survives exec, so a program
+// started by a large one would report its parent's.
 double rss_mb() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024;
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.starts_with("VmHWM:")) return std::stod(line.substr(6)) / 1024;
+  return 0;
 }
 
 class Step {

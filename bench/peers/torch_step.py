@@ -9,13 +9,12 @@ HRNet: two classes, cross entropy. Inference is eval mode under no_grad. Weights
 files are given, so another program can do the same work without any file. The dump is taken before timing starts:
 `logits`, and in train mode `loss` and `grad.<name>`, in PyTorch's order.
 
-peak_rss_mb is this process's ru_maxrss: --layout best runs each layout in a process of its own. `import_rss_mb` is what
+peak_rss_mb is this process's VmHWM: --layout best runs each layout in a process of its own. `import_rss_mb` is what
 was already resident before the model was built.
 """
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -43,7 +42,9 @@ def arguments():
 
 
 def rss_mb():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not ru_maxrss: it survives exec, so a process would report its parent's peak.
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) / 1024
 
 
 def best(args):
