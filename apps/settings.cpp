@@ -56,6 +56,7 @@ nlohmann::json TrainSettings::to_json() const {
           {"schedule", schedule},
           {"augment", augment},
           {"clip_norm", clip_norm},
+          {"norm_batches", norm_batches},
           {"seed", seed}};
 }
 
@@ -80,6 +81,7 @@ void merge_file(TrainSettings& s, const std::filesystem::path& path) {
   s.epochs = c.integer_or("epochs", s.epochs, 1);
   s.batch = c.integer_or("batch", s.batch, 1, 4096);
   s.clip_norm = c.number_or("clip_norm", s.clip_norm, 0);
+  s.norm_batches = c.integer_or("norm_batches", s.norm_batches, 0);
   s.seed = c.integer_or("seed", s.seed, 0);
   // Checked by their own readers when they are used; here only taken over.
   for (const auto& [key, target] : {std::pair<const char*, nlohmann::json*>{"model", &s.model},
@@ -178,6 +180,10 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, bool folds) : tas
       [this](TrainSettings& s) { s.augment = augment_; });
   add(command, "--clip-norm", &TrainSettings::clip_norm,
       "Upper limit of the gradient norm; 0 = none");
+  add(command, "--norm-batches", &TrainSettings::norm_batches,
+      "Training batches over which batch norm's statistics are measured before a validation "
+      "(default 16; 0 = keep the moving averages)")
+      ->check(CLI::NonNegativeNumber);
   add(command, "--seed", &TrainSettings::seed, "Seed of everything random (default 0)")
       ->check(CLI::NonNegativeNumber);
   add(command, "--workers", &TrainSettings::workers,

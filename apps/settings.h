@@ -40,6 +40,9 @@ struct TrainSettings {
   nlohmann::json schedule;   // {"name": "step", "lr": 0.01, ...}
   nlohmann::json augment = "study";
   double clip_norm = 0;  // upper limit of the gradient's norm; 0 = none
+  // Training batches over which batch norm's statistics are measured before every validation; 0 =
+  // keep the moving averages (models/norm_statistics.h).
+  std::int64_t norm_batches = 16;
   std::int64_t seed = 0;
   // The machine: not part of what a run computes
   std::int64_t workers = 1;

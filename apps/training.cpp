@@ -20,6 +20,7 @@
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/dice_loss/dice_loss.h"
 #include "models/factory.h"
+#include "models/norm_statistics.h"
 
 namespace thorax::app {
 
@@ -193,7 +194,12 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
   callbacks.loss = [&](const Batch& batch) {
     return batch_loss(s.task, model->forward(Variable(batch.tensors.at("image"))), batch);
   };
-  callbacks.validate = [&](std::int64_t) {
+  callbacks.validate = [&](std::int64_t epoch) {
+    measure_norm_statistics(*model, std::min(s.norm_batches, train_loader.batches_per_epoch()),
+                            [&](std::int64_t i) {
+                              if (stop_requested()) throw Interrupted();
+                              return train_loader.get(epoch, i).tensors.at("image");
+                            });
     double loss = 0;
     const std::vector<Scored> scored = score(s, *model, validation_loader, loss);
     std::map<std::string, double> metrics{{"loss", loss}};

@@ -14,6 +14,7 @@
 namespace thorax {
 namespace {
 
+thread_local double norm_momentum = -1;  // < 0: each layer its own
 thread_local bool folding_forbidden = false;
 
 std::uint64_t mix(std::uint64_t hash, const Tensor& values) {
@@ -52,11 +53,12 @@ BatchNorm2d::BatchNorm2d(std::int64_t channels, double momentum, double epsilon)
 
 Variable BatchNorm2d::operator()(const Variable& x, bool relu, const Variable& residual,
                                  const Tensor& out) const {
-  if (training() && !recomputing()) ++*num_batches_tracked.data<std::int64_t>();
+  const bool measuring = norm_momentum >= 0;
+  if (training() && !recomputing() && !measuring) ++*num_batches_tracked.data<std::int64_t>();
   return batch_norm(x, weight, bias,
                     {.running_mean = running_mean,
                      .running_var = running_var,
-                     .momentum = momentum_,
+                     .momentum = measuring ? norm_momentum : momentum_,
                      .epsilon = epsilon_},
                     {.training = training(), .relu = relu, .out = out}, residual);
 }
@@ -67,6 +69,13 @@ Linear::Linear(std::int64_t in, std::int64_t out)
 
 Variable Linear::operator()(const Variable& x, bool relu) const {
   return linear(x, weight, bias, relu);
+}
+
+NormMomentum::NormMomentum(double momentum) : previous_(norm_momentum) {
+  norm_momentum = momentum;
+}
+NormMomentum::~NormMomentum() {
+  norm_momentum = previous_;
 }
 
 NoFolding::NoFolding() : previous_(folding_forbidden) {

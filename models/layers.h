@@ -67,6 +67,19 @@ class BatchNorm2d : public Module {
   Tensor running_mean, running_var, num_batches_tracked;
 };
 
+// While one exists on this thread, batch norm layers in training mode give the newest batch this
+// weight in their running statistics, instead of their momentum, and do not count the batch.
+class NormMomentum {
+ public:
+  explicit NormMomentum(double momentum);
+  ~NormMomentum();
+  NormMomentum(const NormMomentum&) = delete;
+  NormMomentum& operator=(const NormMomentum&) = delete;
+
+ private:
+  double previous_;
+};
+
 // y = x W^T + b; `weight` out x in, `bias` out.
 class Linear : public Module {
  public:
