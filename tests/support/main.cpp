@@ -4,8 +4,28 @@
 #include <doctest/doctest.h>
 
 #include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include "engine/runtime/sim/block.h"
 
 namespace {
+// THORAX_SIM_ORDER=reverse or =random:SEED: the order in which simulated threads run between
+// barriers. What the kernels compute must not depend on it.
+void choose_order() {
+  const char* text = std::getenv("THORAX_SIM_ORDER");
+  const std::string_view order = text == nullptr ? "forward" : text;
+  if (order == "forward") return;
+  if (order == "reverse") {
+    thorax::sim::set_order(thorax::sim::Order::reverse);
+  } else if (order.starts_with("random:")) {
+    thorax::sim::set_order(thorax::sim::Order::random, std::strtoull(text + 7, nullptr, 10));
+  } else {
+    std::fprintf(stderr, "THORAX_SIM_ORDER is '%s': forward, reverse or random:SEED\n", text);
+    std::exit(2);
+  }
+}
+
 int cases_run = 0;
 struct CountListener : doctest::IReporter {
   explicit CountListener(const doctest::ContextOptions&) {}
@@ -29,6 +49,7 @@ struct CountListener : doctest::IReporter {
 DOCTEST_REGISTER_LISTENER("count", 1, CountListener);
 
 int main(int argc, char** argv) {
+  choose_order();
   doctest::Context context(argc, argv);
   const int result = context.run();
   if (context.shouldExit()) return result;

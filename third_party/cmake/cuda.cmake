@@ -7,6 +7,8 @@ if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
 endif()
 enable_language(CUDA)
 find_package(CUDAToolkit 12 REQUIRED)
+# The launcher keeps what ptxas says of each kernel beside its object; kernel_resources collects it.
+set(CMAKE_CUDA_COMPILER_LAUNCHER ${CMAKE_SOURCE_DIR}/third_party/cmake/nvcc_resources.sh ${THORAX_CCACHE})
 set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 
@@ -19,8 +21,14 @@ target_link_libraries(thorax_cuda PRIVATE fmt::fmt)
 # fmt 9 turns its constexpr functions off under nvcc and then does not compile as C++20.
 target_compile_definitions(thorax_cuda PRIVATE FMT_USE_CONSTEXPR=1 FMT_CONSTEVAL=)
 # FMA contraction is as in the host code. -lineinfo: profilers and the sanitizer name source lines.
-target_compile_options(thorax_cuda PRIVATE --extended-lambda --expt-relaxed-constexpr -lineinfo
+target_compile_options(thorax_cuda PRIVATE --extended-lambda --expt-relaxed-constexpr -lineinfo -Xptxas=-v
   -Xcompiler=-Wall,-Wextra,-Wno-unknown-pragmas,-fno-semantic-interposition
   $<$<BOOL:${THORAX_WERROR}>:--Werror=all-warnings>)
 target_compile_definitions(thorax_engine PRIVATE THORAX_WITH_CUDA)
 target_include_directories(thorax_engine PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
+
+# kernels.csv in the build folder: registers, spills and shared memory of every kernel.
+add_custom_target(kernel_resources ALL
+  COMMAND ${CMAKE_SOURCE_DIR}/third_party/cmake/collect_resources.sh ${CMAKE_BINARY_DIR}
+    ${CMAKE_BINARY_DIR}/kernels.csv
+  DEPENDS $<TARGET_OBJECTS:thorax_cuda> VERBATIM)

@@ -10,6 +10,7 @@
 #include "engine/runtime/parallel.h"
 #include "engine/runtime/philox.h"
 #include "engine/runtime/sim/fibre.h"
+#include "engine/runtime/sim/launch_log.h"
 #include "engine/runtime/sim/sanitizer.h"
 #include "engine/runtime/sim/scheduler.h"
 #include "engine/tensor/error.h"
@@ -474,6 +475,7 @@ void run_grid(const char* kernel, const Architecture& architecture, const BlockS
   THORAX_CHECK(dynamic <= architecture.shared_in_all,
                "[sim] {}: {} bytes of dynamic shared memory, sm_{} has {}", kernel, dynamic,
                architecture.compute_capability, architecture.shared_in_all);
+  log_launch(kernel, static_cast<unsigned>(threads), dynamic);
   const auto blocks = static_cast<std::int64_t>(grid.x) * grid.y * grid.z;
   const bool reversed = order.load() != Order::forward;
   const auto run = [&](std::int64_t first, std::int64_t last) {
