@@ -11,6 +11,7 @@
 #include <mutex>
 #include <vector>
 
+#include "engine/runtime/cuda_stream.h"
 #include "engine/runtime/device.h"
 
 namespace thorax {

@@ -1,14 +1,12 @@
 // launch() for nvcc; included by launch.cuh only.
 #pragma once
 
+#include "engine/runtime/cuda_stream.h"
 #include "engine/tensor/error.h"
 
 namespace thorax {
 
 namespace cuda_detail {
-// The compute stream of a device, after making the device current. Implemented in
-// cuda_backend.cpp.
-cudaStream_t compute_stream(int index);
 void check_launch(cudaError_t status, const char* kernel, dim3 grid, dim3 block,
                   std::size_t shared);
 }  // namespace cuda_detail

@@ -27,6 +27,14 @@ target_compile_options(thorax_cuda PRIVATE --extended-lambda --expt-relaxed-cons
 target_compile_definitions(thorax_engine PRIVATE THORAX_WITH_CUDA)
 target_include_directories(thorax_engine PRIVATE ${CUDAToolkit_INCLUDE_DIRS})
 
+# The vendor's kernels, to compare with and to select: providers "cudnn" and "cublas".
+find_package(Cudnn)
+if(Cudnn_FOUND)
+  target_compile_definitions(thorax_kernels PRIVATE THORAX_WITH_CUDNN)
+  target_include_directories(thorax_kernels PRIVATE ${CUDAToolkit_INCLUDE_DIRS} ${Cudnn_INCLUDE_DIR})
+  set(THORAX_VENDOR_LIBRARIES Cudnn::Cudnn CUDA::cublas)
+endif()
+
 # kernels.csv in the build folder: registers, spills and shared memory of every kernel.
 add_custom_target(kernel_resources ALL
   COMMAND ${CMAKE_SOURCE_DIR}/third_party/cmake/collect_resources.sh ${CMAKE_BINARY_DIR}

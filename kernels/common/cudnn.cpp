@@ -1,0 +1,85 @@
+#if defined(THORAX_WITH_CUDNN)
+
+#include "kernels/common/cudnn.h"
+
+#include <map>
+#include <mutex>
+
+#include "engine/runtime/cuda_stream.h"
+
+namespace thorax::vendor {
+
+void check(cudnnStatus_t status, const char* what) {
+  THORAX_CHECK(status == CUDNN_STATUS_SUCCESS, "[cudnn] {}: {}", what, cudnnGetErrorString(status));
+}
+
+void check(cublasStatus_t status, const char* what) {
+  THORAX_CHECK(status == CUBLAS_STATUS_SUCCESS, "[cublas] {}: {}", what,
+               cublasGetStatusString(status));
+}
+
+cudnnHandle_t cudnn(Device device) {
+  static std::mutex mutex;
+  static auto& handles = *new std::map<int, cudnnHandle_t>;
+  cudaStream_t stream = cuda_detail::compute_stream(device.index);
+  const std::scoped_lock lock(mutex);
+  cudnnHandle_t& handle = handles[device.index];
+  if (handle == nullptr) {
+    check(cudnnCreate(&handle), "handle");
+    check(cudnnSetStream(handle, stream), "stream");
+  }
+  return handle;
+}
+
+cublasHandle_t cublas(Device device) {
+  static std::mutex mutex;
+  static auto& handles = *new std::map<int, cublasHandle_t>;
+  cudaStream_t stream = cuda_detail::compute_stream(device.index);
+  const std::scoped_lock lock(mutex);
+  cublasHandle_t& handle = handles[device.index];
+  if (handle == nullptr) {
+    check(cublasCreate(&handle), "handle");
+    check(cublasSetStream(handle, stream), "stream");
+    // No TF32, and no reduced-precision sums in the 16-bit products.
+    check(cublasSetMathMode(
+              handle, static_cast<cublasMath_t>(CUBLAS_PEDANTIC_MATH |
+                                                CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION)),
+          "math mode");
+  }
+  return handle;
+}
+
+cudnnDataType_t type_of(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return CUDNN_DATA_FLOAT;
+    case DType::f64:
+      return CUDNN_DATA_DOUBLE;
+    case DType::f16:
+      return CUDNN_DATA_HALF;
+    case DType::bf16:
+      return CUDNN_DATA_BFLOAT16;
+    default:
+      fail("[cudnn] no data type for {}", name_of(dtype));
+  }
+}
+
+TensorDescriptor::TensorDescriptor(const Tensor& t) {
+  const auto axis = [&](int i) { return static_cast<int>(t.rank() > i + 1 ? t.size(i) : 1); };
+  const int n = axis(0), h = axis(1), w = axis(2), c = static_cast<int>(t.channels());
+  const int pixel = static_cast<int>(t.pixel_stride());
+  check(cudnnSetTensor4dDescriptorEx(*this, type_of(t.dtype()), n, c, h, w, h * w * pixel, 1,
+                                     w * pixel, pixel),
+        "tensor descriptor");
+}
+
+void TensorDescriptor::per_channel(cudnnTensorDescriptor_t descriptor, DType dtype,
+                                   std::int64_t channels) {
+  check(cudnnSetTensor4dDescriptor(descriptor, CUDNN_TENSOR_NHWC, type_of(dtype), 1,
+                                   static_cast<int>(channels), 1, 1),
+        "bias descriptor");
+}
+
+}  // namespace thorax::vendor
+
+#endif

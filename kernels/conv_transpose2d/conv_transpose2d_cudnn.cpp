@@ -1,0 +1,92 @@
+// The vendor's transposed convolution: provider "cudnn". A transposed convolution is the data
+// gradient of the convolution that maps its output to its input, so it runs as that convolution's
+// passes.
+#if defined(THORAX_WITH_CUDNN)
+
+#include "kernels/common/cudnn.h"
+#include "kernels/conv2d/conv2d.h"
+#include "kernels/conv_transpose2d/conv_transpose2d.h"
+
+namespace thorax {
+namespace {
+
+// The convolution from y's shape to x's.
+Conv2dProblem adjoint(const ConvTranspose2dProblem& p) {
+  Conv2dProblem c;
+  c.batch = p.batch;
+  c.height = p.out_height();
+  c.width = p.out_width();
+  c.in_channels = p.out_channels;
+  c.out_channels = p.in_channels;
+  c.kernel_h = p.kernel_h;
+  c.kernel_w = p.kernel_w;
+  c.stride_h = p.stride_h;
+  c.stride_w = p.stride_w;
+  c.pad_h = p.pad_h;
+  c.pad_w = p.pad_w;
+  c.dilation_h = p.dilation_h;
+  c.dilation_w = p.dilation_w;
+  c.groups = p.groups;
+  c.dtype = p.dtype;
+  return c;
+}
+
+const Conv2dProvider& convolution() {
+  return conv2d_providers().named("cudnn", DeviceKind::cuda);
+}
+
+void forward(const ConvTranspose2dProblem& p, const Tensor& x, const Tensor& w, const Tensor& bias,
+             const Tensor& y) {
+  convolution().backward_data(adjoint(p), x, w, {}, y);
+  if (!bias.defined() || y.numel() == 0) return;
+  constexpr float kOne = 1;
+  vendor::TensorDescriptor one;
+  const Tensor same_type = bias.to(p.dtype);
+  vendor::TensorDescriptor::per_channel(one, p.dtype, p.out_channels);
+  vendor::check(cudnnAddTensor(vendor::cudnn(y.device()), &kOne, one, same_type.raw(), &kOne,
+                               vendor::TensorDescriptor(y), y.raw()),
+                "bias");
+}
+
+void backward_data(const ConvTranspose2dProblem& p, const Tensor& dy, const Tensor& w,
+                   const Tensor& dx) {
+  convolution().forward(adjoint(p), dy, w, {}, {}, dx);
+}
+
+void backward_filter(const ConvTranspose2dProblem& p, const Tensor& x, const Tensor& dy,
+                     const Tensor& dw, const Tensor& dbias) {
+  convolution().backward_filter(adjoint(p), dy, x, {}, dw, {});
+  if (!dbias.defined()) return;
+  if (dy.numel() == 0) {
+    dbias.fill(0);
+    return;
+  }
+  constexpr float kOne = 1, kZero = 0;
+  const Tensor sum =
+      dbias.dtype() == p.dtype ? dbias : Tensor::empty(dbias.shape(), p.dtype, dbias.device());
+  vendor::TensorDescriptor one;
+  vendor::TensorDescriptor::per_channel(one, p.dtype, p.out_channels);
+  vendor::check(
+      cudnnConvolutionBackwardBias(vendor::cudnn(dy.device()), &kOne, vendor::TensorDescriptor(dy),
+                                   dy.raw(), &kZero, one, sum.raw()),
+      "the bias's gradient");
+  if (dbias.dtype() != p.dtype) dbias.copy_from(sum);
+}
+
+int priority(const ConvTranspose2dProblem& p) {
+  return p.dtype == DType::f32 || p.dtype == DType::f16 || p.dtype == DType::bf16 ? 0 : -1;
+}
+
+}  // namespace
+
+THORAX_PROVIDER(conv_transpose2d_cudnn, conv_transpose2d_providers(),
+                {.name = "cudnn",
+                 .device = DeviceKind::cuda,
+                 .priority = priority,
+                 .forward = forward,
+                 .backward_data = backward_data,
+                 .backward_filter = backward_filter});
+
+}  // namespace thorax
+
+#endif
