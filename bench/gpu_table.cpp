@@ -1,0 +1,346 @@
+// Every GPU kernel beside the vendor's, on the layers of the models.
+//
+//   gpu_table [--device cuda] [--model unet hrnet_w18] [--size N] [--batch N] [--precision f32 f16
+//   bf16]
+//             [--filter TEXT] [--repeats N] [--csv FILE]
+//
+// A row is one problem, precision, pass and provider. It is checked first, against the provider
+// "cuda/naive" in float32 on the same (rounded) values, and only then timed: L2-cold, median, by
+// the device's clock. Columns: time, TFLOP/s or GB/s, share of the vendor's time (conv2d,
+// conv_transpose2d, linear: vendor / ours, so 1 = as fast) or of the copy bandwidth measured in the
+// same run. A wrong row is printed as WRONG and makes the exit code 1. On `sim` (tiny --size) it
+// tests itself; times mean nothing there.
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <map>
+
+#include "bench/gpu_timer.h"
+#include "engine/registry/registry.h"
+#include "engine/runtime/philox.h"
+#include "kernels/batch_norm/batch_norm.h"
+#include "kernels/conv2d/cases.h"
+#include "kernels/conv_transpose2d/conv_transpose2d.h"
+#include "kernels/fuse_multires/cases.h"
+
+using namespace thorax;
+
+namespace {
+
+struct Arguments {
+  std::string device = "cuda", filter, csv;
+  std::vector<std::string> models{"unet", "hrnet_w18"}, precisions{"f32", "f16", "bf16"};
+  std::int64_t size = 0, batch = 8;
+  int repeats = 11;
+};
+
+Tensor normals(const Shape& shape, std::uint64_t seed, double scale) {
+  const Tensor t = Tensor::empty(shape);
+  Philox random(seed, 11);
+  for (std::int64_t i = 0; i < t.numel(); ++i)
+    t.data<float>()[i] = static_cast<float>(scale * random.normal());
+  return t;
+}
+
+// Largest difference as a share of the largest value: one number that a wrong index cannot hide
+// from.
+double relative_error(const Tensor& got, const Tensor& wanted) {
+  const Tensor a = got.to(Device{}).to(DType::f64), b = wanted.to(Device{}).to(DType::f64);
+  double worst = 0, largest = 1e-30;
+  for (std::int64_t i = 0; i < a.numel(); ++i) {
+    const double difference = std::abs(a.data<double>()[i] - b.data<double>()[i]);
+    if (!(difference <= worst)) worst = std::isnan(difference) ? INFINITY : difference;
+    largest = std::max(largest, std::abs(b.data<double>()[i]));
+  }
+  return worst / largest;
+}
+
+DType precision(const std::string& name) {
+  for (const DType type : {DType::f32, DType::f16, DType::bf16})
+    if (name_of(type) == name) return type;
+  fail("[gpu_table] precision '{}': f32, f16 or bf16", name);
+}
+
+// Half a unit in the last place of the output, and the sum's own error in float32.
+double allowed_error(DType type, std::int64_t terms, bool winograd) {
+  const double output = type == DType::f32 ? 0 : type == DType::f16 ? 0x1p-10 : 0x1p-7;
+  const double sum = 4 * 0x1p-24 * std::sqrt(static_cast<double>(std::max<std::int64_t>(terms, 1)));
+  return output + sum * (winograd ? 16 : 4);
+}
+
+class Table {
+ public:
+  explicit Table(const Arguments& a)
+      : args(a), device(parse_device(a.device)), timer(device, a.repeats), scope_(device) {
+    if (!a.csv.empty()) {
+      csv_.open(a.csv);
+      THORAX_CHECK(csv_.is_open(), "[gpu_table] cannot write {}", a.csv);
+      csv_ << "operation,problem,precision,pass,provider,milliseconds,rate,unit,of_peer,error,ok\n";
+    }
+    const std::int64_t count = device.kind == DeviceKind::sim ? 1 << 12 : std::int64_t{1} << 26;
+    const Tensor from = Tensor::zeros({count}, DType::f32, device);
+    const Tensor to = Tensor::empty({count}, DType::f32, device);
+    copy_rate_ = 8.0 * static_cast<double>(count) / timer.median([&] { to.copy_from(from); });
+    fmt::print("{}: copy {:.0f} GB/s\n", device_info(device).name, copy_rate_ * 1e-9);
+  }
+
+  bool wants(const std::string& operation, const std::string& problem) const {
+    return args.filter.empty() ||
+           (operation + " " + problem).find(args.filter) != std::string::npos;
+  }
+  void row(const std::string& operation, const std::string& problem, DType type, const char* pass,
+           const char* provider, double seconds, double work, bool flops, double peer_seconds,
+           double error, double allowed) {
+    const bool ok = error <= allowed;
+    wrong += !ok;
+    const double rate = work / seconds * (flops ? 1e-12 : 1e-9);
+    const double share = flops ? peer_seconds / seconds : work / seconds / copy_rate_;
+    fmt::print("{:<17} {:<58} {:<4} {:<6} {:<16} {:>9.4f} ms {:>8.2f} {} {:>6} {:.1e}{}\n",
+               operation, problem, name_of(type), pass, provider, seconds * 1e3, rate,
+               flops ? "TFLOP/s" : "GB/s   ",
+               share > 0 ? fmt::format("{:.0f} %", share * 100) : std::string("-"), error,
+               ok ? "" : "  WRONG");
+    std::fflush(stdout);
+    if (csv_.is_open())
+      csv_ << fmt::format("{},\"{}\",{},{},{},{:.6f},{:.4f},{},{:.4f},{:.3e},{}\n", operation,
+                          problem, name_of(type), pass, provider, seconds * 1e3, rate,
+                          flops ? "TFLOP/s" : "GB/s", share, error, ok ? 1 : 0);
+    if (flops && share > 0 && std::string_view(provider) != "cudnn")
+      shares_[fmt::format("{} {} {}", operation, name_of(type), pass)][problem] = std::max(
+          shares_[fmt::format("{} {} {}", operation, name_of(type), pass)][problem], share);
+  }
+  // Geometric means over problems of the best of our providers against the vendor.
+  void summary() const {
+    for (const auto& [what, problems] : shares_) {
+      double sum = 0;
+      for (const auto& [problem, share] : problems) sum += std::log(share);
+      fmt::print(
+          "{:<34} best of ours against the vendor, geometric mean of {:>3} problems: {:.2f}\n",
+          what, problems.size(), std::exp(sum / static_cast<double>(problems.size())));
+    }
+  }
+
+  const Arguments& args;
+  Device device;
+  bench::GpuTimer timer;
+  int wrong = 0;
+
+ private:
+  DeviceScope scope_;
+  double copy_rate_ = 0;
+  std::ofstream csv_;
+  std::map<std::string, std::map<std::string, double>> shares_;
+};
+
+// One pass of one problem by every provider that supports it. `run(provider, inputs in type)` gives
+// the result; the definition is `naive` in float32 on the rounded values.
+template <class Provider, class Problem, class Run>
+void compare(Table& table, const char* operation, const Registry<Provider>& registry,
+             Problem problem, const char* pass, std::int64_t terms, const std::vector<Tensor>& host,
+             const Run& run) {
+  if (!table.wants(operation, problem.to_string())) return;
+  for (const std::string& name : table.args.precisions) {
+    problem.dtype = precision(name);
+    std::vector<Tensor> inputs, exact;
+    for (const Tensor& t : host) {
+      const Tensor rounded = t.to(problem.dtype);
+      inputs.push_back(rounded.to(table.device));
+      exact.push_back(rounded.to(DType::f32).to(table.device));
+    }
+    Problem float_problem = problem;
+    float_problem.dtype = DType::f32;
+    const Tensor wanted =
+        run(registry.named("cuda/naive", table.device.kind), float_problem, exact);
+    double vendor = 0;
+    std::vector<const Provider*> providers;
+    for (const Provider& p : registry.all())
+      if (p.device == table.device.kind && p.priority(problem) >= 0) providers.push_back(&p);
+    // The vendor first: the others are shown as a share of it.
+    std::stable_partition(providers.begin(), providers.end(),
+                          [](const Provider* p) { return std::string_view(p->name) == "cudnn"; });
+    for (const Provider* p : providers) {
+      const double error = relative_error(run(*p, problem, inputs), wanted);
+      const double seconds = table.timer.median([&] { run(*p, problem, inputs); });
+      const bool winograd = std::string_view(p->name).find("winograd") != std::string_view::npos;
+      if (std::string_view(p->name) == "cudnn") vendor = seconds;
+      table.row(operation, problem.to_string(), problem.dtype, pass, p->name, seconds,
+                problem.flops(), true, vendor, error,
+                allowed_error(problem.dtype, terms, winograd));
+    }
+  }
+}
+
+void convolutions(Table& table, const std::vector<conv2d_cases::Case>& cases) {
+  for (const auto& [name, layer] : cases) {
+    Conv2dProblem problem = layer;
+    problem.bias = problem.relu = false;  // the product alone, as the vendor times it
+    const std::int64_t terms = problem.kernel_h * problem.kernel_w * problem.in_channels;
+    const Tensor x = normals(problem.input_shape(), 1, 1);
+    const Tensor w = normals(problem.filter_shape(), 2, 1 / std::sqrt(static_cast<double>(terms)));
+    const Tensor dy = normals(problem.output_shape(), 3, 1);
+    const auto& all = conv2d_providers();
+    const Device device = table.device;
+    compare(table, "conv2d", all, problem, "fwd", terms, {x, w},
+            [&](const Conv2dProvider& p, const Conv2dProblem& pr, const std::vector<Tensor>& in) {
+              const Tensor y = Tensor::empty(pr.output_shape(), pr.dtype, device);
+              p.forward(pr, in[0], in[1], {}, {}, y);
+              return y;
+            });
+    compare(table, "conv2d", all, problem, "dgrad",
+            problem.kernel_h * problem.kernel_w * problem.out_channels, {dy, w},
+            [&](const Conv2dProvider& p, const Conv2dProblem& pr, const std::vector<Tensor>& in) {
+              const Tensor dx = Tensor::empty(pr.input_shape(), pr.dtype, device);
+              p.backward_data(pr, in[0], in[1], {}, dx);
+              return dx;
+            });
+    compare(table, "conv2d", all, problem, "wgrad",
+            problem.batch * problem.out_height() * problem.out_width(), {x, dy},
+            [&](const Conv2dProvider& p, const Conv2dProblem& pr, const std::vector<Tensor>& in) {
+              const Tensor dw = Tensor::empty(pr.filter_shape(), DType::f32, device);
+              p.backward_filter(pr, in[0], in[1], {}, dw, {});
+              return dw;
+            });
+  }
+}
+
+void transposed(Table& table, std::int64_t batch, std::int64_t size) {
+  for (const std::int64_t channels : {512, 256, 128, 64}) {
+    ConvTranspose2dProblem problem;
+    problem.batch = batch;
+    problem.height = problem.width = std::max<std::int64_t>(1, size * 32 / channels / 2);
+    problem.in_channels = channels;
+    problem.out_channels = channels / 2;
+    problem.kernel_h = problem.kernel_w = problem.stride_h = problem.stride_w = 2;
+    const Tensor x = normals(problem.input_shape(), 1, 1);
+    const Tensor w =
+        normals(problem.filter_shape(), 2, 1 / std::sqrt(static_cast<double>(channels)));
+    const Tensor dy = normals(problem.output_shape(), 3, 1);
+    const auto& all = conv_transpose2d_providers();
+    const Device device = table.device;
+    using Problem = ConvTranspose2dProblem;
+    using Provider = ConvTranspose2dProvider;
+    compare(table, "conv_transpose2d", all, problem, "fwd", channels, {x, w},
+            [&](const Provider& p, const Problem& pr, const std::vector<Tensor>& in) {
+              const Tensor y = Tensor::empty(pr.output_shape(), pr.dtype, device);
+              p.forward(pr, in[0], in[1], {}, y);
+              return y;
+            });
+    compare(table, "conv_transpose2d", all, problem, "dgrad", 2 * channels, {dy, w},
+            [&](const Provider& p, const Problem& pr, const std::vector<Tensor>& in) {
+              const Tensor dx = Tensor::empty(pr.input_shape(), pr.dtype, device);
+              p.backward_data(pr, in[0], in[1], dx);
+              return dx;
+            });
+    compare(table, "conv_transpose2d", all, problem, "wgrad",
+            problem.batch * problem.height * problem.width, {x, dy},
+            [&](const Provider& p, const Problem& pr, const std::vector<Tensor>& in) {
+              const Tensor dw = Tensor::empty(pr.filter_shape(), DType::f32, device);
+              p.backward_filter(pr, in[0], in[1], dw, {});
+              return dw;
+            });
+  }
+}
+
+// Memory-bound: against the CPU reference for the check, against the copy rate for the time. Bytes:
+// each tensor once per sweep that the operation cannot do without.
+void batch_norms(Table& table, const std::vector<Shape>& shapes) {
+  for (const Shape& shape : shapes) {
+    BatchNormProblem problem{.shape = shape, .training = true, .relu = true};
+    if (!table.wants("batch_norm", problem.to_string())) continue;
+    const std::int64_t c = problem.channels();
+    const Tensor x = normals(shape, 1, 1), weight = normals({c}, 2, 1), bias = normals({c}, 3, 1);
+    const Tensor mean = Tensor::empty({c}, DType::f64), variance = Tensor::empty({c}, DType::f64);
+    const Tensor y = Tensor::empty(shape);
+    batch_norm_providers().named("cpu").forward(problem, x, weight, bias, {}, mean, variance, y);
+    const Device d = table.device;
+    const Tensor dx = x.to(d), dw = weight.to(d), db = bias.to(d), dm = mean.to(d),
+                 dv = variance.to(d), dy = Tensor::empty(shape, DType::f32, d);
+    for (const BatchNormProvider& p : batch_norm_providers().all()) {
+      if (p.device != d.kind || p.priority(problem) < 0) continue;
+      const auto forward = [&] { p.forward(problem, dx, dw, db, {}, dm, dv, dy); };
+      forward();
+      const double error = relative_error(dy, y);
+      table.row("batch_norm", problem.to_string(), DType::f32, "fwd", p.name,
+                table.timer.median(forward), 12.0 * static_cast<double>(x.numel()), false, 0, error,
+                1e-5);
+      const Tensor grad = Tensor::empty(shape, DType::f32, d),
+                   gw = Tensor::empty({c}, DType::f32, d), gb = Tensor::empty({c}, DType::f32, d);
+      const auto backward = [&] {
+        p.backward(problem, dx, dx, dy, dw, db, dm, dv, grad, {}, gw, gb);
+      };
+      backward();
+      const Tensor wanted = Tensor::empty(shape), hw = Tensor::empty({c}), hb = Tensor::empty({c});
+      batch_norm_providers().named("cpu").backward(problem, x, x, dy.to(Device{}), weight, bias,
+                                                   dm.to(Device{}), dv.to(Device{}), wanted, {}, hw,
+                                                   hb);
+      table.row("batch_norm", problem.to_string(), DType::f32, "bwd", p.name,
+                table.timer.median(backward), 20.0 * static_cast<double>(x.numel()), false, 0,
+                relative_error(grad, wanted), 1e-4);
+    }
+  }
+}
+
+void fusions(Table& table, const std::vector<FuseProblem>& problems) {
+  for (const FuseProblem& problem : problems) {
+    if (!table.wants("fuse_multires", problem.to_string())) continue;
+    std::vector<Tensor> branches, device_branches;
+    double read = 0;
+    for (int i = 0; i < problem.branches; ++i) {
+      branches.push_back(normals(problem.branch_shape(i), static_cast<std::uint64_t>(i), 1));
+      device_branches.push_back(branches.back().to(table.device));
+      read += 4.0 * static_cast<double>(branches.back().numel());
+    }
+    const Tensor wanted = Tensor::empty(problem.output_shape());
+    fuse_providers().named("cpu").forward(problem, branches, wanted);
+    const Tensor y = Tensor::empty(problem.output_shape(), DType::f32, table.device);
+    for (const FuseProvider& p : fuse_providers().all()) {
+      if (p.device != table.device.kind || p.priority(problem) < 0) continue;
+      const auto forward = [&] { p.forward(problem, device_branches, y); };
+      forward();
+      table.row("fuse_multires", problem.to_string(), DType::f32, "fwd", p.name,
+                table.timer.median(forward), read + 4.0 * static_cast<double>(y.numel()), false, 0,
+                relative_error(y, wanted), 1e-6);
+    }
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) try {
+  Arguments args;
+  CLI::App app("Every GPU kernel beside the vendor's, on the layers of the models");
+  app.add_option("--device", args.device)->capture_default_str();
+  app.add_option("--model", args.models)->check(CLI::IsMember({"unet", "hrnet_w18"}));
+  app.add_option("--size", args.size, "Image size; default 512 (UNet), 224 (HRNet)");
+  app.add_option("--batch", args.batch)->capture_default_str();
+  app.add_option("--precision", args.precisions);
+  app.add_option("--filter", args.filter, "Only rows whose operation and problem contain this");
+  app.add_option("--repeats", args.repeats)->check(CLI::Range(1, 1000))->capture_default_str();
+  app.add_option("--csv", args.csv, "Write the rows there, too");
+  CLI11_PARSE(app, argc, argv);
+  Table table(args);
+  for (const std::string& model : args.models) {
+    if (model == "unet") {
+      const std::int64_t size = args.size > 0 ? args.size : 512;
+      convolutions(table, conv2d_cases::unet(size, args.batch));
+      transposed(table, args.batch, size);
+    } else {
+      const std::int64_t size = args.size > 0 ? args.size : 224, map = size / 4, n = args.batch;
+      convolutions(table, conv2d_cases::hrnet(18, size, n));
+      batch_norms(table, {{n, size / 2, size / 2, 64},
+                          {n, map, map, 256},
+                          {n, map, map, 18},
+                          {n, map / 2, map / 2, 36},
+                          {n, map / 4, map / 4, 72},
+                          {n, map / 8, map / 8, 144}});
+      fusions(table, hrnet_fuse_cases(n, map));
+    }
+  }
+  table.summary();
+  if (table.wrong > 0) fmt::print("{} rows are WRONG\n", table.wrong);
+  return table.wrong == 0 ? 0 : 1;
+} catch (const std::exception& error) {
+  fmt::print(stderr, "gpu_table: {}\n", error.what());
+  return 2;
+}
