@@ -153,18 +153,18 @@ void compare(Table& table, const char* operation, const Registry<Provider>& regi
     const Tensor wanted =
         run(registry.named("cuda/naive", table.device.kind), float_problem, exact);
     double vendor = 0;
-    std::vector<const Provider*> providers;
+    std::vector<Provider> providers;
     for (const Provider& p : registry.all())
-      if (p.device == table.device.kind && p.priority(problem) >= 0) providers.push_back(&p);
+      if (p.device == table.device.kind && p.priority(problem) >= 0) providers.push_back(p);
     // The vendor first: the others are shown as a share of it.
     std::stable_partition(providers.begin(), providers.end(),
-                          [](const Provider* p) { return std::string_view(p->name) == "cudnn"; });
-    for (const Provider* p : providers) {
-      const double error = relative_error(run(*p, problem, inputs), wanted);
-      const double seconds = table.timer.median([&] { run(*p, problem, inputs); });
-      const bool winograd = std::string_view(p->name).find("winograd") != std::string_view::npos;
-      if (std::string_view(p->name) == "cudnn") vendor = seconds;
-      table.row(operation, problem.to_string(), problem.dtype, pass, p->name, seconds,
+                          [](const Provider& p) { return std::string_view(p.name) == "cudnn"; });
+    for (const Provider& p : providers) {
+      const double error = relative_error(run(p, problem, inputs), wanted);
+      const double seconds = table.timer.median([&] { run(p, problem, inputs); });
+      const bool winograd = std::string_view(p.name).find("winograd") != std::string_view::npos;
+      if (std::string_view(p.name) == "cudnn") vendor = seconds;
+      table.row(operation, problem.to_string(), problem.dtype, pass, p.name, seconds,
                 problem.flops(), true, vendor, error,
                 allowed_error(problem.dtype, terms, winograd));
     }

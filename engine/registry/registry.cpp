@@ -4,6 +4,8 @@
 #include <map>
 #include <tuple>
 
+#include "engine/runtime/device.h"
+
 namespace thorax {
 namespace {
 
@@ -29,6 +31,9 @@ bool exists(std::string_view operation, std::string_view provider) {
 namespace detail {
 void announce_provider(std::string_view operation, std::string_view provider, DeviceKind device) {
   tables().providers.push_back({std::string(operation), std::string(provider), device});
+}
+bool can_run(DeviceKind device) {
+  return device_count(device) > 0;
 }
 }  // namespace detail
 

@@ -27,6 +27,7 @@ std::vector<ProviderInfo> registered_providers();
 
 namespace detail {
 void announce_provider(std::string_view operation, std::string_view provider, DeviceKind device);
+bool can_run(DeviceKind device);
 }
 
 // Makes an explicit choice for a scope; used by tests and benchmarks.
@@ -61,7 +62,13 @@ class Registry {
     providers_.push_back(provider);
     detail::announce_provider(operation_, provider.name, provider.device);
   }
-  const std::vector<Provider>& all() const { return providers_; }
+  // The providers that this machine can run: a program built for GPUs may be on a machine without.
+  std::vector<Provider> all() const {
+    std::vector<Provider> runnable;
+    for (const Provider& provider : providers_)
+      if (detail::can_run(provider.device)) runnable.push_back(provider);
+    return runnable;
+  }
   const char* operation() const { return operation_; }
 
   // The provider for a problem on a device. `describe` gives the problem's shapes for the error
