@@ -82,9 +82,13 @@ class Step {
       gradients();
       const auto parameters = model_->parameters();
       const ProfileScope scope("sgd", "step");
+      std::vector<SgdUpdate> updates;
       for (std::size_t i = 0; i < parameters.size(); ++i)
-        sgd_step({.lr = 1e-3, .momentum = 0.9, .first = first_}, parameters[i].variable.value(),
-                 parameters[i].variable.grad(), momentum_[i]);
+        updates.push_back({{.lr = 1e-3, .momentum = 0.9, .first = first_},
+                           parameters[i].variable.value(),
+                           parameters[i].variable.grad(),
+                           momentum_[i]});
+      sgd_step(updates);
       first_ = false;
     } else {
       infer();

@@ -29,13 +29,19 @@ void Optimizer::add_state(std::string kind) {
   }
 }
 
-void Optimizer::step(double lr, double grad_scale) {
+void Optimizer::step(double lr, double grad_scale, const Tensor& found_non_finite) {
   std::int64_t* steps = steps_.data<std::int64_t>();
-  for (std::size_t i = 0; i < parameters_.size(); ++i) {
-    if (!parameters_[i].variable.grad().defined()) continue;
-    update(i, ++steps[i], lr, grad_scale);
-  }
+  last_.clear();
+  for (std::size_t i = 0; i < parameters_.size(); ++i)
+    if (parameters_[i].variable.grad().defined()) last_.push_back({i, steps[i] + 1});
+  update(last_, lr, grad_scale, found_non_finite);
+  for (const Due& due : last_) steps[due.index] = due.count;
   parameters_changed();
+}
+
+void Optimizer::take_back_step() {
+  for (const Due& due : last_) steps_.data<std::int64_t>()[due.index] = due.count - 1;
+  last_.clear();
 }
 
 void Optimizer::zero_grad() const {
@@ -64,6 +70,7 @@ void Optimizer::load_state_dict(const StateDict& dict) {
   for (const auto& [key, tensor] : dict)
     THORAX_CHECK(own.contains(key), "[optimizer] state of {}: '{}' is unknown", name(), key);
   for (const auto& [key, tensor] : own) tensor.copy_from(dict.at(key));
+  last_.clear();
 }
 
 Sgd::Sgd(std::vector<Module::Named> parameters, const SgdOptions& options)
@@ -71,19 +78,24 @@ Sgd::Sgd(std::vector<Module::Named> parameters, const SgdOptions& options)
   if (options_.momentum != 0) add_state("momentum");
 }
 
-void Sgd::update(std::size_t index, std::int64_t count, double lr, double grad_scale) {
-  const Variable& parameter = parameters()[index].variable;
-  const Tensor& value = parameter.value();
-  SgdStep step;
-  step.lr = lr;
-  step.momentum = options_.momentum;
-  step.dampening = options_.dampening;
-  step.weight_decay = value.rank() <= 1 && !options_.decay_vectors ? 0 : options_.weight_decay;
-  step.nesterov = options_.nesterov;
-  step.first = count == 1;
-  step.grad_scale = grad_scale;
-  sgd_step(step, value, parameter.grad().to_contiguous(),
-           options_.momentum != 0 ? state(0, index) : Tensor{});
+void Sgd::update(std::span<const Due> due, double lr, double grad_scale,
+                 const Tensor& found_non_finite) {
+  std::vector<SgdUpdate> updates;
+  for (const auto& [index, count] : due) {
+    const Variable& parameter = parameters()[index].variable;
+    const Tensor& value = parameter.value();
+    SgdStep step;
+    step.lr = lr;
+    step.momentum = options_.momentum;
+    step.dampening = options_.dampening;
+    step.weight_decay = value.rank() <= 1 && !options_.decay_vectors ? 0 : options_.weight_decay;
+    step.nesterov = options_.nesterov;
+    step.first = count == 1;
+    step.grad_scale = grad_scale;
+    updates.push_back({step, value, parameter.grad().to_contiguous(),
+                       options_.momentum != 0 ? state(0, index) : Tensor{}});
+  }
+  sgd_step(updates, found_non_finite);
 }
 
 nlohmann::json Sgd::describe() const {
@@ -101,18 +113,24 @@ AdamW::AdamW(std::vector<Module::Named> parameters, const AdamWOptions& options)
   add_state("exp_avg_sq");
 }
 
-void AdamW::update(std::size_t index, std::int64_t count, double lr, double grad_scale) {
-  const Variable& parameter = parameters()[index].variable;
-  const Tensor& value = parameter.value();
-  AdamWStep step;
-  step.lr = lr;
-  step.beta1 = options_.beta1;
-  step.beta2 = options_.beta2;
-  step.epsilon = options_.epsilon;
-  step.weight_decay = value.rank() <= 1 && !options_.decay_vectors ? 0 : options_.weight_decay;
-  step.step = count;
-  step.grad_scale = grad_scale;
-  adamw_step(step, value, parameter.grad().to_contiguous(), state(0, index), state(1, index));
+void AdamW::update(std::span<const Due> due, double lr, double grad_scale,
+                   const Tensor& found_non_finite) {
+  std::vector<AdamWUpdate> updates;
+  for (const auto& [index, count] : due) {
+    const Variable& parameter = parameters()[index].variable;
+    const Tensor& value = parameter.value();
+    AdamWStep step;
+    step.lr = lr;
+    step.beta1 = options_.beta1;
+    step.beta2 = options_.beta2;
+    step.epsilon = options_.epsilon;
+    step.weight_decay = value.rank() <= 1 && !options_.decay_vectors ? 0 : options_.weight_decay;
+    step.step = count;
+    step.grad_scale = grad_scale;
+    updates.push_back(
+        {step, value, parameter.grad().to_contiguous(), state(0, index), state(1, index)});
+  }
+  adamw_step(updates, found_non_finite);
 }
 
 nlohmann::json AdamW::describe() const {
@@ -149,13 +167,15 @@ std::unique_ptr<Optimizer> make_optimizer(const ConfigObject& config,
   return std::make_unique<AdamW>(std::move(parameters), o);
 }
 
+SquareSum grad_squares(const std::vector<Module::Named>& parameters) {
+  std::vector<Tensor> gradients;
+  for (const Module::Named& parameter : parameters)
+    if (parameter.variable.grad().defined()) gradients.push_back(parameter.variable.grad());
+  return sum_of_squares(gradients);
+}
+
 double grad_norm(const std::vector<Module::Named>& parameters) {
-  double sum = 0;
-  for (const Module::Named& parameter : parameters) {
-    if (!parameter.variable.grad().defined()) continue;
-    sum += sum_of_squares(parameter.variable.grad());
-  }
-  return std::sqrt(sum);
+  return std::sqrt(grad_squares(parameters).sum.item());
 }
 
 double clip_factor(double norm, double max_norm) {

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "engine/io/config.h"
 #include "engine/nn/module.h"
+#include "engine/tensor/square_sum.h"
 
 namespace thorax {
 
@@ -22,8 +24,12 @@ class Optimizer {
 
   // Updates every parameter that has a gradient; one without (unused in this step) keeps its value
   // and its state. The gradient is taken times `grad_scale` (1 / loss scale / batches accumulated,
-  // or a clipping factor). Parameters are updated in place.
-  void step(double lr, double grad_scale = 1);
+  // or a clipping factor). Parameters are updated in place. `found_non_finite` (of grad_squares, on
+  // the parameters' device): when it is not 0 the device changes nothing, and nobody waits to learn
+  // it; call take_back_step() once it is known, before the next step.
+  void step(double lr, double grad_scale = 1, const Tensor& found_non_finite = {});
+  // The last step() was skipped: it does not count (AdamW's bias correction, SGD's first step).
+  void take_back_step();
   void zero_grad() const;
 
   // State by name: "steps" (i64, one per parameter in order of names), and one tensor per parameter
@@ -41,8 +47,13 @@ class Optimizer {
  protected:
   // The kinds of state each parameter has.
   void add_state(std::string kind);
-  // One step of parameter `index`; `count` is the number of this step for this parameter, from 1.
-  virtual void update(std::size_t index, std::int64_t count, double lr, double grad_scale) = 0;
+  // A parameter that has a gradient, and the number of this step for it, from 1.
+  struct Due {
+    std::size_t index;
+    std::int64_t count;
+  };
+  virtual void update(std::span<const Due> due, double lr, double grad_scale,
+                      const Tensor& found_non_finite) = 0;
   const Tensor& state(std::size_t kind, std::size_t index) const { return states_[kind][index]; }
 
  private:
@@ -50,6 +61,7 @@ class Optimizer {
   std::vector<std::string> kinds_;
   std::vector<std::vector<Tensor>> states_;  // by kind, by parameter
   Tensor steps_;
+  std::vector<Due> last_;  // what the last step updated
 };
 
 struct SgdOptions {
@@ -68,7 +80,8 @@ class Sgd : public Optimizer {
   nlohmann::json describe() const override;
 
  private:
-  void update(std::size_t index, std::int64_t count, double lr, double grad_scale) override;
+  void update(std::span<const Due> due, double lr, double grad_scale,
+              const Tensor& found_non_finite) override;
   SgdOptions options_;
 };
 
@@ -88,7 +101,8 @@ class AdamW : public Optimizer {
   nlohmann::json describe() const override;
 
  private:
-  void update(std::size_t index, std::int64_t count, double lr, double grad_scale) override;
+  void update(std::span<const Due> due, double lr, double grad_scale,
+              const Tensor& found_non_finite) override;
   AdamWOptions options_;
 };
 
@@ -98,8 +112,12 @@ class AdamW : public Optimizer {
 std::unique_ptr<Optimizer> make_optimizer(const ConfigObject& config,
                                           std::vector<Module::Named> parameters);
 
-// L2 norm of all gradients together; 0 without any. The sum is taken in double over fixed chunks in
-// fixed order: the same bits for any number of threads.
+// The sum of squares of all gradients together and the flag that one is not finite, on their
+// device, which is not waited for; zeros on the CPU without any gradient. The sum is taken in
+// double over fixed chunks in fixed order: the same bits in every run and for any number of
+// threads.
+SquareSum grad_squares(const std::vector<Module::Named>& parameters);
+// L2 norm of all gradients together; 0 without any. Waits for the device once.
 double grad_norm(const std::vector<Module::Named>& parameters);
 // What to multiply gradients with so that their norm is at most `max_norm`: 1 when it is already,
 // else max_norm / norm. `max_norm` <= 0 means no limit.

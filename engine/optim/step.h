@@ -1,9 +1,11 @@
-// One fused optimizer step on one parameter: the contract between the optimizers, which know no
-// kernels, and the kernels that read the gradient once and write the parameter and its state once.
+// One fused optimizer step on the parameters of a model: the contract between the optimizers, which
+// know no kernels, and the kernels that read every gradient once and write every parameter and its
+// state once. All parameters go into one call, so that a GPU needs a handful of launches.
 // Semantics are PyTorch's torch.optim.SGD and torch.optim.AdamW (Loshchilov & Hutter, ICLR 2019).
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "engine/registry/registry.h"
@@ -41,28 +43,43 @@ struct AdamWStep {
   std::string to_string() const;
 };
 
-// All tensors of one call have the same shape and dtype (f32 or f64) and are contiguous. The
-// parameter and the state are updated in place. `momentum` is undefined when step.momentum == 0.
+// What one parameter takes part with. All tensors have the parameter's shape and dtype (f32 or f64)
+// and are contiguous. The parameter and the state are updated in place. `momentum` is undefined
+// when step.momentum == 0.
+struct SgdUpdate {
+  SgdStep step;
+  Tensor parameter, grad, momentum;
+};
+struct AdamWUpdate {
+  AdamWStep step;
+  Tensor parameter, grad, exp_avg, exp_avg_sq;
+};
+
+// `updates` are not empty, on one device, and each has at least one element. `found_non_finite`:
+// undefined, or {1} i32 on that device: when it is not 0 nothing is changed. (Providers on the CPU
+// are never called then: the caller has looked.)
 struct SgdStepProvider {
   const char* name;
   DeviceKind device;
   int (*priority)(const SgdStep&);
-  void (*run)(const SgdStep&, const Tensor& parameter, const Tensor& grad, const Tensor& momentum);
+  void (*run)(std::span<const SgdUpdate> updates, const Tensor& found_non_finite);
 };
 struct AdamWStepProvider {
   const char* name;
   DeviceKind device;
   int (*priority)(const AdamWStep&);
-  void (*run)(const AdamWStep&, const Tensor& parameter, const Tensor& grad, const Tensor& exp_avg,
-              const Tensor& exp_avg_sq);
+  void (*run)(std::span<const AdamWUpdate> updates, const Tensor& found_non_finite);
 };
 
 Registry<SgdStepProvider>& sgd_step_providers();      // operation "sgd"
 Registry<AdamWStepProvider>& adamw_step_providers();  // operation "adamw"
 
 // Check the tensors and run the chosen provider. Throw Error "[sgd] ..." / "[adamw] ..." when
-// shapes or dtypes differ, a tensor is a channel slice, the state is missing, or the step's numbers
-// make no sense.
+// shapes or dtypes differ, a tensor is a channel slice or on another device than the first
+// parameter, the state is missing, or a step's numbers make no sense; nothing is changed then.
+void sgd_step(std::span<const SgdUpdate> updates, const Tensor& found_non_finite = {});
+void adamw_step(std::span<const AdamWUpdate> updates, const Tensor& found_non_finite = {});
+// The same for one parameter.
 void sgd_step(const SgdStep& step, const Tensor& parameter, const Tensor& grad,
               const Tensor& momentum = {});
 void adamw_step(const AdamWStep& step, const Tensor& parameter, const Tensor& grad,

@@ -8,6 +8,7 @@
 #include "engine/runtime/device.h"
 #include "engine/runtime/parallel.h"
 #include "engine/tensor/half.h"
+#include "engine/tensor/square_sum.h"
 #include "engine/tensor/tensor_kernels.h"
 
 namespace thorax {
@@ -393,7 +394,7 @@ bool all_finite(const Tensor& tensor) {
 double sum_of_squares(const Tensor& tensor) {
   const Tensor source = tensor.to_contiguous();
   if (source.numel() == 0) return 0;
-  if (!on_cpu(source)) return tensor_kernels(source.device().kind).sum_of_squares(source);
+  if (!on_cpu(source)) return sum_of_squares(std::span(&source, 1)).sum.item();
   // One sum per chunk, added in order: the same bits for any number of threads.
   std::vector<double> sums(static_cast<std::size_t>((source.numel() + kGrain - 1) / kGrain));
   dispatch(source.dtype(), [&]<class T>(T) {
@@ -408,6 +409,26 @@ double sum_of_squares(const Tensor& tensor) {
   double total = 0;
   for (const double sum : sums) total += sum;
   return total;
+}
+
+SquareSum sum_of_squares(std::span<const Tensor> tensors) {
+  const Device device = tensors.empty() ? Device{} : tensors.front().device();
+  for (const Tensor& tensor : tensors)
+    THORAX_CHECK(tensor.device() == device, "[tensor] sum of squares of tensors on {} and on {}",
+                 to_string(device), to_string(tensor.device()));
+  const SquareSum result{Tensor::empty({1}, DType::f64, device),
+                         Tensor::empty({1}, DType::i32, device)};
+  if (device.kind == DeviceKind::cpu) {
+    double sum = 0;
+    for (const Tensor& tensor : tensors) sum += sum_of_squares(tensor);
+    *result.sum.data<double>() = sum;
+    *result.non_finite.data<std::int32_t>() = std::isfinite(sum) ? 0 : 1;
+    return result;
+  }
+  std::vector<Tensor> dense;
+  for (const Tensor& tensor : tensors) dense.push_back(tensor.to_contiguous());
+  tensor_kernels(device.kind).sum_of_squares(dense, result.sum, result.non_finite);
+  return result;
 }
 
 namespace {

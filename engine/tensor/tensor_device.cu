@@ -2,6 +2,7 @@
 #include "engine/runtime/launch.cuh"
 #include "engine/tensor/half.h"
 #include "engine/tensor/tensor_kernels.h"
+#include "engine/tensor/tensor_list.cuh"
 
 namespace thorax {
 namespace THORAX_GPU {
@@ -96,27 +97,48 @@ __global__ void finite_kernel(const T* values, std::int64_t count, int* bad) {
   }
 }
 
-// Partial sums of a fixed partition: block b adds elements b * kSpan ... in an order that depends
-// on nothing but the count.
-constexpr std::int64_t kSpan = kThreads * 16;
-struct SquareSums {
-  double values[kThreads];
-};
+// Sums of squares of many tensors, a partial sum per block. Their partition depends on nothing but
+// the sizes, and every order is fixed.
+struct NoConstants {};
 template <class T>
-__global__ void squares_kernel(const T* values, std::int64_t count, double* sums) {
-  THORAX_SHARED(SquareSums, shared);
-  const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x) * kSpan;
-  double sum = 0;
-  for (std::int64_t i = begin + threadIdx.x; i < begin + kSpan && i < count; i += kThreads) {
-    const double v = convert<double>(values[i]);
-    sum += v * v;
-  }
-  shared.values[threadIdx.x] = sum;
-  for (unsigned width = kThreads / 2; width > 0; width /= 2) {
+using SquareList = TensorList<const T, 1, NoConstants>;
+struct SquareSums {
+  double values[kListThreads];
+};
+// The block's sum in values[0], for thread 0.
+__device__ void add_up(SquareSums& shared, double own) {
+  shared.values[threadIdx.x] = own;
+  for (unsigned width = kListThreads / 2; width > 0; width /= 2) {
     __syncthreads();
     if (threadIdx.x < width) shared.values[threadIdx.x] += shared.values[threadIdx.x + width];
   }
+}
+template <class T>
+__global__ void squares_kernel(SquareList<T> list, double* sums) {
+  THORAX_SHARED(SquareSums, shared);
+  const auto& entry = list.entries[list.entry_of_block()];
+  double sum = 0;
+  for_quads(entry, [&](std::int64_t i, int count) {
+    const auto quad = load_quad(entry.arrays[0], i, count, entry.vectors);
+    for (int k = 0; k < 4; ++k) {
+      const double v = convert<double>(quad.v[k]);
+      sum += v * v;
+    }
+  });
+  add_up(shared, sum);
   if (threadIdx.x == 0) sums[blockIdx.x] = shared.values[0];
+}
+// One block: the sum of all partial sums.
+template <int kThreads>
+__global__ void combine_kernel(const double* sums, std::int64_t count, double* total,
+                               std::int32_t* non_finite) {
+  THORAX_SHARED(SquareSums, shared);
+  double sum = 0;
+  for (std::int64_t i = threadIdx.x; i < count; i += kThreads) sum += sums[i];
+  add_up(shared, sum);
+  if (threadIdx.x != 0) return;
+  *total = shared.values[0];
+  *non_finite = shared.values[0] - shared.values[0] == 0 ? 0 : 1;
 }
 
 template <class Fn>
@@ -200,18 +222,32 @@ bool all_finite(const Tensor& t) {
   return bad.item() == 0;
 }
 
-double sum_of_squares(const Tensor& t) {
-  const unsigned blocks = blocks_for(t.numel(), kSpan);
-  const Tensor sums = Tensor::empty({static_cast<std::int64_t>(blocks)}, DType::f64, t.device());
-  dispatch(t.dtype(), [&](auto tag) {
-    using T = decltype(tag);
-    launch(THORAX_KERNEL(squares_kernel<T>), t.device(), {dim3(blocks), dim3(kThreads)},
-           t.device_data<T>(), t.numel(), sums.device_data<double>());
-  });
-  const Tensor here = sums.to(Device{});
-  double total = 0;
-  for (unsigned i = 0; i < blocks; ++i) total += here.data<double>()[i];
-  return total;
+void sum_of_squares(std::span<const Tensor> tensors, const Tensor& sum, const Tensor& non_finite) {
+  const Device device = sum.device();
+  std::int64_t count = 0;
+  for (const Tensor& t : tensors) count += list_blocks(t.numel());
+  const Tensor sums = Tensor::empty({count}, DType::f64, device);
+  double* next = sums.device_data<double>();
+  for (const DType dtype : {DType::f32, DType::f64, DType::f16, DType::bf16}) {
+    dispatch(dtype, [&](auto tag) {
+      using T = decltype(tag);
+      in_lists<SquareList<T>>(
+          tensors.size(),
+          [&](std::size_t i, auto& entry) {
+            const bool mine = tensors[i].dtype() == dtype;
+            entry.count = mine ? tensors[i].numel() : 0;
+            entry.arrays[0] = mine ? tensors[i].template device_data<T>() : nullptr;
+          },
+          [&](const SquareList<T>& list, unsigned blocks) {
+            launch(THORAX_KERNEL(squares_kernel<T>), device, {dim3(blocks), dim3(kListThreads)},
+                   list, next);
+            next += blocks;
+          });
+    });
+  }
+  launch(THORAX_KERNEL(combine_kernel<kListThreads>), device, {dim3(1), dim3(kListThreads)},
+         sums.device_data<double>(), count, sum.device_data<double>(),
+         non_finite.device_data<std::int32_t>());
 }
 
 [[maybe_unused]] const bool registered = [] {
@@ -220,8 +256,8 @@ double sum_of_squares(const Tensor& t) {
                                             .add = add,
                                             .scale = scale,
                                             .permute = permute,
-                                            .all_finite = all_finite,
-                                            .sum_of_squares = sum_of_squares});
+                                            .sum_of_squares = sum_of_squares,
+                                            .all_finite = all_finite});
   return true;
 }();
 

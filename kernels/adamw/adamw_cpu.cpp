@@ -75,11 +75,11 @@ THORAX_PROVIDER(adamw_cpu, adamw_step_providers(),
                  .device = DeviceKind::cpu,
                  .priority = [](const AdamWStep&) { return 10; },
                  .run =
-                     [](const AdamWStep& s, const Tensor& parameter, const Tensor& grad,
-                        const Tensor& exp_avg, const Tensor& exp_avg_sq) {
-                       parameter.dtype() == DType::f64
-                           ? run_double(s, parameter, grad, exp_avg, exp_avg_sq)
-                           : run_float(s, parameter, grad, exp_avg, exp_avg_sq);
+                     [](std::span<const AdamWUpdate> updates, const Tensor&) {
+                       for (const auto& [step, parameter, grad, exp_avg, exp_avg_sq] : updates)
+                         parameter.dtype() == DType::f64
+                             ? run_double(step, parameter, grad, exp_avg, exp_avg_sq)
+                             : run_float(step, parameter, grad, exp_avg, exp_avg_sq);
                      }});
 
 }  // namespace thorax

@@ -35,9 +35,11 @@ THORAX_PROVIDER(adamw_reference, adamw_step_providers(),
                  .device = DeviceKind::cpu,
                  .priority = [](const AdamWStep&) { return 0; },
                  .run =
-                     [](const AdamWStep& s, auto&... t) {
-                       const Tensor& parameter = std::get<0>(std::tie(t...));
-                       parameter.dtype() == DType::f64 ? run<double>(s, t...) : run<float>(s, t...);
+                     [](std::span<const AdamWUpdate> updates, const Tensor&) {
+                       for (const auto& [step, parameter, grad, exp_avg, exp_avg_sq] : updates)
+                         parameter.dtype() == DType::f64
+                             ? run<double>(step, parameter, grad, exp_avg, exp_avg_sq)
+                             : run<float>(step, parameter, grad, exp_avg, exp_avg_sq);
                      }});
 
 }  // namespace thorax

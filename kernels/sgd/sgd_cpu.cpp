@@ -80,10 +80,11 @@ THORAX_PROVIDER(sgd_cpu, sgd_step_providers(),
                  .device = DeviceKind::cpu,
                  .priority = [](const SgdStep&) { return 10; },
                  .run =
-                     [](const SgdStep& s, const Tensor& parameter, const Tensor& grad,
-                        const Tensor& momentum) {
-                       parameter.dtype() == DType::f64 ? run_double(s, parameter, grad, momentum)
-                                                       : run_float(s, parameter, grad, momentum);
+                     [](std::span<const SgdUpdate> updates, const Tensor&) {
+                       for (const auto& [step, parameter, grad, momentum] : updates)
+                         parameter.dtype() == DType::f64
+                             ? run_double(step, parameter, grad, momentum)
+                             : run_float(step, parameter, grad, momentum);
                      }});
 
 }  // namespace thorax

@@ -29,9 +29,11 @@ THORAX_PROVIDER(sgd_reference, sgd_step_providers(),
                  .device = DeviceKind::cpu,
                  .priority = [](const SgdStep&) { return 0; },
                  .run =
-                     [](const SgdStep& s, auto&... t) {
-                       const Tensor& parameter = std::get<0>(std::tie(t...));
-                       parameter.dtype() == DType::f64 ? run<double>(s, t...) : run<float>(s, t...);
+                     [](std::span<const SgdUpdate> updates, const Tensor&) {
+                       for (const auto& [step, parameter, grad, momentum] : updates)
+                         parameter.dtype() == DType::f64
+                             ? run<double>(step, parameter, grad, momentum)
+                             : run<float>(step, parameter, grad, momentum);
                      }});
 
 }  // namespace thorax

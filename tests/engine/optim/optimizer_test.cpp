@@ -6,6 +6,7 @@
 
 #include "engine/runtime/parallel.h"
 #include "tests/support/check.h"
+#include "tests/support/device.h"
 
 using namespace thorax;
 
@@ -140,4 +141,37 @@ TEST_CASE("the gradient norm has the same bits for any number of threads, and cl
   CHECK(grad_norm({p}) == 0);
   p.variable.set_grad(Tensor::from(std::vector<double>{3, 4}, {2}));
   CHECK(grad_norm({p}) == 5);
+}
+
+TEST_CASE("the squares of many gradients on a device: one sum, a flag, the same bits every time") {
+  // More tensors than one launch takes, empty ones, some not aligned, several types.
+  std::vector<Tensor> here;
+  for (int i = 0; i < 250; ++i) {
+    const std::int64_t size = i == 60 ? 9001 : i == 5 ? 0 : 1 + i * 7 % 23;
+    const DType type = i % 9 == 8 ? DType::f64 : DType::f32;
+    here.push_back(test::normals({size}, static_cast<std::uint64_t>(i), type, 1 + i));
+  }
+  const double wanted = sum_of_squares(here).sum.item();
+  std::vector<Tensor> there;
+  for (std::size_t i = 0; i < here.size(); ++i) {
+    const Tensor wide = Tensor::zeros({here[i].numel() + 1}, here[i].dtype());
+    const Tensor part = test::on(DeviceKind::sim, wide).batch_slice(1, here[i].numel());
+    part.copy_from(test::on(DeviceKind::sim, here[i]));
+    there.push_back(i % 4 == 0 ? part : test::on(DeviceKind::sim, here[i]));
+  }
+  const SquareSum once = sum_of_squares(there);
+  // Doubles in another order: at most 2000 roundings on the way to the sum.
+  CHECK(once.sum.item() == doctest::Approx(wanted).epsilon(2000 * 0x1p-53));
+  CHECK(once.non_finite.item() == 0);
+  test::in_every_thread_order([&] { CHECK(test::same_bits(sum_of_squares(there).sum, once.sum)); });
+  there[200].fill(std::numeric_limits<double>::quiet_NaN());
+  CHECK(sum_of_squares(there).non_finite.item() == 1);
+  here[200].fill(std::numeric_limits<double>::infinity());
+  CHECK(sum_of_squares(here).non_finite.item() == 1);
+  there[7] = here[7];
+  CHECK_THROWS_WITH_AS(sum_of_squares(there),
+                       "[tensor] sum of squares of tensors on sim:0 and on cpu", Error);
+  const SquareSum none = sum_of_squares(std::span<const Tensor>{});
+  CHECK(none.sum.item() == 0);
+  CHECK(none.non_finite.item() == 0);
 }
