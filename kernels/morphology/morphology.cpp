@@ -104,7 +104,7 @@ Components connected_components(const Tensor& mask, int connectivity) {
   const ProfileScope scope("morphology", "components", [&] { return problem.to_string(); });
   Components result;
   result.labels = label(problem, mask, connectivity);
-  result.components = describe(problem, result.labels);
+  result.components = describe(problem, result.labels.to(Device{}));
   return result;
 }
 
@@ -112,10 +112,10 @@ Tensor fill_holes(const Tensor& mask) {
   const MorphologyProblem problem = morphology_problem(mask);
   const ProfileScope scope("morphology", "fill holes", [&] { return problem.to_string(); });
   const Tensor background = Tensor::empty(problem.shape(), DType::u8);
-  const Tensor given = mask.to_contiguous();
+  const Tensor given = mask.to(Device{}).to_contiguous();
   for (std::int64_t i = 0; i < given.numel(); ++i)
     background.data<std::uint8_t>()[i] = given.data<std::uint8_t>()[i] == 0;
-  const Tensor labels = label(problem, background, 4);
+  const Tensor labels = label(problem, background.to(mask.device()), 4).to(Device{});
   const Tensor out = Tensor::empty(problem.shape(), DType::u8);
   const std::int64_t height = problem.height, width = problem.width;
   for (std::int64_t n = 0; n < problem.images; ++n) {
@@ -131,7 +131,7 @@ Tensor fill_holes(const Tensor& mask) {
     for (std::int64_t i = 0; i < height * width; ++i)
       to[i] = !open[static_cast<std::size_t>(at[i])];
   }
-  return out;
+  return out.to(mask.device());
 }
 
 Tensor keep_largest(const Tensor& mask, std::int64_t count, int connectivity) {
@@ -139,6 +139,7 @@ Tensor keep_largest(const Tensor& mask, std::int64_t count, int connectivity) {
   Components found = connected_components(mask, connectivity);
   const MorphologyProblem problem = morphology_problem(mask);
   const Tensor out = Tensor::empty(problem.shape(), DType::u8);
+  const Tensor labels = found.labels.to(Device{});
   auto first = found.components.begin();
   for (std::int64_t n = 0; n < problem.images; ++n) {
     const auto last = std::find_if(first, found.components.end(),
@@ -149,12 +150,12 @@ Tensor keep_largest(const Tensor& mask, std::int64_t count, int connectivity) {
     for (auto c = first; c != last && c - first < count; ++c)
       kept[static_cast<std::size_t>(c->label)] = true;
     const std::int64_t pixels = problem.height * problem.width;
-    const std::int32_t* at = found.labels.data<std::int32_t>() + n * pixels;
+    const std::int32_t* at = labels.data<std::int32_t>() + n * pixels;
     std::uint8_t* to = out.data<std::uint8_t>() + n * pixels;
     for (std::int64_t i = 0; i < pixels; ++i) to[i] = kept[static_cast<std::size_t>(at[i])];
     first = last;
   }
-  return out;
+  return out.to(mask.device());
 }
 
 }  // namespace thorax

@@ -47,6 +47,9 @@ struct MorphologyProvider {
 
 Registry<MorphologyProvider>& morphology_providers();
 
+// Masks may lie on a GPU; results are on the mask's device. There connected_components, fill_holes
+// and keep_largest wait for it: components are described, and chosen, on the host.
+//
 // All functions throw Error "[morphology] ..." for a mask of another type or rank, a negative
 // count, or a connectivity other than 4 and 8. Masks may be channel slices.
 Tensor dilate(const Tensor& mask, int iterations, Structure structure = Structure::cross);

@@ -4,6 +4,7 @@
 
 #include "engine/runtime/parallel.h"
 #include "tests/support/check.h"
+#include "tests/support/device.h"
 
 using namespace thorax;
 
@@ -54,22 +55,59 @@ TEST_CASE("every morphology provider equals the reference") {
         CAPTURE(mask.shape().to_string());
         const auto both = [&](const auto& function) {
           const ProviderScope reference("morphology", "reference");
-          const Tensor wanted = function();
+          const Tensor wanted = function(mask);
           const ProviderScope tested("morphology", provider.name);
-          CHECK(test::same_values(function(), wanted));
+          const Tensor there = test::on(provider.device, mask);
+          CHECK(test::same_values(function(there).to(Device{}), wanted));
         };
         for (const Structure structure : {Structure::cross, Structure::square}) {
-          for (const int iterations : {0, 1, 3}) {
-            both([&] { return dilate(mask, iterations, structure); });
-            both([&] { return erode(mask, iterations, structure); });
-            both([&] { return close(mask, iterations, structure); });
+          for (const int iterations : {0, 1, 3, 11}) {
+            both([&](const Tensor& m) { return dilate(m, iterations, structure); });
+            both([&](const Tensor& m) { return erode(m, iterations, structure); });
+            both([&](const Tensor& m) { return close(m, iterations, structure); });
           }
         }
         for (const int connectivity : {4, 8})
-          both([&] { return connected_components(mask, connectivity).labels; });
-        both([&] { return fill_holes(mask); });
-        both([&] { return keep_largest(mask, 2); });
+          both([&](const Tensor& m) { return connected_components(m, connectivity).labels; });
+        both([&](const Tensor& m) { return fill_holes(m); });
+        both([&](const Tensor& m) { return keep_largest(m, 2); });
       }
+    }
+  }
+}
+
+TEST_CASE("labels on a device: long winding components, any order of threads and blocks") {
+  // A spiral, a comb that joins at its last row, and checkers that only touch at corners.
+  const std::int64_t height = 45, width = 100;
+  const Tensor mask = Tensor::zeros({4, height, width, 1}, DType::u8);
+  const auto at = [&](std::int64_t n, std::int64_t r, std::int64_t c) -> std::uint8_t& {
+    return mask.data<std::uint8_t>()[(n * height + r) * width + c];
+  };
+  for (std::int64_t ring = 0; ring < height / 4; ++ring) {
+    const std::int64_t a = 2 * ring, bottom = height - 1 - a, right = width - 1 - a;
+    for (std::int64_t c = a; c <= right; ++c) at(0, a, c) = at(0, bottom, c) = 1;
+    for (std::int64_t r = a; r <= bottom; ++r) at(0, r, a) = at(0, r, right) = 1;
+    at(0, a + 1, a) = 0;      // open the ring,
+    at(0, a + 2, a + 1) = 1;  // and lead on to the next
+  }
+  for (std::int64_t r = 0; r < height; ++r)
+    for (std::int64_t c = 0; c < width; ++c) {
+      at(1, r, c) = c % 2 == 0 || r == height - 1;
+      at(2, r, c) = (r + c) % 2 == 0;
+      at(3, r, c) = 1;
+    }
+  const MorphologyProblem problem{.images = 4, .height = height, .width = width};
+  for (const int connectivity : {4, 8}) {
+    const Tensor wanted = Tensor::full(problem.shape(), -7, DType::i32);
+    morphology_providers().named("reference").label(problem, connectivity, mask, wanted);
+    for (const MorphologyProvider& provider : morphology_providers().all()) {
+      CAPTURE(provider.name);
+      const Tensor there = test::on(provider.device, mask);
+      test::in_every_thread_order([&] {
+        const Tensor got = test::on(provider.device, Tensor::full(problem.shape(), -7, DType::i32));
+        provider.label(problem, connectivity, there, got);
+        CHECK(test::same_values(got.to(Device{}), wanted));
+      });
     }
   }
 }

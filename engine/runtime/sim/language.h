@@ -185,6 +185,11 @@ template <class T>
 inline T __ldg(const T* p) {
   return *p;
 }
+// Past the first-level cache, where atomics of other blocks are seen.
+template <class T>
+inline T __ldcg(const T* p) {
+  return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
 inline int __popc(unsigned v) {
   return __builtin_popcount(v);
 }
