@@ -77,7 +77,7 @@ void adapt_first_filter(StateDict& dict, const StateDict& own) {
   if (from.rank() != 4 || to.size(3) != 1 || from.size(3) != 3 || from.size(0) != to.size(0) ||
       from.size(1) != to.size(1) || from.size(2) != to.size(2))
     return;
-  const Tensor wide = from.to(DType::f32).to_contiguous();
+  const Tensor wide = from.to(Device{}).to(DType::f32).to_contiguous();
   const Tensor summed = Tensor::empty(to.shape());
   for (std::int64_t i = 0; i < summed.numel(); ++i) {
     const float* rgb = wide.data<float>() + 3 * i;

@@ -49,7 +49,8 @@ BatchNorm2d::BatchNorm2d(std::int64_t channels, double momentum, double epsilon)
       bias(add_parameter("bias", Tensor::zeros({channels}))),
       running_mean(add_buffer("running_mean", Tensor::zeros({channels}))),
       running_var(add_buffer("running_var", Tensor::full({channels}, 1))),
-      num_batches_tracked(add_buffer("num_batches_tracked", Tensor::zeros(Shape{}, DType::i64))) {}
+      num_batches_tracked(
+          add_host_buffer("num_batches_tracked", Tensor::zeros(Shape{}, DType::i64))) {}
 
 Variable BatchNorm2d::operator()(const Variable& x, bool relu, const Variable& residual,
                                  const Tensor& out) const {
@@ -102,9 +103,11 @@ Variable ConvBn::operator()(const Variable& x, bool relu, const Variable& residu
 }
 
 // All of the batch norm and a sample of the filter: any optimizer step, averaging or loading
-// changes these, whether or not it announced itself through parameters_changed().
+// changes these, whether or not it announced itself through parameters_changed(). On a GPU looking
+// would cost more than the convolution; there only what is announced counts.
 std::uint64_t ConvBn::fingerprint() const {
   std::uint64_t hash = 0;
+  if (conv.weight.value().device() != Device{}) return hash;
   for (const Tensor* values :
        {&bn.weight.value(), &bn.bias.value(), &bn.running_mean, &bn.running_var})
     hash = mix(hash, *values);
@@ -121,15 +124,19 @@ std::shared_ptr<const ConvBn::Folded> ConvBn::folded() const {
   const std::lock_guard lock(mutex_);
   const std::uint64_t version = parameter_version(), print = fingerprint();
   if (folded_ && folded_->version == version && folded_->fingerprint == print) return folded_;
-  const Tensor& weight = conv.weight.value();
+  // Folded on the host: once for many images, and with the same bits for every device.
+  const auto host = [](const Tensor& t) { return t.to(Device{}); };
+  const Tensor weight = host(conv.weight.value());
+  const Tensor gamma = host(bn.weight.value()), beta = host(bn.bias.value());
+  const Tensor mean = host(bn.running_mean), variance = host(bn.running_var);
+  const Tensor conv_bias = conv.bias.defined() ? host(conv.bias.value()) : Tensor{};
   const std::int64_t channels = weight.size(0), per_channel = weight.numel() / channels;
   const Tensor scaled = Tensor::empty(weight.shape()), shift = Tensor::empty({channels});
   for (std::int64_t k = 0; k < channels; ++k) {
     const auto at = [k](const Tensor& t) { return static_cast<double>(t.data<float>()[k]); };
-    const double scale = at(bn.weight.value()) / std::sqrt(at(bn.running_var) + bn.epsilon());
-    const double bias = conv.bias.defined() ? at(conv.bias.value()) : 0.0;
-    shift.data<float>()[k] =
-        static_cast<float>(at(bn.bias.value()) + scale * (bias - at(bn.running_mean)));
+    const double scale = at(gamma) / std::sqrt(at(variance) + bn.epsilon());
+    const double bias = conv_bias.defined() ? at(conv_bias) : 0.0;
+    shift.data<float>()[k] = static_cast<float>(at(beta) + scale * (bias - at(mean)));
     const float* from = weight.data<float>() + k * per_channel;
     float* to = scaled.data<float>() + k * per_channel;
     for (std::int64_t i = 0; i < per_channel; ++i)
@@ -138,8 +145,9 @@ std::shared_ptr<const ConvBn::Folded> ConvBn::folded() const {
   auto fresh = std::make_shared<Folded>();
   fresh->version = version;
   fresh->fingerprint = print;
-  fresh->weight = Variable(scaled);
-  fresh->bias = Variable(shift);
+  const Device device = conv.weight.value().device();
+  fresh->weight = Variable(scaled.to(device));
+  fresh->bias = Variable(shift.to(device));
   folded_ = fresh;
   return folded_;
 }

@@ -32,7 +32,8 @@ Variable recompute(const std::function<Variable(const std::vector<Variable>&)>& 
                     if (!needs[i]) continue;
                     grads[i] = again[i].grad().defined()
                                    ? again[i].grad()
-                                   : Tensor::zeros(again[i].shape(), again[i].value().dtype());
+                                   : Tensor::zeros(again[i].shape(), again[i].value().dtype(),
+                                                   again[i].value().device());
                     again[i].zero_grad();
                   }
                   if (needs.size() > inputs.size()) grads.back() = Tensor::zeros({1});

@@ -184,7 +184,7 @@ void backward(const Variable& root, const Tensor& seed, BackwardOptions options)
     THORAX_CHECK(root.value().numel() == 1,
                  "[backward] root {} is not a single element: give a seed gradient of its shape",
                  root.shape());
-    start = Tensor::full(root.shape(), 1.0, root.value().dtype());
+    start = Tensor::full(root.shape(), 1.0, root.value().dtype(), root.value().device());
   }
   THORAX_CHECK(start.shape() == root.shape(), "[backward] seed {} for root {}", start.shape(),
                root.shape());

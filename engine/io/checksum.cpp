@@ -31,7 +31,7 @@ void Checksum::add(std::string_view text) {
 void Checksum::add(const Tensor& tensor) {
   add(name_of(tensor.dtype()));
   add(tensor.shape().to_string());
-  const Tensor dense = tensor.to_contiguous();
+  const Tensor dense = tensor.to(Device{}).to_contiguous();
   add(std::span(static_cast<const std::byte*>(dense.raw()), dense.bytes()));
 }
 

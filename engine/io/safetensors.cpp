@@ -153,8 +153,6 @@ void write_safetensors(const std::filesystem::path& path,
                  path.string(), name);
     THORAX_CHECK(tensor.defined(), "[safetensors] {}: tensor '{}' is undefined", path.string(),
                  name);
-    THORAX_CHECK(tensor.device() == Device{}, "[safetensors] {}: tensor '{}' is on {}, not the CPU",
-                 path.string(), name, to_string(tensor.device()));
     items.push_back({&name, &tensor, written_rank(tensor.dtype())});
   }
   std::stable_sort(items.begin(), items.end(),
@@ -197,7 +195,7 @@ void write_safetensors(const std::filesystem::path& path,
   file.write(std::as_bytes(std::span(&length, 1)));
   file.write(header);
   for (const Item& item : items) {
-    Tensor tensor = item.tensor->to_contiguous();
+    Tensor tensor = item.tensor->to(Device{}).to_contiguous();
     if (reorders(tensor.shape(), order)) {
       const Shape& s = tensor.shape();
       const Tensor swapped = Tensor::empty({s[0], s[3], s[1], s[2]}, tensor.dtype());

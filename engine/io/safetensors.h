@@ -58,7 +58,8 @@ SafetensorsFile parse_safetensors(std::span<const std::byte> bytes, std::string_
                                   FileOrder order = FileOrder::as_is);
 
 // Replaces `path` atomically. Tensors lie sorted by element size and name, so that every one is
-// aligned, as the official library writes them; equal content gives equal bytes.
+// aligned, as the official library writes them; equal content gives equal bytes, whatever device it
+// is on.
 void write_safetensors(const std::filesystem::path& path,
                        const std::map<std::string, Tensor>& tensors,
                        const std::map<std::string, std::string>& metadata = {},

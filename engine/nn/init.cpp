@@ -15,18 +15,21 @@ std::uint64_t stream_of(std::string_view name) {
   return hash;
 }
 
-// tensor[i] = draw(stream, i), in chunks on several threads.
+// tensor[i] = draw(stream, i), in chunks on several threads; on a GPU the CPU's values.
 template <class Draw>
 void fill(const Tensor& tensor, std::string_view name, const Draw& draw) {
   THORAX_CHECK(tensor.dtype() == DType::f32 && tensor.contiguous(),
                "[init] '{}' must be a contiguous f32 tensor, got {} {}", name,
                name_of(tensor.dtype()), tensor.shape());
   const std::uint64_t stream = stream_of(name);
-  float* values = tensor.data<float>();
+  const Tensor host =
+      tensor.device() == Device{} ? tensor : Tensor::empty(tensor.shape(), DType::f32);
+  float* values = host.data<float>();
   parallel_for(0, tensor.numel(), 1 << 14, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t i = first; i < last; ++i)
       values[i] = static_cast<float>(draw(stream, static_cast<std::uint64_t>(i)));
   });
+  if (tensor.device() != Device{}) tensor.copy_from(host);
 }
 
 }  // namespace

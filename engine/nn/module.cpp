@@ -41,7 +41,8 @@ std::vector<Module::Named> Module::parameters() const {
 std::vector<Module::NamedBuffer> Module::buffers() const {
   std::vector<NamedBuffer> result;
   walk("", [&](const std::string& prefix, const Module& module) {
-    for (const auto& [name, tensor] : module.buffers_) result.push_back({prefix + name, tensor});
+    for (const Buffer& buffer : module.buffers_)
+      result.push_back({prefix + buffer.name, buffer.tensor});
   });
   return result;
 }
@@ -60,6 +61,29 @@ void Module::train(bool on) {
 
 void Module::zero_grad() const {
   for (const Named& parameter : parameters()) parameter.variable.zero_grad();
+}
+
+void Module::to(Device device) const {
+  walk("", [&](const std::string&, const Module& module) {
+    for (const auto& [name, variable] : module.parameters_) {
+      variable.value().storage()->move_to(device);
+      if (variable.grad().defined()) variable.grad().storage()->move_to(device);
+    }
+    for (const Buffer& buffer : module.buffers_)
+      if (!buffer.on_host) buffer.tensor.storage()->move_to(device);
+  });
+  parameters_changed();
+}
+
+Device Module::device() const {
+  const std::vector<Named> all = parameters();
+  if (all.empty()) return {};
+  const Device device = all.front().variable.value().device();
+  for (const Named& parameter : all)
+    THORAX_CHECK(parameter.variable.value().device() == device,
+                 "[module] '{}' is on {}, '{}' on {}", all.front().name, to_string(device),
+                 parameter.name, to_string(parameter.variable.value().device()));
+  return device;
 }
 
 StateDict Module::state_dict() const {
@@ -105,7 +129,12 @@ Variable Module::add_parameter(std::string name, Tensor value) {
 }
 
 Tensor Module::add_buffer(std::string name, Tensor value) {
-  buffers_.emplace_back(std::move(name), value);
+  buffers_.push_back({std::move(name), value});
+  return value;
+}
+
+Tensor Module::add_host_buffer(std::string name, Tensor value) {
+  buffers_.push_back({std::move(name), value, true});
   return value;
 }
 

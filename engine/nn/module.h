@@ -47,11 +47,20 @@ class Module {
   bool training() const { return training_; }
   void zero_grad() const;
 
+  // Moves parameters, their gradients and buffers to a device; every tensor that shares their
+  // memory moves along. Buffers that host code counts in stay where they are. An optimizer is to be
+  // made afterwards, so that its state is there too.
+  void to(Device device) const;
+  // Where the parameters are; the CPU when there are none. Throws Error when they are on several
+  // devices.
+  Device device() const;
+
   // Parameters and buffers by name; the tensors share memory with the module.
   StateDict state_dict() const;
-  // Copies values in. Strict: every name of the module must be present and nothing else, except
-  // names that match one of `may_miss` (module only) or `may_ignore` (dict only), each an exact
-  // name or a prefix ending in '*'. Everything is checked before anything is copied. Throws Error
+  // Copies values in, from any device. Strict: every name of the module must be present and nothing
+  // else, except names that match one of `may_miss` (module only) or `may_ignore` (dict only), each
+  // an exact name or a prefix ending in '*'. Everything is checked before anything is copied.
+  // Throws Error
   // "[load] ..." listing the offending names and shapes.
   LoadReport load_state_dict(const StateDict& dict, const std::vector<std::string>& may_miss = {},
                              const std::vector<std::string>& may_ignore = {}) const;
@@ -60,6 +69,8 @@ class Module {
   // Registers and returns a parameter / buffer / child.
   Variable add_parameter(std::string name, Tensor value);
   Tensor add_buffer(std::string name, Tensor value);
+  // A buffer that the module reads and writes on the CPU, whatever device computes.
+  Tensor add_host_buffer(std::string name, Tensor value);
   void add_module(std::string name, Module& child);
 
  private:
@@ -67,7 +78,12 @@ class Module {
   void walk(const std::string& prefix, const Visit& visit) const;
 
   std::vector<std::pair<std::string, Variable>> parameters_;
-  std::vector<std::pair<std::string, Tensor>> buffers_;
+  struct Buffer {
+    std::string name;
+    Tensor tensor;
+    bool on_host = false;
+  };
+  std::vector<Buffer> buffers_;
   std::vector<std::pair<std::string, Module*>> children_;
   bool training_ = true;
 };

@@ -26,7 +26,9 @@ struct PerDevice {
   DeviceInfo info;
   cudaStream_t compute = nullptr;
   cudaStream_t upload = nullptr;
-  std::vector<cudaEvent_t> events;  // uploads and marks, by ticket
+  // Of the latest marks and uploads: ticket t has the event t % kMarks.
+  std::array<cudaEvent_t, DeviceBackend::kMarks> events{};
+  std::uint64_t tickets = 0;
   std::vector<cudaGraphExec_t> graphs;
 };
 
@@ -82,24 +84,25 @@ class CudaBackend final : public DeviceBackend {
   void fill(int index, void* memory, int byte, std::size_t bytes) override {
     check(cudaMemsetAsync(memory, byte, bytes, stream(index)), "fill");
   }
-  std::uint64_t begin_upload(int index, void* to, const void* from, std::size_t bytes) override {
-    // The memory may have been used by a kernel that is still running.
-    const std::uint64_t before = event(index, stream(index));
+  std::uint64_t mark(int index) override { return record(index, stream(index)); }
+  std::uint64_t begin_upload(int index, void* to, const void* from, std::size_t bytes,
+                             std::uint64_t after) override {
+    use(index);
     PerDevice& device = at(index);
-    check(cudaStreamWaitEvent(device.upload, device.events[before], 0), "upload");
+    check(cudaStreamWaitEvent(device.upload, event(index, after), 0), "upload");
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, device.upload), "upload");
-    return event(index, device.upload);
+    return record(index, device.upload);
   }
   void join_upload(int index, std::uint64_t ticket) override {
-    check(cudaStreamWaitEvent(stream(index), at(index).events.at(ticket), 0), "upload");
+    check(cudaStreamWaitEvent(stream(index), event(index, ticket), 0), "upload");
   }
-  std::uint64_t mark(int index) override { return event(index, stream(index)); }
+  void wait_upload(int index, std::uint64_t ticket) override {
+    check(cudaEventSynchronize(event(index, ticket)), "upload");
+  }
   double seconds_between(int index, std::uint64_t first, std::uint64_t second) override {
-    PerDevice& device = at(index);
-    check(cudaEventSynchronize(device.events.at(second)), "timing");
+    check(cudaEventSynchronize(event(index, second)), "timing");
     float milliseconds = 0;
-    check(cudaEventElapsedTime(&milliseconds, device.events.at(first), device.events.at(second)),
-          "timing");
+    check(cudaEventElapsedTime(&milliseconds, event(index, first), event(index, second)), "timing");
     return static_cast<double>(milliseconds) / 1000;
   }
   bool supports_graphs() const override { return true; }
@@ -141,12 +144,18 @@ class CudaBackend final : public DeviceBackend {
     check(cudaStreamCreateWithFlags(&device.upload, cudaStreamNonBlocking), "stream");
   }
 
-  std::uint64_t event(int index, cudaStream_t on) {
-    cudaEvent_t created = nullptr;
-    check(cudaEventCreate(&created), "event");
-    check(cudaEventRecord(created, on), "event");
-    at(index).events.push_back(created);
-    return at(index).events.size() - 1;
+  std::uint64_t record(int index, cudaStream_t on) {
+    PerDevice& device = at(index);
+    cudaEvent_t& event = device.events[device.tickets % kMarks];
+    if (event == nullptr) check(cudaEventCreate(&event), "event");
+    check(cudaEventRecord(event, on), "event");
+    return device.tickets++;
+  }
+  cudaEvent_t event(int index, std::uint64_t ticket) {
+    const PerDevice& device = at(index);
+    THORAX_CHECK(ticket < device.tickets && ticket + kMarks >= device.tickets,
+                 "[cuda] mark {} is not among the latest {} of {}", ticket, kMarks, device.tickets);
+    return device.events[ticket % kMarks];
   }
 
   void describe(int index) {

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <thread>
 
+#include "engine/runtime/allocator.h"
+
 namespace thorax {
 namespace {
 
@@ -109,8 +111,12 @@ void copy_bytes(void* to, Device to_device, const void* from, Device from_device
   } else if (to_cpu) {
     device_backend(from_device.kind).to_host(from_device.index, to, from, bytes);
   } else {
-    THORAX_CHECK(to_device == from_device, "[device] no direct copy from {} to {}",
-                 to_string(from_device), to_string(to_device));
+    if (to_device != from_device) {
+      const Workspace<std::byte> host(bytes);
+      device_backend(from_device.kind).to_host(from_device.index, host.data(), from, bytes);
+      device_backend(to_device.kind).to_device(to_device.index, to, host.data(), bytes);
+      return;
+    }
     device_backend(to_device.kind).within(to_device.index, to, from, bytes);
   }
 }

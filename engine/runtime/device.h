@@ -53,9 +53,9 @@ class DeviceScope {
   Device previous_;
 };
 
-// Copies between host memory and a device, or within one device; in order with the kernels of the
-// device's compute stream. From pageable host memory the call returns when the source may be
-// reused; to host memory when the data is there.
+// Copies between host memory and a device, within one device, or from one to another (through the
+// host); in order with the kernels of the devices' compute streams. From pageable host memory the
+// call returns when the source may be reused; to host memory when the data is there.
 void copy_bytes(void* to, Device to_device, const void* from, Device from_device,
                 std::size_t bytes);
 // Sets every byte.
@@ -80,13 +80,19 @@ class DeviceBackend {
   virtual void to_host(int index, void* to, const void* from, std::size_t bytes) = 0;
   virtual void within(int index, void* to, const void* from, std::size_t bytes) = 0;
   virtual void fill(int index, void* memory, int byte, std::size_t bytes) = 0;
-  // Uploads on a second stream: `begin_upload` starts after the compute stream's work so far and
-  // returns at once (the source must be pinned and stay); the returned ticket is passed to
-  // `join_upload`, after which the compute stream sees the data.
-  virtual std::uint64_t begin_upload(int index, void* to, const void* from, std::size_t bytes) = 0;
-  virtual void join_upload(int index, std::uint64_t ticket) = 0;
-  // Time in seconds between two marks on the compute stream.
+  // A point in the compute stream's work. A device keeps the latest kMarks marks and uploads; using
+  // an older one is an Error.
+  static constexpr std::uint64_t kMarks = 4096;
   virtual std::uint64_t mark(int index) = 0;
+  // Uploads on a second stream (engine/runtime/staging.h): `begin_upload` starts when the compute
+  // stream has passed the mark `after` and returns at once; the source must be pinned and stay
+  // until `wait_upload`, which makes the caller wait. After `join_upload` the compute stream sees
+  // the data.
+  virtual std::uint64_t begin_upload(int index, void* to, const void* from, std::size_t bytes,
+                                     std::uint64_t after) = 0;
+  virtual void join_upload(int index, std::uint64_t ticket) = 0;
+  virtual void wait_upload(int index, std::uint64_t ticket) = 0;
+  // Time in seconds between two marks.
   virtual double seconds_between(int index, std::uint64_t first, std::uint64_t second) = 0;
   // Capture of the compute stream's launches, and replay. Capturing: nothing runs until replay.
   virtual bool supports_graphs() const { return false; }

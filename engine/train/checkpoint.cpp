@@ -54,9 +54,11 @@ std::filesystem::path previous_checkpoint(const std::filesystem::path& path) {
 
 void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint) {
   std::map<std::string, Tensor> tensors;
-  for (const auto& [name, tensor] : checkpoint.model) tensors[std::string(kModel) + name] = tensor;
+  // To the host once, for the checksum and for the file.
+  for (const auto& [name, tensor] : checkpoint.model)
+    tensors[std::string(kModel) + name] = tensor.to(Device{});
   for (const auto& [name, tensor] : checkpoint.optimizer)
-    tensors[std::string(kOptimizer) + name] = tensor;
+    tensors[std::string(kOptimizer) + name] = tensor.to(Device{});
   std::map<std::string, std::string> metadata = checkpoint.texts;
   metadata[kFormat] = kVersion;
   metadata[kChecksum] = checksum_of(tensors, metadata);

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/io/config.h"
+#include "engine/runtime/device.h"
 #include "engine/runtime/parallel.h"
 #include "engine/tensor/error.h"
 #include "engine/train/checkpoint.h"
@@ -42,7 +43,7 @@ std::string now() {
 
 }  // namespace
 
-json provenance() {
+json provenance(Device device) {
   utsname system{};
   ::uname(&system);
   return {{"time", now()},
@@ -55,13 +56,14 @@ json provenance() {
           {"build", "debug"},
 #endif
           {"system", fmt::format("{} {} {}", system.sysname, system.release, system.machine)},
-          {"device", "cpu"},
+          {"device", to_string(device)},
+          {"device_name", device.kind == DeviceKind::cpu ? processor() : device_info(device).name},
           {"processor", processor()},
           {"threads", num_threads()}};
 }
 
 RunFolder::RunFolder(std::filesystem::path path, IfExists if_exists, const json& config,
-                     std::uint64_t seed, const std::string& data_checksum)
+                     std::uint64_t seed, const std::string& data_checksum, Device device)
     : path_(std::move(path)) {
   namespace fs = std::filesystem;
   const fs::path config_path = path_ / "config.json", history_path = path_ / "provenance.json";
@@ -106,7 +108,7 @@ RunFolder::RunFolder(std::filesystem::path path, IfExists if_exists, const json&
   json history = json::array();
   if (resumed_ && fs::exists(history_path)) history = load_json(history_path);
   THORAX_CHECK(history.is_array(), "[run] {}: is not a list of starts", history_path.string());
-  json entry = provenance();
+  json entry = provenance(device);
   entry["seed"] = seed;
   if (!data_checksum.empty()) {
     if (!history.empty() && history.back().is_object() &&

@@ -11,6 +11,8 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "engine/tensor/dtype.h"
+
 namespace thorax {
 
 // What to do with a folder that holds a run already.
@@ -26,7 +28,7 @@ class RunFolder {
   //   overwrite: empties it first, but only a folder that a run made (it holds a config.json)
   // and adds an entry to provenance.json. `seed` and `data_checksum` are recorded.
   RunFolder(std::filesystem::path path, IfExists if_exists, const nlohmann::json& config,
-            std::uint64_t seed, const std::string& data_checksum = {});
+            std::uint64_t seed, const std::string& data_checksum = {}, Device device = {});
 
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
@@ -42,8 +44,8 @@ class RunFolder {
 };
 
 // What is computing: program and library versions, compiler, build type, git commit if known,
-// processor, threads, time.
-nlohmann::json provenance();
+// device and its name, processor, threads, time.
+nlohmann::json provenance(Device device = {});
 // The commit that was built ("1a2b3c4", "1a2b3c4-dirty"); "unknown" outside a git checkout.
 std::string build_commit();
 

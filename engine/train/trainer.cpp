@@ -9,7 +9,9 @@
 
 #include "engine/io/atomic_file.h"
 #include "engine/io/json_lines.h"
+#include "engine/runtime/device.h"
 #include "engine/train/checkpoint.h"
+#include "engine/train/device_batches.h"
 
 namespace thorax {
 namespace {
@@ -59,6 +61,7 @@ struct Trainer::State {
   std::int64_t best_epoch = -1;
 
   // What it does not.
+  std::unique_ptr<DeviceBatches> source;
   std::unique_ptr<JsonLines> log;
   double loss = 0, lr = 0, grad_norm = 0;  // of the last step
   std::int64_t samples = 0;                // in the last step
@@ -222,6 +225,7 @@ bool Trainer::restore() {
     restored.lines = there;
   }
   restored.log = std::make_unique<JsonLines>(log, restored.lines);
+  restored.source = std::move(state_->source);
   *state_ = std::move(restored);
   message(fmt::format("[train] {}: resumed at epoch {} of {}, batch {} of {}", last.string(),
                       state_->epoch + 1, options_.epochs, state_->batch, batches_));
@@ -234,6 +238,21 @@ void Trainer::log(const json& line) {
   ++state_->lines;
 }
 
+// Throws the error of a loss that is not finite. The batch is computed again, for the history that
+// the backward pass has taken apart; parameters are as they were.
+void Trainer::explain_loss(const Batch& batch, std::int64_t index, double value) {
+  const State& s = *state_;
+  std::string inputs;
+  for (const auto& [name, tensor] : batch.tensors)
+    if (!all_finite(tensor)) inputs += fmt::format("; '{}' of the batch is not finite", name);
+  const std::string first = first_non_finite(callbacks_.loss(batch));
+  fail(
+      "[train] step {} (epoch {}, batch {}): loss is {}; first value that is not finite: {}{}; "
+      "files: {}",
+      s.step + 1, s.epoch + 1, index + 1, std::isnan(value) ? std::abs(value) : value,
+      first.empty() ? "the loss" : first, inputs, fmt::join(batch.names, ", "));
+}
+
 // One optimizer step over the next `accumulate` batches of the epoch.
 void Trainer::train_step(double lr) {
   State& s = *state_;
@@ -244,34 +263,25 @@ void Trainer::train_step(double lr) {
     const std::int64_t index = s.batch + i;
     if (callbacks_.prepare)
       callbacks_.prepare(static_cast<std::uint64_t>(s.epoch * batches_ + index));
-    const Batch batch = source_.get(s.epoch, index);
+    const Batch batch = s.source->get(s.epoch, index);
     const std::int64_t samples = samples_of(batch);
     if (samples == 0) continue;  // every file of it was unreadable, and that was allowed
     const Variable loss = callbacks_.loss(batch);
     THORAX_CHECK(loss.defined() && loss.value().numel() == 1,
                  "[train] the loss must be a single number");
-    const double value = loss.value().item();
-    if (!std::isfinite(value)) {
-      std::string inputs;
-      for (const auto& [name, tensor] : batch.tensors)
-        if (!all_finite(tensor)) inputs += fmt::format("; '{}' of the batch is not finite", name);
-      const std::string first = first_non_finite(loss);
-      fail(
-          "[train] step {} (epoch {}, batch {}): loss is {}; first value that is not finite: {}{}; "
-          "files: {}",
-          s.step + 1, s.epoch + 1, index + 1, std::isnan(value) ? std::abs(value) : value,
-          first.empty() ? "the loss" : first, inputs, fmt::join(batch.names, ", "));
-    }
     const double weight = static_cast<double>(samples);
+    // A GPU is given all of a batch's work before anybody waits for the loss, and the next batch
+    // travels while it computes. Losses are means over a batch; the step takes the mean over all
+    // samples of its batches.
+    backward(loss, Tensor::full(loss.shape(), options_.accumulate == 1 ? 1.0 : weight,
+                                loss.value().dtype(), loss.value().device()));
+    if (index + 1 < batches_) s.source->prefetch(s.epoch, index + 1);
+    const double value = loss.value().item();
+    if (!std::isfinite(value)) explain_loss(batch, index, value);
     note("loss", value, weight);
     step_loss.sum += value * weight;
     step_loss.weight += weight;
     s.samples += samples;
-    // Losses are means over a batch; the step takes the mean over all samples of its batches.
-    if (options_.accumulate == 1)
-      backward(loss);
-    else
-      backward(loss, Tensor::full(loss.shape(), weight, loss.value().dtype()));
   }
   s.lr = lr;
   s.loss = step_loss.mean();
@@ -346,6 +356,9 @@ TrainResult Trainer::run() {
   State& s = *state_;
   THORAX_CHECK(s.run_steps == 0 && s.epoch == 0, "[train] a trainer runs once");
   const StopSignal signals;
+  const Device device = model_.device();
+  const DeviceScope on_device(device);
+  s.source = std::make_unique<DeviceBatches>(source_, device);
   if (!options_.folder.empty()) restore();
   const auto result = [&](TrainResult::Status status) {
     return TrainResult{status, s.epoch, s.step, s.metrics, s.best, s.best_epoch};

@@ -64,7 +64,8 @@ class TrainObserver {
 };
 
 struct TrainerCallbacks {
-  // Mean loss over the batch's samples, as a single element with history.
+  // Mean loss over the batch's samples, as a single element with history. The batch's tensors are
+  // on the model's device and may be overwritten two batches later.
   std::function<Variable(const Batch&)> loss;
   // Measures the model after an epoch; runs in eval mode without recording. May be empty. A long
   // one asks stop_requested() and throws Interrupted.
@@ -89,7 +90,8 @@ struct TrainResult {
 // on the batch, the parameters and the number given to `prepare`.
 class Trainer {
  public:
-  // Model, optimizer and source must outlive the trainer.
+  // Model, optimizer and source must outlive the trainer. Training runs where the model is
+  // (Module::to, before the optimizer is made); batches are taken there.
   Trainer(Module& model, Optimizer& optimizer, const ScheduleOptions& schedule, BatchSource& source,
           TrainerOptions options, TrainerCallbacks callbacks, TrainObserver* observer = nullptr);
   ~Trainer();
@@ -112,6 +114,7 @@ class Trainer {
   bool restore();
   void save() const;
   void train_step(double lr);
+  [[noreturn]] void explain_loss(const Batch& batch, std::int64_t index, double value);
   void end_epoch();
   void log(const nlohmann::json& line);
 

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include "engine/nn/init.h"
+#include "engine/optim/optimizer.h"
 #include "engine/runtime/philox.h"
 #include "tests/support/check.h"
 
@@ -86,4 +87,73 @@ TEST_CASE("an initialiser's values are the generator's sequence, however it is c
   for (std::int64_t i = 0; i < uniform.numel(); ++i)
     same = same && uniform.data<float>()[i] == static_cast<float>(second.uniform(-0.5, 0.5));
   CHECK(same);
+}
+
+TEST_CASE("a module moves to a device with its gradients; dicts are loaded across devices") {
+  struct Counting : Root {
+    Tensor count = add_host_buffer("count", Tensor::zeros(Shape{}, DType::i64));
+  };
+  const Device sim{DeviceKind::sim, 0};
+  Counting moved;
+  Root other;
+  init_normal(moved.a.weight.value(), 1, 1, "a");
+  const Tensor wanted = moved.a.weight.value().clone();
+  moved.scale.set_grad(Tensor::full({1}, 3));
+  const Variable alias = moved.a.weight;
+  const std::uint64_t version = parameter_version();
+  CHECK(moved.device() == Device{});
+  moved.to(sim);
+  CHECK(parameter_version() != version);
+  CHECK(moved.device() == sim);
+  CHECK(alias.value().device() == sim);
+  CHECK(moved.a.mean.device() == sim);
+  CHECK(moved.scale.grad().device() == sim);
+  CHECK(moved.scale.grad().item() == 3);
+  CHECK(moved.count.device() == Device{});
+  CHECK(test::same_values(alias.value().to(Device{}), wanted));
+  // Device to host, host to device.
+  other.load_state_dict(moved.state_dict(), {}, {"count"});
+  CHECK(test::same_values(other.a.weight.value(), wanted));
+  other.a.weight.value().fill(5);
+  moved.load_state_dict(other.state_dict(), {"count"});
+  CHECK(alias.value().device() == sim);
+  CHECK(test::same_values(alias.value().to(Device{}), other.a.weight.value()));
+  // The initialisers draw the same values everywhere; gradients accumulate where they are.
+  init_normal(moved.a.weight.value(), 1, 1, "a");
+  CHECK(test::same_values(alias.value().to(Device{}), wanted));
+  const auto twice = [](const Variable& x) {
+    return record("twice", x.value(), {x}, [](const Tensor& dy, const std::vector<bool>&) {
+      const Tensor dx = dy.clone();
+      scale_(dx, 2);
+      return std::vector<Tensor>{dx};
+    });
+  };
+  backward(twice(moved.scale));
+  CHECK(moved.scale.grad().device() == sim);
+  CHECK(moved.scale.grad().item() == 5);
+  // Optimizer state follows the parameters and is loaded across devices, too.
+  Sgd there(moved.parameters(), {.momentum = 0.9}), here(other.parameters(), {.momentum = 0.9});
+  CHECK(there.state_dict().at("momentum.scale").device() == sim);
+  here.state_dict().at("momentum.scale").fill(4);
+  there.load_state_dict(here.state_dict());
+  CHECK(there.state_dict().at("momentum.scale").item() == 4);
+  moved.to(Device{DeviceKind::sim, 2});
+  CHECK(moved.device() == Device{DeviceKind::sim, 2});
+  CHECK(test::same_values(alias.value().to(Device{}), wanted));
+  moved.scale.value().storage()->move_to(Device{});
+  CHECK_THROWS_WITH_AS(moved.device(), doctest::Contains("'scale' is on cpu, 'a.weight' on sim:2"),
+                       Error);
+}
+
+TEST_CASE("first_non_finite looks at values on a GPU") {
+  const Device sim{DeviceKind::sim, 0};
+  const Variable x(Tensor::full({4}, 1).to(sim), true);
+  const auto same = [](const char* name, const Variable& v, double value) {
+    const Tensor y = Tensor::full({4}, value, DType::f32, v.value().device());
+    return record(name, y, {v}, [](const Tensor& dy, const std::vector<bool>&) {
+      return std::vector<Tensor>{dy};
+    });
+  };
+  CHECK(first_non_finite(same("c", same("b", x, 2), 3)).empty());
+  CHECK(first_non_finite(same("c", same("b", x, NAN), NAN)) == "output 4 of 'b'");
 }

@@ -3,6 +3,8 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
+#include <mutex>
 #include <vector>
 
 #include "engine/runtime/device.h"
@@ -65,32 +67,69 @@ class SimBackend final : public DeviceBackend {
   void fill(int, void* memory, int byte, std::size_t bytes) override {
     std::memset(memory, byte, bytes);
   }
-  // The copy is made when it is joined, so that a missing join shows.
-  std::uint64_t begin_upload(int, void* to, const void* from, std::size_t bytes) override {
-    uploads_.push_back({to, from, bytes});
-    return uploads_.size() - 1;
+  std::uint64_t mark(int) override { return next({}); }
+  // The source is read when somebody waits for the copy, and the target written when it is joined:
+  // a source that changes too early and a missing join show.
+  std::uint64_t begin_upload(int, void* to, const void* from, std::size_t bytes,
+                             std::uint64_t after) override {
+    with(after, [](Entry&) {});
+    return next({.to = to, .from = from, .bytes = bytes});
   }
   void join_upload(int, std::uint64_t ticket) override {
-    Upload& upload = uploads_.at(ticket);
-    if (upload.to != nullptr) std::memcpy(upload.to, upload.from, upload.bytes);
-    upload.to = nullptr;
+    with(ticket, [](Entry& e) {
+      e.read();
+      if (e.to != nullptr) std::memcpy(e.to, e.data.data(), e.data.size());
+      e.to = nullptr;
+      e.data = {};
+    });
   }
-  std::uint64_t mark(int) override {
-    marks_.push_back(std::chrono::steady_clock::now());
-    return marks_.size() - 1;
+  void wait_upload(int, std::uint64_t ticket) override {
+    with(ticket, [](Entry& e) { e.read(); });
   }
   double seconds_between(int, std::uint64_t first, std::uint64_t second) override {
-    return std::chrono::duration<double>(marks_.at(second) - marks_.at(first)).count();
+    std::chrono::steady_clock::time_point a, b;
+    with(first, [&](Entry& e) { a = e.time; });
+    with(second, [&](Entry& e) { b = e.time; });
+    return std::chrono::duration<double>(b - a).count();
   }
 
  private:
-  struct Upload {
-    void* to;
-    const void* from;
-    std::size_t bytes;
+  // A mark, or an upload.
+  struct Entry {
+    std::chrono::steady_clock::time_point time = std::chrono::steady_clock::now();
+    void* to = nullptr;
+    const void* from = nullptr;
+    std::size_t bytes = 0;
+    std::vector<std::byte> data = {};
+
+    void read() {
+      if (from == nullptr) return;
+      const auto* source = static_cast<const std::byte*>(from);
+      data.assign(source, source + bytes);
+      from = nullptr;
+    }
   };
-  std::vector<Upload> uploads_;
-  std::vector<std::chrono::steady_clock::time_point> marks_;
+
+  std::uint64_t next(Entry entry) {
+    const std::scoped_lock lock(mutex_);
+    entries_.push_back(std::move(entry));
+    if (entries_.size() > kMarks) {
+      entries_.pop_front();
+      ++dropped_;
+    }
+    return dropped_ + entries_.size() - 1;
+  }
+  template <class Fn>
+  void with(std::uint64_t ticket, const Fn& fn) {
+    const std::scoped_lock lock(mutex_);
+    THORAX_CHECK(ticket >= dropped_ && ticket - dropped_ < entries_.size(),
+                 "[sim] mark {} is not among the latest {}", ticket, kMarks);
+    fn(entries_[ticket - dropped_]);
+  }
+
+  std::mutex mutex_;
+  std::deque<Entry> entries_;
+  std::uint64_t dropped_ = 0;
 };
 
 [[maybe_unused]] const bool registered = [] {

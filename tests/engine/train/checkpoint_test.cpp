@@ -170,3 +170,24 @@ TEST_CASE("a log is cut back to whole lines") {
   }
   CHECK(read_file(path, 1000) == "{\"i\":0}\n{\"i\":1}\n{\"i\":2}\n");
 }
+
+TEST_CASE("tensors on a GPU give the bytes that the same values give on the CPU") {
+  test::TempFolder folder;
+  Checkpoint here = sample(5), there = here;
+  here.model["slice"] = there.model["slice"] = test::as_slice(test::normals({2, 3, 3, 4}, 2));
+  here.model["half"] = there.model["half"] = test::normals({5, 3}, 3).to(DType::f16);
+  for (StateDict* dict : {&there.model, &there.optimizer})
+    for (auto& [name, tensor] : *dict) {
+      tensor = tensor.clone();
+      tensor.storage()->move_to({DeviceKind::sim, 0});
+    }
+  there.optimizer["steps"] = here.optimizer["steps"] = Tensor::full({3}, 7, DType::i64);
+  save_checkpoint(folder / "here.safetensors", here);
+  save_checkpoint(folder / "there.safetensors", there);
+  const auto bytes = read_bytes(folder / "here.safetensors", 1 << 20);
+  CHECK(read_bytes(folder / "there.safetensors", 1 << 20) == bytes);
+  save_model_weights(folder / "weights.safetensors", here.model, {});
+  save_model_weights(folder / "weights2.safetensors", there.model, {});
+  CHECK(read_bytes(folder / "weights.safetensors", 1 << 20) ==
+        read_bytes(folder / "weights2.safetensors", 1 << 20));
+}
