@@ -11,12 +11,13 @@ double probability(double logit) {
   return logit >= 0 ? 1 / (1 + std::exp(-logit)) : std::exp(logit) / (1 + std::exp(logit));
 }
 
-Classifier::Classifier(const std::filesystem::path& checkpoint)
-    : input_(read_model_input(checkpoint)) {
+Classifier::Classifier(const std::filesystem::path& checkpoint, const Compute& compute)
+    : input_(read_model_input(checkpoint)), compute_(compute) {
   THORAX_CHECK(input_.task == "classifier" && input_.classes.size() == 2,
                "[predict] {}: holds a {}, not a classifier of two classes", checkpoint.string(),
                input_.task);
   model_ = load_model(checkpoint);
+  model_->to(compute.device);
 }
 
 std::vector<double> Classifier::operator()(const std::vector<Image>& grays) const {
@@ -28,7 +29,8 @@ std::vector<double> Classifier::operator()(const std::vector<Image>& grays) cons
     normalise(scaled.pixels, x.data<float>() + n * pixels);
   }
   const NoGrad no_grad;
-  const Tensor logits = model_->forward(Variable(x)).value();
+  const Tensor logits =
+      model_->logits(Variable(x.to(compute_.device)), compute_.precision).value().to(Device{});
   THORAX_CHECK(logits.shape() == (Shape{count, 1}), "[predict] logits {} for {} images",
                logits.shape(), count);
   std::vector<double> result;

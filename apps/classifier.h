@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/command.h"
 #include "apps/model_file.h"
 #include "data/image.h"
 #include "models/model.h"
@@ -16,7 +17,7 @@ class Classifier {
  public:
   // Rebuilds the network from a checkpoint alone; throws Error naming the file when it holds no
   // classifier with one logit.
-  explicit Classifier(const std::filesystem::path& checkpoint);
+  Classifier(const std::filesystem::path& checkpoint, const Compute& compute);
 
   const ModelInput& input() const { return input_; }
   const std::string& positive_class() const { return input_.classes.at(1); }
@@ -27,6 +28,7 @@ class Classifier {
  private:
   ModelInput input_;
   std::unique_ptr<Model> model_;
+  Compute compute_;
 };
 
 // sigmoid(logit), without overflow.

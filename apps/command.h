@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "engine/tensor/dtype.h"
+
 namespace thorax::app {
 
 // Adds the subcommand's options and callback to the root. Callbacks throw thorax::Error to fail.
@@ -20,11 +22,27 @@ void set_exit_code(int code);
 struct ComputeOptions {
   int threads = 0;  // 0 = all cores
   std::string device = "cpu";
-  std::string providers;  // "conv2d=gemm,..."
+  std::string memory_limit;  // of the device, "6G"; empty = none
+  std::string providers;     // "conv2d=gemm,..."
 };
 void add_compute_options(CLI::App& command, ComputeOptions& options);
-// Applies them: threads, provider choices; an unknown device is an error.
-void apply(const ComputeOptions& options);
+// Applies them: threads, device, its memory limit, provider choices. Throws Error "[device] ..."
+// for a device that this build or machine lacks, and "[memory] ..." for a limit that is no size.
+Device apply(const ComputeOptions& options);
+
+// Where a network computes, and the type of its activations.
+struct Compute {
+  Device device;
+  DType precision = DType::f32;
+};
+// "float32", "float16" or "bfloat16". Throws Error "[precision] ..." for another name, and for 16
+// bits on the CPU, whose kernels are float32.
+DType parse_precision(const std::string& name, Device device);
+// --precision for commands that use a trained network.
+void add_precision_option(CLI::App& command, std::string& precision);
+
+// "1500", "512K", "64M", "8G" (powers of 1024) in bytes. Throws Error "[memory] ...".
+std::size_t parse_bytes(const std::string& text);
 
 }  // namespace thorax::app
 

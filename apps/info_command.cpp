@@ -5,30 +5,55 @@
 
 #include "apps/command.h"
 #include "engine/registry/registry.h"
+#include "engine/runtime/device.h"
 #include "engine/runtime/parallel.h"
 
 namespace thorax::app {
 namespace {
+
+nlohmann::ordered_json describe(Device device) {
+  const DeviceInfo& info = device_info(device);
+  nlohmann::ordered_json json{{"device", to_string(device)}, {"name", info.name}};
+  if (device.kind == DeviceKind::cpu) return json;
+  json["compute_capability"] = info.compute_capability;
+  json["multiprocessors"] = info.multiprocessors;
+  json["memory"] = info.memory;
+  return json;
+}
 
 void print_info(bool as_json) {
   nlohmann::ordered_json info;
   info["version"] = THORAX_VERSION;
   info["compiler"] = __VERSION__;
   info["threads"] = num_threads();
-  info["devices"] = {"cpu"};
+  auto& devices = info["devices"] = nlohmann::ordered_json::array();
+  for (const Device device : all_devices()) devices.push_back(describe(device));
+  // Providers by operation and kind of device.
   auto& operations = info["operations"] = nlohmann::ordered_json::object();
   for (const ProviderInfo& row : registered_providers())
-    operations[row.operation].push_back(fmt::format("{}/{}", name_of(row.device), row.provider));
+    operations[row.operation][std::string(name_of(row.device))].push_back(row.provider);
   if (as_json) {
     fmt::print("{}\n", info.dump(2));
     return;
   }
-  fmt::print("thorax {} (g++ {}), {} threads, devices: cpu\n\n{:<20} providers\n", THORAX_VERSION,
-             __VERSION__, num_threads(), "operation");
-  for (const auto& [operation, providers] : operations.items()) {
-    std::string names;
-    for (const auto& name : providers) names += name.get<std::string>() + " ";
-    fmt::print("{:<20} {}\n", operation, names);
+  fmt::print("thorax {} (g++ {}), {} threads\n\n{:<8} what it is\n", THORAX_VERSION, __VERSION__,
+             num_threads(), "device");
+  for (const Device device : all_devices()) {
+    const DeviceInfo& d = device_info(device);
+    fmt::print("{:<8} {}", to_string(device), d.name);
+    if (device.kind != DeviceKind::cpu)
+      fmt::print(", sm_{}, {} multiprocessors, {:.1f} GiB", d.compute_capability, d.multiprocessors,
+                 static_cast<double>(d.memory) / (1 << 30));
+    fmt::print("\n");
+  }
+  fmt::print("\n{:<18} {:<5} providers\n", "operation", "kind");
+  for (const auto& [operation, kinds] : operations.items()) {
+    std::string first = operation;
+    for (const auto& [kind, names] : kinds.items()) {
+      const auto list = names.get<std::vector<std::string>>();
+      fmt::print("{:<18} {:<5} {}\n", first, kind, fmt::join(list, " "));
+      first.clear();
+    }
   }
 }
 

@@ -56,9 +56,10 @@ void report_segmenter(const Run& run, const std::vector<FoldResult>& folds) {
 }
 
 void run(Task task, const SettingsOptions& options) {
-  apply(options.compute);
+  const Device device = apply(options.compute);
   const TrainSettings settings = options.settings();
-  const Run run = open_run(settings, options, "kfold");
+  const Compute compute{device, parse_precision(settings.precision, device)};
+  const Run run = open_run(settings, options, "kfold", compute);
   const Splits splits = run_splits(run, [&](const std::vector<SplitItem>& items) {
     return k_fold(items, static_cast<int>(settings.folds),
                   static_cast<std::uint64_t>(settings.seed), grouping(settings));
@@ -70,7 +71,7 @@ void run(Task task, const SettingsOptions& options) {
     results.push_back(
         train_fold(settings, run.dataset.classes, select(run.dataset, splits.folds[k].train),
                    select(run.dataset, splits.folds[k].validation), folder,
-                   fmt::format("fold {}/{}", k + 1, splits.folds.size()), options.resume));
+                   fmt::format("fold {}/{}", k + 1, splits.folds.size()), options.resume, compute));
     if (!results.back().finished) {
       fmt::print("stopped in fold {}; continue with --resume\n", k);
       set_exit_code(3);

@@ -1,10 +1,14 @@
 // The `thorax` command: collects the subcommands, maps errors to exit codes.
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <exception>
+#include <optional>
 
 #include "apps/command.h"
 #include "engine/registry/registry.h"
+#include "engine/runtime/allocator.h"
+#include "engine/runtime/device.h"
 #include "engine/runtime/parallel.h"
 #include "engine/tensor/error.h"
 
@@ -35,16 +39,59 @@ void set_exit_code(int code) {
 void add_compute_options(CLI::App& command, ComputeOptions& options) {
   command.add_option("--threads", options.threads, "Threads to compute with; 0 = all cores")
       ->check(CLI::NonNegativeNumber);
-  command.add_option("--device", options.device, "Where to compute: cpu")->capture_default_str();
+  command
+      .add_option("--device", options.device,
+                  "Where to compute: cpu, cuda, cuda:1, sim (a simulated GPU); see thorax info")
+      ->capture_default_str();
+  command.add_option("--memory-limit", options.memory_limit,
+                     "Most memory of the device to use, in bytes or as 512M, 6G");
   command.add_option("--provider", options.providers,
                      "Kernels to use, e.g. conv2d=onednn,batch_norm=reference; never falls back");
 }
 
-void apply(const ComputeOptions& options) {
-  THORAX_CHECK(options.device == "cpu", "[device] '{}' is not built in; there is: cpu",
-               options.device);
+Device apply(const ComputeOptions& options) {
+  const Device device = parse_device(options.device);
+  // For the whole program: kernels are chosen for this device's architecture.
+  static std::optional<DeviceScope> scope;
+  scope.emplace(device);
+  if (!options.memory_limit.empty()) allocator(device).set_limit(parse_bytes(options.memory_limit));
   if (options.threads > 0) set_num_threads(options.threads);
   choose_providers(options.providers);
+  return device;
+}
+
+DType parse_precision(const std::string& name, Device device) {
+  if (name == "float32") return DType::f32;
+  THORAX_CHECK(name == "float16" || name == "bfloat16",
+               "[precision] '{}' is none of float32, float16, bfloat16", name);
+  THORAX_CHECK(device.kind != DeviceKind::cpu,
+               "[precision] {} computes on cuda and sim devices, not on the CPU", name);
+  return name == "float16" ? DType::f16 : DType::bf16;
+}
+
+void add_precision_option(CLI::App& command, std::string& precision) {
+  command
+      .add_option("--precision", precision,
+                  "Type of the activations: float32, or float16 or bfloat16 on a GPU")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"float32", "float16", "bfloat16"}));
+}
+
+std::size_t parse_bytes(const std::string& text) {
+  std::size_t value = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  const std::string_view suffix(rest, static_cast<std::size_t>(end - rest));
+  const std::size_t factor = suffix.empty()                   ? 1
+                             : suffix == "K" || suffix == "k" ? std::size_t{1} << 10
+                             : suffix == "M" || suffix == "m" ? std::size_t{1} << 20
+                             : suffix == "G" || suffix == "g" ? std::size_t{1} << 30
+                                                              : 0;
+  std::size_t bytes = 0;
+  THORAX_CHECK(error == std::errc() && factor != 0 && value > 0 &&
+                   !__builtin_mul_overflow(value, factor, &bytes),
+               "[memory] '{}' is no size; wanted are bytes, or a number with K, M or G", text);
+  return bytes;
 }
 
 }  // namespace thorax::app

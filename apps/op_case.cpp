@@ -7,8 +7,12 @@
 namespace thorax::app {
 
 OpCase::OpCase(std::map<std::string, Tensor> tensors, std::map<std::string, std::string> options,
-               bool gradients)
-    : tensors_(std::move(tensors)), options_(std::move(options)), gradients_(gradients) {
+               bool gradients, Device device)
+    : tensors_(std::move(tensors)),
+      options_(std::move(options)),
+      gradients_(gradients),
+      device_(device) {
+  for (auto& [name, tensor] : tensors_) tensor = tensor.to(device);
   gradients_ = flag("grad", gradients);
 }
 
@@ -107,7 +111,7 @@ std::string OpCase::text(const std::string& name, const std::string& fallback) {
 }
 
 void OpCase::output(const std::string& name, const Tensor& value) {
-  results_[name] = value.to_contiguous();
+  results_[name] = value.to(Device{}).to_contiguous();
 }
 
 void OpCase::result(const Variable& value) {
@@ -117,7 +121,7 @@ void OpCase::result(const Variable& value) {
 
 void OpCase::loss(const Variable& value) {
   output("output", value.value());
-  if (gradients_) differentiate(value, Tensor::full({1}, 1.0, value.value().dtype()));
+  if (gradients_) differentiate(value, Tensor::full({1}, 1.0, value.value().dtype(), device_));
 }
 
 void OpCase::differentiate(const Variable& value, const Tensor& seed) {

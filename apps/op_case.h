@@ -15,9 +15,10 @@ namespace thorax::app {
 // must be asked for: finish() refuses names that nobody read.
 class OpCase {
  public:
-  // `gradients`: arguments require gradients, results are walked backwards.
+  // `gradients`: arguments require gradients, results are walked backwards. Adapters see the
+  // tensors on `device`; results are brought back to the CPU.
   OpCase(std::map<std::string, Tensor> tensors, std::map<std::string, std::string> options,
-         bool gradients);
+         bool gradients, Device device = {});
 
   // A differentiable argument; the second form may be absent (undefined).
   Variable argument(const std::string& name);
@@ -53,6 +54,7 @@ class OpCase {
   std::map<std::string, Tensor> tensors_;
   std::map<std::string, std::string> options_;
   bool gradients_;
+  Device device_;
   std::set<std::string> used_tensors_, used_options_;
   std::vector<std::pair<std::string, Variable>> arguments_;
   std::map<std::string, Tensor> results_;

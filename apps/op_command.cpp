@@ -5,21 +5,23 @@
 #include "apps/command.h"
 #include "apps/op_table.h"
 #include "engine/registry/registry.h"
-#include "engine/runtime/parallel.h"
 
 namespace thorax::app {
 namespace {
 
 struct OpOptions {
-  std::string name, inputs, output, provider;
+  std::string name, inputs, output, provider, device = "cpu";
   bool grad = false;
   int threads = 0;
 };
 
 void run(const OpOptions& options) {
   const OpRow& row = find_op(options.name);
-  if (options.threads > 0) set_num_threads(options.threads);
-  if (!options.provider.empty()) {
+  const Device device = apply(
+      {.threads = options.threads, .device = options.device, .memory_limit = {}, .providers = {}});
+  if (options.provider.find('=') != std::string::npos) {
+    choose_providers(options.provider);
+  } else if (!options.provider.empty()) {
     THORAX_CHECK(*row.registry != 0, "[op] {} has no providers to choose from", row.name);
     choose_provider(row.registry, options.provider);
   }
@@ -29,7 +31,7 @@ void run(const OpOptions& options) {
   std::map<std::string, Tensor> results;
   for (const CaseInput& input : inputs) {
     try {
-      OpCase one(input.tensors, input.options, options.grad);
+      OpCase one(input.tensors, input.options, options.grad, device);
       row.run(one);
       for (auto& [name, tensor] : one.finish()) results[input.prefix + name] = tensor;
     } catch (const Error& error) {
@@ -54,7 +56,10 @@ void add(CLI::App& root) {
                    "Tensors in PyTorch's order, options in the metadata; many cases as case<k>/...")
       ->required();
   command->add_option("--output", options.output, "Where the results go")->required();
-  command->add_option("--provider", options.provider, "Kernel to use (see thorax info)");
+  command->add_option("--provider", options.provider,
+                      "Kernel to use (see thorax info): its name, or operation=name,...");
+  command->add_option("--device", options.device, "Where to compute: cpu, cuda, cuda:1, sim")
+      ->capture_default_str();
   command->add_flag("--grad", options.grad,
                     "Also read grad_output and write grad.<argument> of every argument");
   command->add_option("--threads", options.threads, "Threads to compute with; 0 = all cores")

@@ -143,7 +143,7 @@ void run_sgd_step(OpCase& c) {
   Tensor momentum = c.optional_tensor("momentum_buffer");
   // The first step makes the buffer.
   if (!momentum.defined() && step.first && step.momentum != 0)
-    momentum = Tensor::empty(parameter.shape(), parameter.dtype());
+    momentum = Tensor::empty(parameter.shape(), parameter.dtype(), parameter.device());
   sgd_step(step, parameter, c.tensor("grad"), momentum);
   c.output("param", parameter);
   if (momentum.defined()) c.output("momentum_buffer", momentum);

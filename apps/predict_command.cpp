@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 
 struct Options {
   std::vector<std::string> inputs;
-  std::string segmenter, classifier, out, on_error = "fail";
+  std::string segmenter, classifier, out, on_error = "fail", precision = "float32";
   double min_area = 50000;
   double threshold = 0.5;
   bool json = false;
@@ -51,12 +51,14 @@ nlohmann::ordered_json to_json(const Prediction& p) {
 }
 
 void run(const Options& o) {
-  apply(o.compute);
-  const Classifier classifier(o.classifier);
+  const Device device = apply(o.compute);
+  const Compute compute{device, parse_precision(o.precision, device)};
+  const Classifier classifier(o.classifier, compute);
   THORAX_CHECK(!classifier.input().lungs_only || !o.segmenter.empty(),
                "[predict] {}: was trained on lungs only: give --segmenter too", o.classifier);
   std::unique_ptr<LungSegmenter> segmenter;
-  if (!o.segmenter.empty()) segmenter = std::make_unique<LungSegmenter>(o.segmenter, o.min_area);
+  if (!o.segmenter.empty())
+    segmenter = std::make_unique<LungSegmenter>(o.segmenter, o.min_area, compute);
   const std::vector<fs::path> images = list_images(o.inputs);
   if (!o.out.empty()) fs::create_directories(o.out);
   if (!o.json)
@@ -115,6 +117,7 @@ void add(CLI::App& root) {
       ->capture_default_str()
       ->check(CLI::IsMember({"fail", "skip"}));
   c->add_flag("--json", o.json, "Print JSON");
+  add_precision_option(*c, o.precision);
   add_compute_options(*c, o.compute);
   c->footer(
       "Example:\n  thorax predict image.png --segmenter runs/lungs/best.safetensors "

@@ -35,7 +35,8 @@ Grouping grouping(const TrainSettings& settings) {
   return settings.group == "patient" ? Grouping::group : Grouping::image;
 }
 
-Run open_run(const TrainSettings& settings, const SettingsOptions& options, const char* command) {
+Run open_run(const TrainSettings& settings, const SettingsOptions& options, const char* command,
+             const Compute& compute) {
   Run run;
   run.folder = options.out;
   const fs::path config = run.folder / "config.json";
@@ -77,10 +78,10 @@ Run open_run(const TrainSettings& settings, const SettingsOptions& options, cons
   // What computed it, one entry per start: a run may be continued on another machine.
   const fs::path record = run.folder / "provenance.json";
   nlohmann::json starts = fs::exists(record) ? load_json(record) : nlohmann::json::array();
-  starts.push_back(provenance());
+  starts.push_back(provenance(compute.device));
   save_json(record, starts);
   if (!settings.segmenter.empty()) {
-    const LungSegmenter segmenter(settings.segmenter, settings.min_area);
+    const LungSegmenter segmenter(settings.segmenter, settings.min_area, compute);
     run.dataset = cut_dataset(segmenter, run.dataset, run.folder / "cut",
                               {.skip_unreadable = settings.on_error == "skip"});
   }

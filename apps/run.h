@@ -20,8 +20,9 @@ struct Run {
 
 // Creates the run folder, or with --resume opens it after comparing settings; reads the data
 // (cutting the lungs into folder/cut when a segmenter is set) and prints what was read and removed.
-// Writes config.json and manifest.csv.
-Run open_run(const TrainSettings& settings, const SettingsOptions& options, const char* command);
+// Writes config.json, provenance.json and manifest.csv.
+Run open_run(const TrainSettings& settings, const SettingsOptions& options, const char* command,
+             const Compute& compute);
 
 // folder/splits.json: made by `make` the first time, read and checked afterwards.
 Splits run_splits(const Run& run, const std::function<Splits(const std::vector<SplitItem>&)>& make);

@@ -19,12 +19,12 @@ struct Options {
   std::string model, out;
   double min_area = 50000;
   int batch = 4;
-  std::string on_error = "fail";
+  std::string on_error = "fail", precision = "float32";
   ComputeOptions compute;
 };
 
 void run(const Options& o) {
-  apply(o.compute);
+  const Device device = apply(o.compute);
   THORAX_CHECK(o.inputs.empty() != o.data.empty(),
                "[segment] give images or folders, or --data, and not both");
   std::vector<CutItem> items;
@@ -34,7 +34,8 @@ void run(const Options& o) {
   } else {
     for (const std::filesystem::path& path : list_images(o.inputs)) items.push_back({path, {}});
   }
-  const LungSegmenter segmenter(o.model, o.min_area);
+  const LungSegmenter segmenter(o.model, o.min_area,
+                                {device, parse_precision(o.precision, device)});
   const CutReport report = cut_lungs(segmenter, items, o.out,
                                      {.batch = o.batch, .skip_unreadable = o.on_error == "skip"});
   std::int64_t kept = 0;
@@ -66,6 +67,7 @@ void add(CLI::App& root) {
   c->add_option("--on-error", o.on_error, "What an unreadable image does: fail or skip")
       ->capture_default_str()
       ->check(CLI::IsMember({"fail", "skip"}));
+  add_precision_option(*c, o.precision);
   add_compute_options(*c, o.compute);
   c->footer("Example:\n  thorax segment images/ --model runs/lungs/best.safetensors --out cut");
   c->callback([] { run(o); });

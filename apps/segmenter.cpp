@@ -9,13 +9,15 @@
 
 namespace thorax::app {
 
-LungSegmenter::LungSegmenter(const std::filesystem::path& checkpoint, double min_area)
-    : min_area_(min_area) {
+LungSegmenter::LungSegmenter(const std::filesystem::path& checkpoint, double min_area,
+                             const Compute& compute)
+    : min_area_(min_area), compute_(compute) {
   const ModelInput input = read_model_input(checkpoint);
   THORAX_CHECK(input.task == "segmenter", "[segment] {}: holds a {}, not a segmenter",
                checkpoint.string(), input.task);
   size_ = input.size;
   model_ = load_model(checkpoint);
+  model_->to(compute.device);
 }
 
 Lungs LungSegmenter::operator()(const Image& gray) const {
@@ -32,7 +34,10 @@ std::vector<Lungs> LungSegmenter::operator()(const std::vector<Image>& grays) co
     normalise(scaled.pixels, input.data<float>() + n * pixels);
   }
   const NoGrad no_grad;
-  const Tensor logits = model_->forward(Variable(input)).value().to_contiguous();
+  const Tensor logits = model_->logits(Variable(input.to(compute_.device)), compute_.precision)
+                            .value()
+                            .to(Device{})
+                            .to_contiguous();
   std::vector<Lungs> result;
   for (std::int64_t n = 0; n < count; ++n) {
     const Image& gray = grays[static_cast<std::size_t>(n)];

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "apps/command.h"
 #include "data/image.h"
 #include "models/model.h"
 
@@ -24,7 +25,7 @@ class LungSegmenter {
  public:
   // Rebuilds the network from a checkpoint alone; throws Error naming the file when it holds no
   // segmenter.
-  explicit LungSegmenter(const std::filesystem::path& checkpoint, double min_area = 50000);
+  LungSegmenter(const std::filesystem::path& checkpoint, double min_area, const Compute& compute);
 
   // Side of the square that the network sees.
   int size() const { return size_; }
@@ -37,6 +38,7 @@ class LungSegmenter {
   std::unique_ptr<Model> model_;
   int size_ = 0;
   double min_area_;
+  Compute compute_;
 };
 
 }  // namespace thorax::app

@@ -57,6 +57,7 @@ nlohmann::json TrainSettings::to_json() const {
           {"augment", augment},
           {"clip_norm", clip_norm},
           {"norm_batches", norm_batches},
+          {"precision", precision},
           {"seed", seed}};
 }
 
@@ -82,6 +83,7 @@ void merge_file(TrainSettings& s, const std::filesystem::path& path) {
   s.batch = c.integer_or("batch", s.batch, 1, 4096);
   s.clip_norm = c.number_or("clip_norm", s.clip_norm, 0);
   s.norm_batches = c.integer_or("norm_batches", s.norm_batches, 0);
+  s.precision = c.choice_or("precision", s.precision, {"float32", "float16", "bfloat16"});
   s.seed = c.integer_or("seed", s.seed, 0);
   // Checked by their own readers when they are used; here only taken over.
   for (const auto& [key, target] : {std::pair<const char*, nlohmann::json*>{"model", &s.model},
@@ -184,6 +186,9 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, bool folds) : tas
       "Training batches over which batch norm's statistics are measured before a validation "
       "(default 16; 0 = keep the moving averages)")
       ->check(CLI::NonNegativeNumber);
+  add(command, "--precision", &TrainSettings::precision,
+      "Type of the activations: float32 (default), or float16 or bfloat16 on a GPU")
+      ->check(CLI::IsMember({"float32", "float16", "bfloat16"}));
   add(command, "--seed", &TrainSettings::seed, "Seed of everything random (default 0)")
       ->check(CLI::NonNegativeNumber);
   add(command, "--workers", &TrainSettings::workers,

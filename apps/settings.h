@@ -43,6 +43,7 @@ struct TrainSettings {
   // Training batches over which batch norm's statistics are measured before every validation; 0 =
   // keep the moving averages (models/norm_statistics.h).
   std::int64_t norm_batches = 16;
+  std::string precision = "float32";  // of the activations: float32, float16 or bfloat16
   std::int64_t seed = 0;
   // The machine: not part of what a run computes
   std::int64_t workers = 1;

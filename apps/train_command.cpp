@@ -12,17 +12,19 @@ namespace thorax::app {
 namespace {
 
 void run(Task task, const SettingsOptions& options) {
-  apply(options.compute);
+  const Device device = apply(options.compute);
   const TrainSettings settings = options.settings();
-  const Run run = open_run(settings, options, "train");
+  const Compute compute{device, parse_precision(settings.precision, device)};
+  const Run run = open_run(settings, options, "train", compute);
   const Splits splits = run_splits(run, [&](const std::vector<SplitItem>& items) {
     return hold_out(items, settings.validation_share, static_cast<std::uint64_t>(settings.seed),
                     grouping(settings));
   });
   fmt::print("{}\n", describe_splits(splits, run.items));
-  const FoldResult result = train_fold(
-      settings, run.dataset.classes, select(run.dataset, splits.folds[0].train),
-      select(run.dataset, splits.folds[0].validation), run.folder, "train", options.resume);
+  const FoldResult result =
+      train_fold(settings, run.dataset.classes, select(run.dataset, splits.folds[0].train),
+                 select(run.dataset, splits.folds[0].validation), run.folder, "train",
+                 options.resume, compute);
   if (!result.finished) {
     fmt::print("stopped; continue with --resume\n");
     set_exit_code(3);

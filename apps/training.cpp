@@ -58,7 +58,8 @@ Variable batch_loss(Task task, const Variable& logits, const Batch& batch) {
 }
 
 // Runs the network over a loader in eval mode. Dice, IoU and probabilities are per image.
-std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader, double& mean_loss) {
+std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader,
+                          const Compute& compute, double& mean_loss) {
   const bool was_training = model.training();
   model.eval();
   const NoGrad no_grad;
@@ -68,20 +69,23 @@ std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader, 
   for (const Sample& sample : loader.samples()) by_image[sample.image.string()] = &sample;
   for (std::int64_t index = 0; index < loader.batches_per_epoch(); ++index) {
     const Batch batch = loader.get(0, index);
-    const Variable logits = model.forward(Variable(batch.tensors.at("image")));
+    Batch there = batch;
+    for (auto& [name, tensor] : there.tensors) tensor = tensor.to(compute.device);
+    const Variable computed = model.logits(Variable(there.tensors.at("image")), compute.precision);
+    const Tensor logits = computed.value().to(Device{});
     const auto count = static_cast<std::int64_t>(batch.names.size());
-    loss += batch_loss(s.task, logits, batch).value().item() * static_cast<double>(count);
+    loss += batch_loss(s.task, computed, there).value().item() * static_cast<double>(count);
     for (std::int64_t n = 0; n < count; ++n) {
       const std::string& name = batch.names[static_cast<std::size_t>(n)];
       const Sample& sample = *by_image.at(name);
       Scored row{name, sample.patient, sample.source, sample.label, 0, 0};
       if (s.task == Task::segmenter) {
-        const OverlapCounts counts = overlap(logits.value().batch_slice(n, 1),
-                                             batch.tensors.at("mask").batch_slice(n, 1), 0.0);
+        const OverlapCounts counts =
+            overlap(logits.batch_slice(n, 1), batch.tensors.at("mask").batch_slice(n, 1), 0.0);
         row.score = counts.dice();
         row.iou = counts.iou();
       } else {
-        row.score = probability(logits.value().data<float>()[n]);
+        row.score = probability(logits.data<float>()[n]);
       }
       result.push_back(std::move(row));
     }
@@ -162,11 +166,13 @@ std::pair<double, double> segmenter_report(const std::vector<Scored>& scored) {
 
 FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& classes,
                       const std::vector<Sample>& train, const std::vector<Sample>& validation,
-                      const fs::path& folder, const std::string& title, bool resume) {
+                      const fs::path& folder, const std::string& title, bool resume,
+                      const Compute& compute) {
   fs::create_directories(folder);
   const auto started = std::chrono::steady_clock::now();
   const std::unique_ptr<Model> model = create_model(s.model, static_cast<std::uint64_t>(s.seed));
   if (!s.weights.empty()) load_model_weights(*model, s.weights, WeightUse::pretrain);
+  model->to(compute.device);  // before the optimizer is made: its state follows
   Loader train_loader(train, loader_config(s, true));
   Loader validation_loader(validation, loader_config(s, false));
   const std::unique_ptr<Optimizer> optimizer =
@@ -192,16 +198,20 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
     model->set_step(static_cast<std::uint64_t>(s.seed), number);
   };
   callbacks.loss = [&](const Batch& batch) {
-    return batch_loss(s.task, model->forward(Variable(batch.tensors.at("image"))), batch);
+    return batch_loss(s.task, model->logits(Variable(batch.tensors.at("image")), compute.precision),
+                      batch);
   };
   callbacks.validate = [&](std::int64_t epoch) {
     measure_norm_statistics(*model, std::min(s.norm_batches, train_loader.batches_per_epoch()),
                             [&](std::int64_t i) {
                               if (stop_requested()) throw Interrupted();
-                              return train_loader.get(epoch, i).tensors.at("image");
+                              return train_loader.get(epoch, i)
+                                  .tensors.at("image")
+                                  .to(compute.device)
+                                  .to(compute.precision);
                             });
     double loss = 0;
-    const std::vector<Scored> scored = score(s, *model, validation_loader, loss);
+    const std::vector<Scored> scored = score(s, *model, validation_loader, compute, loss);
     std::map<std::string, double> metrics{{"loss", loss}};
     if (s.task == Task::segmenter) {
       std::tie(metrics["dice"], metrics["iou"]) = segmenter_report(scored);
@@ -217,7 +227,7 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
   FoldResult result;
   if (trainer.run().status == TrainResult::Status::interrupted) return result;
   result.finished = true;
-  result.scored = score(s, *model, validation_loader, result.loss);
+  result.scored = score(s, *model, validation_loader, compute, result.loss);
   write_predictions(folder / "predictions.csv", s.task, result.scored);
   result.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();

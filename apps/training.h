@@ -33,7 +33,8 @@ struct FoldResult {
 // folder's checkpoint; a finished folder is only read again.
 FoldResult train_fold(const TrainSettings& settings, const std::vector<std::string>& classes,
                       const std::vector<Sample>& train, const std::vector<Sample>& validation,
-                      const std::filesystem::path& folder, const std::string& title, bool resume);
+                      const std::filesystem::path& folder, const std::string& title, bool resume,
+                      const Compute& compute);
 
 // Labels and probabilities of scored images, for engine/train/metrics.h.
 BinaryReport classifier_report(const std::vector<Scored>& scored);

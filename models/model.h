@@ -5,13 +5,20 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/nn/module.h"
+#include "kernels/cast/cast.h"
 
 namespace thorax {
 
 class Model : public Module {
  public:
-  // x: N x H x W x C float32 -> logits: N x H x W x K (segmentation) or N x K (classification).
+  // x: N x H x W x C -> logits: N x H x W x K (segmentation) or N x K (classification), of x's
+  // type.
   virtual Variable forward(const Variable& x) const = 0;
+  // forward with activations of type `precision` (f32, f16 or bf16): x is cast to it, the logits
+  // are cast to f32. Parameters stay f32 and so do batch statistics; sums are made in f32.
+  Variable logits(const Variable& x, DType precision) const {
+    return cast(forward(cast(x, precision)), DType::f32);
+  }
   // Everything needed to build the same network again with create_model (factory.h).
   virtual nlohmann::json config() const = 0;
   // Names that start new when weights come from another task, as load_state_dict patterns.
