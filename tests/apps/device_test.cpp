@@ -1,0 +1,60 @@
+// --device, --memory-limit and --precision, through the command.
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "tests/support/program.h"
+
+using namespace thorax::test;
+
+namespace {
+
+std::vector<std::string> phantoms(const std::string& out) {
+  return {"data", "phantoms", "--patients", "2", "--size", "32", "--max-images", "1", "--out", out};
+}
+
+void fails(const std::vector<std::string>& arguments, const std::string& wanted) {
+  const Outcome outcome = run_thorax(arguments);
+  INFO(outcome.output);
+  CHECK(outcome.exit_code == 1);
+  CHECK(outcome.output.find(wanted) != std::string::npos);
+}
+
+}  // namespace
+
+TEST_CASE("info lists devices by name, and the providers of each kind") {
+  const auto info = nlohmann::json::parse(run_thorax({"info", "--json"}).output);
+  CHECK(info["devices"][0]["device"] == "cpu");
+  bool simulated = false;
+  for (const auto& device : info["devices"])
+    simulated = simulated || (device["device"] == "sim:0" && device["compute_capability"] == 75 &&
+                              device["name"] == "simulated RTX 2070 Super");
+  CHECK(simulated);
+  const auto cpu = info["operations"]["conv2d"]["cpu"];
+  CHECK(std::find(cpu.begin(), cpu.end(), "reference") != cpu.end());
+  const std::string text = run_thorax({"info"}).output;
+  CHECK(text.find("sim:0    simulated RTX 2070 Super, sm_75") != std::string::npos);
+  CHECK(text.find("conv2d             cpu ") != std::string::npos);
+}
+
+TEST_CASE("a device that is not there, a limit that is no size: an error that says what is") {
+  const TemporaryFolder t;
+  const auto with = [&](const std::string& option, const std::string& value) {
+    std::vector<std::string> arguments = phantoms(t / "out");
+    arguments.insert(arguments.end(), {option, value});
+    return arguments;
+  };
+  fails(with("--device", "gpu"), "there is no device 'gpu'; there are: cpu, ");
+  fails(with("--device", "sim:9"), "sim:0, sim:1, sim:2");
+  for (const char* wrong : {"much", "6T", "-1", "0", "6GB", "99999999999G"})
+    fails(with("--memory-limit", wrong), std::string("[memory] '") + wrong + "' is no size");
+  CHECK(run_thorax(with("--memory-limit", "64M")).exit_code == 0);
+  // The limit is the device's: the CPU's own memory is another.
+  const std::vector<std::string> train{"train", "segmenter", "--data", "shenzhen:" + (t / "out"),
+                                       "--out", t / "run"};
+  std::vector<std::string> half = train, small = train;
+  half.insert(half.end(), {"--precision", "float16"});
+  fails(half, "[precision] float16 computes on cuda and sim devices, not on the CPU");
+  small.insert(small.end(), {"--memory-limit", "100K"});
+  fails(small, "limit 102400");
+}
