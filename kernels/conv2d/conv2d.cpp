@@ -1,5 +1,7 @@
 #include "kernels/conv2d/conv2d.h"
 
+#include "kernels/common/precision.h"
+
 namespace thorax {
 
 Registry<Conv2dProvider>& conv2d_providers() {
@@ -45,11 +47,12 @@ Conv2dProblem conv2d_problem(const Tensor& x, const Tensor& w, const Tensor& bia
   THORAX_CHECK(o.groups >= 1 && x.size(3) == w.size(3) * o.groups,
                "[conv2d] input {}: filter {} in {} group(s) wants {} channels", x.shape(),
                w.shape(), o.groups, w.size(3) * o.groups);
-  THORAX_CHECK(x.dtype() == w.dtype(), "[conv2d] input is {}, filter {}", name_of(x.dtype()),
-               name_of(w.dtype()));
-  THORAX_CHECK(!bias.defined() ||
-                   (bias.rank() == 1 && bias.size(0) == w.size(0) && bias.dtype() == w.dtype()),
-               "[conv2d] bias {} for filter {}", bias.shape(), w.shape());
+  THORAX_CHECK(filter_fits(w.dtype(), x.dtype()), "[conv2d] input is {}, filter {}",
+               name_of(x.dtype()), name_of(w.dtype()));
+  THORAX_CHECK(!bias.defined() || (bias.rank() == 1 && bias.size(0) == w.size(0) &&
+                                   bias.dtype() == parameter_dtype(x.dtype())),
+               "[conv2d] bias {} {} for filter {} and input {}", bias.shape(),
+               name_of(bias.dtype()), w.shape(), name_of(x.dtype()));
   Conv2dProblem p;
   p.batch = x.size(0);
   p.height = x.size(1);

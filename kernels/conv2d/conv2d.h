@@ -24,6 +24,8 @@ struct Conv2dProblem {
   bool bias = false;      // bias[K] is added
   bool residual = false;  // a tensor of y's shape is added before the activation (forward only)
   bool relu = false;      // y = max(0, .)
+  // Of x, y, dy, dx, the residual and the filter. Beside f16 and bf16 the bias, dw and dbias are
+  // f32 (kernels/common/precision.h); sums are made in f32 or better.
   DType dtype = DType::f32;
 
   std::int64_t out_height() const {
@@ -79,11 +81,13 @@ struct Conv2dOptions {
 };
 
 // The problem of a call; throws Error naming the shapes when they do not fit. `bias` may be
-// undefined.
+// undefined. Beside a 16-bit x the filter may be f32.
 Conv2dProblem conv2d_problem(const Tensor& x, const Tensor& w, const Tensor& bias,
                              const Conv2dOptions& options);
 
-// Differentiable convolution. x: N x H x W x C, w: K x R x S x C/groups, bias: K or undefined.
+// Differentiable convolution. x: N x H x W x C, w: K x R x S x C/groups, bias: K or undefined. With
+// a 16-bit x the parameters are f32 and so are their gradients: w is rounded to x's type once per
+// call. A w that is 16-bit itself cannot require a gradient.
 Variable conv2d(const Variable& x, const Variable& w, const Variable& bias,
                 const Conv2dOptions& options = {});
 

@@ -1,5 +1,6 @@
 // Convolution on the tape.
 #include "engine/runtime/profile.h"
+#include "kernels/common/precision.h"
 #include "kernels/conv2d/conv2d.h"
 
 namespace thorax {
@@ -13,32 +14,38 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& bias,
   const Tensor y = options.out.defined()
                        ? options.out
                        : Tensor::empty(problem.output_shape(), problem.dtype, x.value().device());
+  const Tensor filter = w.value().to(problem.dtype);
   conv2d_providers()
       .select(problem, device)
-      .forward(problem, x.value(), w.value(), bias_value, options.residual, y);
+      .forward(problem, x.value(), filter, bias_value, options.residual, y);
   if (!needs_grad({x, w, bias})) return Variable(y);
   THORAX_CHECK(
       !options.residual.defined(),
       "[conv2d] a residual in the epilogue is for inference; its gradient is not recorded");
+  THORAX_CHECK(
+      !w.requires_grad() || w.value().dtype() == parameter_dtype(problem.dtype),
+      "[conv2d] the gradient of a {} filter would lose its small parts; keep it in float32",
+      name_of(w.value().dtype()));
   // x is needed for dw only, y for the ReLU's mask only: a frozen filter keeps no activation.
   const bool filter_grad = w.requires_grad() || bias.requires_grad();
   const Tensor saved_x = filter_grad ? x.value() : Tensor{};
   const Tensor saved_y = problem.relu ? y : Tensor{};
   return record("conv2d", y, {x, w, bias},
-                [problem, device, saved_x, saved_y, w_value = w.value()](
-                    const Tensor& dy, const std::vector<bool>& needs) {
+                [problem, device, saved_x, saved_y, filter](const Tensor& dy,
+                                                            const std::vector<bool>& needs) {
                   const Conv2dProvider& provider = conv2d_providers().select(problem, device);
                   std::vector<Tensor> grads(3);
+                  const DType parameters = parameter_dtype(problem.dtype);
                   if (needs[1] || needs[2]) {
                     // Providers give dw and dbias in one pass over dy.
-                    grads[1] = Tensor::empty(problem.filter_shape(), problem.dtype, dy.device());
+                    grads[1] = Tensor::empty(problem.filter_shape(), parameters, dy.device());
                     if (problem.bias)
-                      grads[2] = Tensor::empty({problem.out_channels}, problem.dtype, dy.device());
+                      grads[2] = Tensor::empty({problem.out_channels}, parameters, dy.device());
                     provider.backward_filter(problem, saved_x, dy, saved_y, grads[1], grads[2]);
                   }
                   if (needs[0]) {
                     grads[0] = Tensor::empty(problem.input_shape(), problem.dtype, dy.device());
-                    provider.backward_data(problem, dy, w_value, saved_y, grads[0]);
+                    provider.backward_data(problem, dy, filter, saved_y, grads[0]);
                   }
                   return grads;
                 });

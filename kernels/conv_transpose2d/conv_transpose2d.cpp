@@ -1,5 +1,7 @@
 #include "kernels/conv_transpose2d/conv_transpose2d.h"
 
+#include "kernels/common/precision.h"
+
 namespace thorax {
 
 Registry<ConvTranspose2dProvider>& conv_transpose2d_providers() {
@@ -51,7 +53,7 @@ ConvTranspose2dProblem conv_transpose2d_problem(const Tensor& x, const Tensor& w
                w.defined() ? w.shape().to_string() : "nothing");
   THORAX_CHECK(x.size(3) == w.size(0), "[conv_transpose2d] input {}: filter {} wants {} channels",
                x.shape(), w.shape(), w.size(0));
-  THORAX_CHECK(x.dtype() == w.dtype(), "[conv_transpose2d] input is {}, filter {}",
+  THORAX_CHECK(filter_fits(w.dtype(), x.dtype()), "[conv_transpose2d] input is {}, filter {}",
                name_of(x.dtype()), name_of(w.dtype()));
   ConvTranspose2dProblem p;
   p.batch = x.size(0);
@@ -70,7 +72,7 @@ ConvTranspose2dProblem conv_transpose2d_problem(const Tensor& x, const Tensor& w
   p.dtype = x.dtype();
   p.check();
   THORAX_CHECK(!bias.defined() || (bias.rank() == 1 && bias.size(0) == p.out_channels &&
-                                   bias.dtype() == w.dtype()),
+                                   bias.dtype() == parameter_dtype(x.dtype())),
                "[conv_transpose2d] bias {} for filter {} in {} group(s)",
                bias.defined() ? bias.shape() : Shape{}, w.shape(), o.groups);
   THORAX_CHECK(!o.out.defined() || (o.out.shape() == p.output_shape() && o.out.dtype() == p.dtype),

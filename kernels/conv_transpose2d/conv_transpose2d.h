@@ -23,6 +23,8 @@ struct ConvTranspose2dProblem {
   std::int64_t dilation_h = 1, dilation_w = 1;
   std::int64_t groups = 1;
   bool bias = false;
+  // Of x, y, dy, dx and the filter. Beside f16 and bf16 the bias, dw and dbias are f32
+  // (kernels/common/precision.h).
   DType dtype = DType::f32;
 
   std::int64_t out_height() const {

@@ -1,5 +1,6 @@
 // Transposed convolution on the tape.
 #include "engine/runtime/profile.h"
+#include "kernels/common/precision.h"
 #include "kernels/conv_transpose2d/conv_transpose2d.h"
 
 namespace thorax {
@@ -14,33 +15,39 @@ Variable conv_transpose2d(const Variable& x, const Variable& w, const Variable& 
   const Tensor y = options.out.defined()
                        ? options.out
                        : Tensor::empty(problem.output_shape(), problem.dtype, x.value().device());
+  const Tensor filter = w.value().to(problem.dtype);
   conv_transpose2d_providers()
       .select(problem, device)
-      .forward(problem, x.value(), w.value(), bias_value, y);
+      .forward(problem, x.value(), filter, bias_value, y);
   if (!needs_grad({x, w, bias})) return Variable(y);
+  THORAX_CHECK(!w.requires_grad() || w.value().dtype() == parameter_dtype(problem.dtype),
+               "[conv_transpose2d] the gradient of a {} filter would lose its small parts; keep it "
+               "in float32",
+               name_of(w.value().dtype()));
   // x is needed for dw only: a frozen filter keeps no activation.
   const bool filter_grad = w.requires_grad() || bias.requires_grad();
   const Tensor saved_x = filter_grad ? x.value() : Tensor{};
-  return record("conv_transpose2d", y, {x, w, bias},
-                [problem, device, saved_x, w_value = w.value()](const Tensor& dy,
-                                                                const std::vector<bool>& needs) {
-                  const ProfileScope backward_scope("conv_transpose2d", "backward",
-                                                    [&] { return problem.to_string(); });
-                  const ConvTranspose2dProvider& provider =
-                      conv_transpose2d_providers().select(problem, device);
-                  std::vector<Tensor> grads(3);
-                  if (needs[1] || needs[2]) {
-                    grads[1] = Tensor::empty(problem.filter_shape(), problem.dtype, dy.device());
-                    if (problem.bias)
-                      grads[2] = Tensor::empty({problem.out_channels}, problem.dtype, dy.device());
-                    provider.backward_filter(problem, saved_x, dy, grads[1], grads[2]);
-                  }
-                  if (needs[0]) {
-                    grads[0] = Tensor::empty(problem.input_shape(), problem.dtype, dy.device());
-                    provider.backward_data(problem, dy, w_value, grads[0]);
-                  }
-                  return grads;
-                });
+  return record(
+      "conv_transpose2d", y, {x, w, bias},
+      [problem, device, saved_x, filter](const Tensor& dy, const std::vector<bool>& needs) {
+        const ProfileScope backward_scope("conv_transpose2d", "backward",
+                                          [&] { return problem.to_string(); });
+        const ConvTranspose2dProvider& provider =
+            conv_transpose2d_providers().select(problem, device);
+        std::vector<Tensor> grads(3);
+        const DType parameters = parameter_dtype(problem.dtype);
+        if (needs[1] || needs[2]) {
+          grads[1] = Tensor::empty(problem.filter_shape(), parameters, dy.device());
+          if (problem.bias)
+            grads[2] = Tensor::empty({problem.out_channels}, parameters, dy.device());
+          provider.backward_filter(problem, saved_x, dy, grads[1], grads[2]);
+        }
+        if (needs[0]) {
+          grads[0] = Tensor::empty(problem.input_shape(), problem.dtype, dy.device());
+          provider.backward_data(problem, dy, filter, grads[0]);
+        }
+        return grads;
+      });
 }
 
 }  // namespace thorax

@@ -1,5 +1,7 @@
 #include "kernels/linear/linear.h"
 
+#include "kernels/common/precision.h"
+
 namespace thorax {
 
 Registry<LinearProvider>& linear_providers() {
@@ -22,12 +24,12 @@ LinearProblem linear_problem(const Tensor& x, const Tensor& weight, const Tensor
                weight.defined() ? weight.shape().to_string() : "nothing");
   THORAX_CHECK(x.size(1) == weight.size(1), "[linear] input {}: weight {} wants {} features",
                x.shape(), weight.shape(), weight.size(1));
-  THORAX_CHECK(x.dtype() == weight.dtype(), "[linear] input is {}, weight {}", name_of(x.dtype()),
-               name_of(weight.dtype()));
+  THORAX_CHECK(filter_fits(weight.dtype(), x.dtype()), "[linear] input is {}, weight {}",
+               name_of(x.dtype()), name_of(weight.dtype()));
   THORAX_CHECK(weight.contiguous(), "[linear] weight {} is a slice (row stride {})", weight.shape(),
                weight.pixel_stride());
   THORAX_CHECK(!bias.defined() || (bias.rank() == 1 && bias.size(0) == weight.size(0) &&
-                                   bias.dtype() == weight.dtype()),
+                                   bias.dtype() == parameter_dtype(x.dtype())),
                "[linear] bias {} {} for weight {} {}", bias.shape(), name_of(bias.dtype()),
                weight.shape(), name_of(weight.dtype()));
   return {.rows = x.size(0),

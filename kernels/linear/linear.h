@@ -14,6 +14,8 @@ struct LinearProblem {
   std::int64_t rows = 0, in_features = 0, out_features = 0;
   bool bias = false;  // bias[out_features] is added
   bool relu = false;  // y = max(0, .)
+  // Of x, y, dy, dx and the weight. Beside f16 and bf16 the bias, dweight and dbias are f32
+  // (kernels/common/precision.h).
   DType dtype = DType::f32;
 
   Shape input_shape() const { return {rows, in_features}; }

@@ -1,5 +1,6 @@
 // The fully connected layer on the tape.
 #include "engine/runtime/profile.h"
+#include "kernels/common/precision.h"
 #include "kernels/linear/linear.h"
 
 namespace thorax {
@@ -10,28 +11,32 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
   const ProfileScope scope("linear", "forward", [&] { return problem.to_string(); });
   const DeviceKind device = x.value().device().kind;
   const Tensor y = Tensor::empty(problem.output_shape(), problem.dtype, x.value().device());
-  linear_providers()
-      .select(problem, device)
-      .forward(problem, x.value(), weight.value(), bias_value, y);
+  const Tensor rounded = weight.value().to(problem.dtype);
+  linear_providers().select(problem, device).forward(problem, x.value(), rounded, bias_value, y);
   if (!needs_grad({x, weight, bias})) return Variable(y);
+  THORAX_CHECK(
+      !weight.requires_grad() || weight.value().dtype() == parameter_dtype(problem.dtype),
+      "[linear] the gradient of a {} weight would lose its small parts; keep it in float32",
+      name_of(weight.value().dtype()));
   // x is needed for the weight's gradient only, y for the ReLU's mask only.
   const bool weight_grad = weight.requires_grad() || bias.requires_grad();
   const Tensor saved_x = weight_grad ? x.value() : Tensor{};
   const Tensor saved_y = relu ? y : Tensor{};
   return record("linear", y, {x, weight, bias},
-                [problem, device, saved_x, saved_y, w_value = weight.value()](
-                    const Tensor& dy, const std::vector<bool>& needs) {
+                [problem, device, saved_x, saved_y, rounded](const Tensor& dy,
+                                                             const std::vector<bool>& needs) {
                   const LinearProvider& provider = linear_providers().select(problem, device);
                   std::vector<Tensor> grads(3);
+                  const DType parameters = parameter_dtype(problem.dtype);
                   if (needs[1] || needs[2]) {
-                    grads[1] = Tensor::empty(problem.weight_shape(), problem.dtype, dy.device());
+                    grads[1] = Tensor::empty(problem.weight_shape(), parameters, dy.device());
                     if (problem.bias)
-                      grads[2] = Tensor::empty({problem.out_features}, problem.dtype, dy.device());
+                      grads[2] = Tensor::empty({problem.out_features}, parameters, dy.device());
                     provider.backward_weight(problem, saved_x, dy, saved_y, grads[1], grads[2]);
                   }
                   if (needs[0]) {
                     grads[0] = Tensor::empty(problem.input_shape(), problem.dtype, dy.device());
-                    provider.backward_data(problem, dy, w_value, saved_y, grads[0]);
+                    provider.backward_data(problem, dy, rounded, saved_y, grads[0]);
                   }
                   return grads;
                 });
