@@ -188,6 +188,7 @@ void backward(const Variable& root, const Tensor& seed, BackwardOptions options)
   }
   THORAX_CHECK(start.shape() == root.shape(), "[backward] seed {} for root {}", start.shape(),
                root.shape());
+  start = start.to(root.value().device());
   parameters_changed();  // what follows a backward pass is an optimizer step
   if (root.is_leaf()) {
     accumulate_leaf(root, start.clone());

@@ -9,6 +9,12 @@
 
 namespace thorax {
 
+// What a loss over logits of this type is computed in and returned as: 16-bit floats could hold
+// neither its sums nor a gradient times a loss scale of 2^16.
+constexpr DType loss_dtype(DType logits) {
+  return logits == DType::f64 ? DType::f64 : DType::f32;
+}
+
 // Elements of a tensor by logical index (the index in a contiguous copy), whatever its pixel
 // stride.
 template <class T>

@@ -51,12 +51,12 @@ void forward(const BceProblem& p, const Tensor& logits, const Tensor& target, co
   loss.data<float>()[0] = static_cast<float>(sum / static_cast<double>(count));
 }
 
-void backward(const BceProblem& p, double dloss, const Tensor& logits, const Tensor& target,
+void backward(const BceProblem& p, const Tensor& dloss, const Tensor& logits, const Tensor& target,
               const Tensor& dlogits) {
   const Elements<float> x(logits), out(dlogits);
   const TargetElements<float> t(target);
   const auto positive = static_cast<float>(p.pos_weight);
-  const auto weight = static_cast<float>(dloss / static_cast<double>(p.shape.numel()));
+  const auto weight = static_cast<float>(dloss.item() / static_cast<double>(p.shape.numel()));
   parallel_for(0, p.shape.numel(), kChunk, [&](std::int64_t begin, std::int64_t end) {
     float x_buffer[kBlock], t_buffer[kBlock], out_buffer[kBlock];
     for (std::int64_t first = begin; first < end; first += kBlock) {

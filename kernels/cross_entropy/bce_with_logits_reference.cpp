@@ -22,11 +22,11 @@ void forward(const BceProblem& p, const Tensor& logits, const Tensor& target, co
 }
 
 template <class T>
-void backward(const BceProblem& p, double dloss, const Tensor& logits, const Tensor& target,
+void backward(const BceProblem& p, const Tensor& dloss, const Tensor& logits, const Tensor& target,
               const Tensor& dlogits) {
   const Elements<T> x(logits), dx(dlogits);
   const TargetElements<T> target_values(target);
-  const double weight = dloss / static_cast<double>(p.shape.numel());
+  const double weight = dloss.item() / static_cast<double>(p.shape.numel());
   for (std::int64_t i = 0; i < p.shape.numel(); ++i) {
     const double v = static_cast<double>(x[i]), t = static_cast<double>(target_values[i]);
     const double p1 = 1.0 / (1.0 + std::exp(-v)), p0 = 1.0 / (1.0 + std::exp(v));
@@ -48,9 +48,8 @@ THORAX_PROVIDER(bce_with_logits_reference, bce_with_logits_providers(),
                        p.dtype == DType::f64 ? forward<double>(p, t...) : forward<float>(p, t...);
                      },
                  .backward =
-                     [](const BceProblem& p, double dloss, auto&... t) {
-                       p.dtype == DType::f64 ? backward<double>(p, dloss, t...)
-                                             : backward<float>(p, dloss, t...);
+                     [](const BceProblem& p, auto&... t) {
+                       p.dtype == DType::f64 ? backward<double>(p, t...) : backward<float>(p, t...);
                      }});
 
 }  // namespace thorax

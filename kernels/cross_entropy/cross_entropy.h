@@ -22,15 +22,17 @@ struct BceProblem {
 };
 
 // logits, dlogits and target have the same shape and may be channel slices; the target is of the
-// logits' dtype with values in [0, 1], or u8 where non-zero counts as 1. loss: {1}.
+// logits' dtype or f32 with values in [0, 1], or u8 where non-zero counts as 1. loss and dloss:
+// {1}, of the logits' dtype, or f32 when that has 16 bits; dloss is on the device, so that a step
+// never waits for it.
 struct BceProvider {
   const char* name;
   DeviceKind device;
   int (*priority)(const BceProblem&);
   void (*forward)(const BceProblem&, const Tensor& logits, const Tensor& target,
                   const Tensor& loss);
-  void (*backward)(const BceProblem&, double dloss, const Tensor& logits, const Tensor& target,
-                   const Tensor& dlogits);
+  void (*backward)(const BceProblem&, const Tensor& dloss, const Tensor& logits,
+                   const Tensor& target, const Tensor& dlogits);
 };
 
 struct CrossEntropyProblem {
@@ -40,28 +42,31 @@ struct CrossEntropyProblem {
   std::string to_string() const;
 };
 
-// logits, dlogits: rows x classes, may be slices; labels: rows, i64, already checked; loss: {1}.
+// logits, dlogits: rows x classes, may be slices; labels: rows, i64, checked where they are on the
+// CPU; elsewhere a provider makes the loss NaN for a label out of range. loss and dloss as above.
 struct CrossEntropyProvider {
   const char* name;
   DeviceKind device;
   int (*priority)(const CrossEntropyProblem&);
   void (*forward)(const CrossEntropyProblem&, const Tensor& logits, const Tensor& labels,
                   const Tensor& loss);
-  void (*backward)(const CrossEntropyProblem&, double dloss, const Tensor& logits,
+  void (*backward)(const CrossEntropyProblem&, const Tensor& dloss, const Tensor& logits,
                    const Tensor& labels, const Tensor& dlogits);
 };
 
 Registry<BceProvider>& bce_with_logits_providers();         // operation "bce_with_logits"
 Registry<CrossEntropyProvider>& cross_entropy_providers();  // operation "cross_entropy"
 
-// Differentiable in the logits (any shape with at least one element, f32 or f64); result {1}.
+// Differentiable in the logits (any shape with at least one element, f32 or f64; on a GPU f32, f16
+// or bf16); result {1}, f64 or f32.
 // pos_weight > 0 weighs the positive term. Throws Error "[bce_with_logits] ..." when shapes or
 // types do not fit.
 Variable bce_with_logits(const Variable& logits, const Tensor& target, double pos_weight = 1);
 
 // Differentiable in the logits (N x K, N >= 1); labels_i64: N whole numbers in [0, K); result {1}.
 // Throws Error "[cross_entropy] ..." when shapes do not fit or a label is out of range (naming the
-// row).
+// row). Labels in GPU memory are not read here, which would wait for the device: check them before
+// they are uploaded; one out of range makes the loss NaN.
 Variable cross_entropy(const Variable& logits, const Tensor& labels_i64,
                        double label_smoothing = 0);
 

@@ -1,5 +1,6 @@
 // Classification losses on the tape: save logits and targets, which exist anyway.
 #include "engine/runtime/profile.h"
+#include "kernels/common/elements.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 
 namespace thorax {
@@ -11,24 +12,24 @@ Variable bce_with_logits(const Variable& logits, const Tensor& target, double po
   THORAX_CHECK(x.shape() == target.shape(), "[bce_with_logits] logits {} and target {} differ",
                x.shape(), target.shape());
   THORAX_CHECK(x.numel() > 0, "[bce_with_logits] logits {} hold no element", x.shape());
-  THORAX_CHECK(target.dtype() == x.dtype() || target.dtype() == DType::u8,
+  THORAX_CHECK(target.dtype() == x.dtype() || target.dtype() == DType::u8 ||
+                   target.dtype() == loss_dtype(x.dtype()),
                "[bce_with_logits] target of type {}: {} or u8 is wanted", name_of(target.dtype()),
                name_of(x.dtype()));
   THORAX_CHECK(pos_weight > 0, "[bce_with_logits] positive weight {} is not positive", pos_weight);
   const BceProblem problem{.shape = x.shape(), .pos_weight = pos_weight, .dtype = x.dtype()};
   const ProfileScope scope("bce_with_logits", "forward", [&] { return problem.to_string(); });
   const DeviceKind device = x.device().kind;
-  const Tensor loss = Tensor::empty({1}, x.dtype(), x.device());
+  const Tensor loss = Tensor::empty({1}, loss_dtype(x.dtype()), x.device());
   bce_with_logits_providers().select(problem, device).forward(problem, x, target, loss);
   if (!needs_grad({logits})) return Variable(loss);
-  return record("bce_with_logits", loss, {logits},
-                [problem, device, x, target](const Tensor& dy, const std::vector<bool>&) {
-                  const Tensor dx = Tensor::empty(problem.shape, problem.dtype, dy.device());
-                  bce_with_logits_providers()
-                      .select(problem, device)
-                      .backward(problem, dy.item(), x, target, dx);
-                  return std::vector<Tensor>{dx};
-                });
+  return record(
+      "bce_with_logits", loss, {logits},
+      [problem, device, x, target](const Tensor& dy, const std::vector<bool>&) {
+        const Tensor dx = Tensor::empty(problem.shape, problem.dtype, dy.device());
+        bce_with_logits_providers().select(problem, device).backward(problem, dy, x, target, dx);
+        return std::vector<Tensor>{dx};
+      });
 }
 
 Variable cross_entropy(const Variable& logits, const Tensor& labels, double label_smoothing) {
@@ -57,18 +58,17 @@ Variable cross_entropy(const Variable& logits, const Tensor& labels, double labe
                                     .dtype = x.dtype()};
   const ProfileScope scope("cross_entropy", "forward", [&] { return problem.to_string(); });
   const DeviceKind device = x.device().kind;
-  const Tensor loss = Tensor::empty({1}, x.dtype(), x.device());
+  const Tensor loss = Tensor::empty({1}, loss_dtype(x.dtype()), x.device());
   cross_entropy_providers().select(problem, device).forward(problem, x, labels, loss);
   if (!needs_grad({logits})) return Variable(loss);
-  return record("cross_entropy", loss, {logits},
-                [problem, device, x, labels](const Tensor& dy, const std::vector<bool>&) {
-                  const Tensor dx =
-                      Tensor::empty({problem.rows, problem.classes}, problem.dtype, dy.device());
-                  cross_entropy_providers()
-                      .select(problem, device)
-                      .backward(problem, dy.item(), x, labels, dx);
-                  return std::vector<Tensor>{dx};
-                });
+  return record(
+      "cross_entropy", loss, {logits},
+      [problem, device, x, labels](const Tensor& dy, const std::vector<bool>&) {
+        const Tensor dx =
+            Tensor::empty({problem.rows, problem.classes}, problem.dtype, dy.device());
+        cross_entropy_providers().select(problem, device).backward(problem, dy, x, labels, dx);
+        return std::vector<Tensor>{dx};
+      });
 }
 
 }  // namespace thorax

@@ -71,9 +71,9 @@ void forward(const CrossEntropyProblem& p, const Tensor& logits, const Tensor& l
   loss.data<float>()[0] = static_cast<float>(sum / static_cast<double>(p.rows));
 }
 
-void backward(const CrossEntropyProblem& p, double dloss, const Tensor& logits,
+void backward(const CrossEntropyProblem& p, const Tensor& dloss, const Tensor& logits,
               const Tensor& labels, const Tensor& dlogits) {
-  const double weight = dloss / static_cast<double>(p.rows);
+  const double weight = dloss.item() / static_cast<double>(p.rows);
   const auto shared =
       static_cast<float>(weight * p.label_smoothing / static_cast<double>(p.classes));
   parallel_for(0, p.rows, row_grain(p), [&](std::int64_t first, std::int64_t last) {

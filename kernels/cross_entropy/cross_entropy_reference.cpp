@@ -38,9 +38,9 @@ void forward(const CrossEntropyProblem& p, const Tensor& logits, const Tensor& l
 }
 
 template <class T>
-void backward(const CrossEntropyProblem& p, double dloss, const Tensor& logits,
+void backward(const CrossEntropyProblem& p, const Tensor& dloss, const Tensor& logits,
               const Tensor& labels, const Tensor& dlogits) {
-  const double weight = dloss / static_cast<double>(p.rows);
+  const double weight = dloss.item() / static_cast<double>(p.rows);
   for (std::int64_t n = 0; n < p.rows; ++n) {
     const T* x = row<T>(logits, n);
     T* dx = dlogits.data<T>() + n * dlogits.pixel_stride();
@@ -67,9 +67,8 @@ THORAX_PROVIDER(cross_entropy_reference, cross_entropy_providers(),
                        p.dtype == DType::f64 ? forward<double>(p, t...) : forward<float>(p, t...);
                      },
                  .backward =
-                     [](const CrossEntropyProblem& p, double dloss, auto&... t) {
-                       p.dtype == DType::f64 ? backward<double>(p, dloss, t...)
-                                             : backward<float>(p, dloss, t...);
+                     [](const CrossEntropyProblem& p, auto&... t) {
+                       p.dtype == DType::f64 ? backward<double>(p, t...) : backward<float>(p, t...);
                      }});
 
 }  // namespace thorax

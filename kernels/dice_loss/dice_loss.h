@@ -44,7 +44,9 @@ struct DiceSums {
 };
 
 // logits, dlogits and target have the same shape and may be channel slices; the target is of the
-// logits' dtype, or u8 where non-zero counts as 1. loss: {1}, of the logits' dtype.
+// logits' dtype, u8 where non-zero counts as 1, or f32. loss and dloss: {1}, of the logits' dtype,
+// or f32 when that has 16 bits. Everything is on the logits' device: dloss too, so that a step
+// never waits for it.
 struct DiceProvider {
   const char* name;
   DeviceKind device;
@@ -53,13 +55,14 @@ struct DiceProvider {
   void (*forward)(const DiceProblem&, const Tensor& logits, const Tensor& target,
                   const Tensor& sums, const Tensor& loss);
   // One pass: dlogits = dloss * d(loss)/d(logits), p computed again.
-  void (*backward)(const DiceProblem&, double dloss, const Tensor& logits, const Tensor& target,
-                   const Tensor& sums, const Tensor& dlogits);
+  void (*backward)(const DiceProblem&, const Tensor& dloss, const Tensor& logits,
+                   const Tensor& target, const Tensor& sums, const Tensor& dlogits);
 };
 
 Registry<DiceProvider>& dice_loss_providers();
 
-// Differentiable in the logits (rank 1 to 5, at least one element, f32 or f64); result {1}. Throws
+// Differentiable in the logits (rank 1 to 5, at least one element, f32 or f64; on a GPU
+// f32, f16 or bf16); result {1}, f64 or f32. Throws
 // Error "[dice_loss] ..." naming the shapes when they do not fit.
 Variable dice_loss(const Variable& logits, const Tensor& target, const DiceOptions& options = {});
 

@@ -91,10 +91,11 @@ void block_gradient(const float* x, const float* g, float* dx, std::int64_t leng
   }
 }
 
-void backward(const DiceProblem& p, double dloss, const Tensor& logits, const Tensor& target,
+void backward(const DiceProblem& p, const Tensor& dloss, const Tensor& logits, const Tensor& target,
               const Tensor& sums, const Tensor& dlogits) {
   const Elements<float> x(logits), out(dlogits);
   const TargetElements<float> g(target);
+  const double share = dloss.item() / static_cast<double>(p.groups());
   const std::int64_t size = p.group_size();
   const std::int64_t chunks = (size + kChunk - 1) / kChunk;
   parallel_for(0, p.groups() * chunks, 1, [&](std::int64_t first_chunk, std::int64_t last_chunk) {
@@ -106,7 +107,7 @@ void backward(const DiceProblem& p, double dloss, const Tensor& logits, const Te
       const double* saved = sums.data<double>() + 3 * group;
       const DiceSums s{saved[0], saved[1], saved[2]};
       const double denominator = s.prediction + s.target + p.epsilon;
-      const double weight = -dloss / static_cast<double>(p.groups()) / denominator;
+      const double weight = -share / denominator;
       const auto target_slope = static_cast<float>(2 * weight);
       const auto own_slope =
           static_cast<float>(-(p.squared ? 2.0 : 1.0) * weight * s.dice(p.epsilon));

@@ -35,7 +35,7 @@ void forward(const DiceProblem& p, const Tensor& logits, const Tensor& target, c
 }
 
 template <class T>
-void backward(const DiceProblem& p, double dloss, const Tensor& logits, const Tensor& target,
+void backward(const DiceProblem& p, const Tensor& dloss, const Tensor& logits, const Tensor& target,
               const Tensor& sums, const Tensor& dlogits) {
   const Elements<T> x(logits), dx(dlogits);
   const TargetElements<T> g(target);
@@ -43,7 +43,7 @@ void backward(const DiceProblem& p, double dloss, const Tensor& logits, const Te
     const double* saved = sums.data<double>() + 3 * group;
     const DiceSums s{saved[0], saved[1], saved[2]};
     const double denominator = s.prediction + s.target + p.epsilon;
-    const double weight = -dloss / static_cast<double>(p.groups()) / denominator;
+    const double weight = -dloss.item() / static_cast<double>(p.groups()) / denominator;
     for (std::int64_t i = group * p.group_size(); i < (group + 1) * p.group_size(); ++i) {
       const double a = sigmoid(static_cast<double>(x[i])), b = static_cast<double>(g[i]);
       // d(dice)/dp = (2 g - dice * d(denominator)/dp) / denominator
@@ -67,9 +67,8 @@ THORAX_PROVIDER(dice_loss_reference, dice_loss_providers(),
                        p.dtype == DType::f64 ? forward<double>(p, t...) : forward<float>(p, t...);
                      },
                  .backward =
-                     [](const DiceProblem& p, double dloss, auto&... t) {
-                       p.dtype == DType::f64 ? backward<double>(p, dloss, t...)
-                                             : backward<float>(p, dloss, t...);
+                     [](const DiceProblem& p, auto&... t) {
+                       p.dtype == DType::f64 ? backward<double>(p, t...) : backward<float>(p, t...);
                      }});
 
 }  // namespace thorax

@@ -4,6 +4,7 @@
 
 #include "kernels/cross_entropy/cases.h"
 #include "tests/support/check.h"
+#include "tests/support/device.h"
 #include "tests/support/threads.h"
 
 using namespace thorax;
@@ -37,11 +38,16 @@ struct Result {
 };
 
 template <class Provider, class Problem>
-Result run(const Provider& provider, const Problem& p, const Tensor& x, const Tensor& target) {
-  Result r{test::poisoned({1}), maybe_slice(test::poisoned(x.shape()))};
-  provider.forward(p, x, target, r.loss);
-  provider.backward(p, 1.5, x, target, r.dx);
-  return r;
+Result run(const Provider& provider, const Problem& p, const Tensor& x, const Tensor& target,
+           double dloss = 1.5) {
+  const auto on = [&](const Tensor& t) { return test::on(provider.device, t); };
+  const DType type = p.dtype == DType::f64 ? DType::f64 : DType::f32;
+  const Result r{on(test::poisoned({1}, type)),
+                 on(maybe_slice(test::poisoned(x.shape(), p.dtype)))};
+  const Tensor logits = on(x), labels = on(target);
+  provider.forward(p, logits, labels, r.loss);
+  provider.backward(p, on(Tensor::full({1}, dloss, type)), logits, labels, r.dx);
+  return {r.loss.to(Device{}), r.dx.to(Device{})};
 }
 
 // x[i] = ((7 i) % 11 - 5) / 2, target[i] = (5 i) % 3 == 0; 2 x 6.
@@ -101,6 +107,93 @@ TEST_CASE("every cross_entropy provider against the reference") {
         CHECK(test::difference(got.dx, wanted.dx, bound * 1.5 / static_cast<double>(rows)).worst <=
               1);
       }
+    }
+  }
+}
+
+TEST_CASE(
+    "classification losses with 16-bit logits: loss in float, a gradient times a loss scale") {
+  const double scale = 65536;
+  for (const DType type : {DType::f16, DType::bf16}) {
+    const double digits = type == DType::f16 ? 0x1p-11 : 0x1p-8;  // of the gradient's last rounding
+    for (const Shape& shape : {Shape{7}, Shape{30, 31, 3}}) {
+      const Tensor x = test::normals(shape, 1, type, 5.0);
+      const BceProblem wide{.shape = shape, .pos_weight = 2}, narrow{shape, 2, type};
+      for (const DType target_type : {DType::f32, DType::u8, type}) {
+        const Tensor target = random_mask(shape, target_type, 2);
+        const Result wanted =
+            run(bce_with_logits_providers().named("reference"), wide, x.to(DType::f32),
+                target_type == type ? target.to(DType::f32) : target, scale);
+        for (const BceProvider& provider : bce_with_logits_providers().all()) {
+          if (provider.priority(narrow) < 0) continue;
+          CAPTURE(provider.name);
+          const Result got = run(provider, narrow, x, target, scale);
+          CHECK(test::difference(got.loss, wanted.loss, 0, 48 * kRounding).worst <= 1);
+          const double bound = 12 * kRounding * 2 * scale / static_cast<double>(shape.numel());
+          CHECK(test::difference(got.dx, wanted.dx, bound + 0x1p-25, digits).worst <= 1);
+        }
+      }
+    }
+    for (const auto& [rows, classes] : {std::pair{9, 3}, {3, 100}}) {
+      const CrossEntropyProblem wide{rows, classes, 0.1}, narrow{rows, classes, 0.1, type};
+      const Tensor x = test::normals({rows, classes}, 1, type, 4.0);
+      const Tensor labels = random_labels(rows, classes, 2);
+      const Result wanted =
+          run(cross_entropy_providers().named("reference"), wide, x.to(DType::f32), labels, scale);
+      for (const CrossEntropyProvider& provider : cross_entropy_providers().all()) {
+        if (provider.priority(narrow) < 0) continue;
+        CAPTURE(provider.name);
+        const Result got = run(provider, narrow, x, labels, scale);
+        const double bound = 88 * kRounding;
+        CHECK(test::difference(got.loss, wanted.loss, bound, 4 * kRounding).worst <= 1);
+        CHECK(test::difference(got.dx, wanted.dx, bound * scale / rows + 0x1p-25, digits).worst <=
+              1);
+      }
+    }
+  }
+}
+
+TEST_CASE("classification losses: slice or not, any order of threads, the same bits") {
+  const Tensor x = test::normals({90, 91, 1}, 1), target = random_mask(x.shape(), DType::u8, 2);
+  const BceProblem bce{.shape = x.shape(), .pos_weight = 3};
+  for (const BceProvider& provider : bce_with_logits_providers().all()) {
+    CAPTURE(provider.name);
+    const Result once = run(provider, bce, x, target);
+    test::in_every_thread_order([&] {
+      const Result again = run(provider, bce, test::as_slice(x), target);
+      CHECK(test::same_bits(again.loss, once.loss));
+      CHECK(test::same_bits(again.dx, once.dx));
+    });
+  }
+  const Tensor logits = test::normals({30, 50}, 3), labels = random_labels(30, 50, 4);
+  const CrossEntropyProblem problem{.rows = 30, .classes = 50, .label_smoothing = 0.1};
+  for (const CrossEntropyProvider& provider : cross_entropy_providers().all()) {
+    CAPTURE(provider.name);
+    const Result once = run(provider, problem, logits, labels);
+    test::in_every_thread_order([&] {
+      const Result again = run(provider, problem, test::as_slice(logits), labels);
+      CHECK(test::same_bits(again.loss, once.loss));
+      CHECK(test::same_bits(again.dx, once.dx));
+    });
+  }
+}
+
+TEST_CASE("a NaN logit, or a label out of range on a device, makes the loss NaN") {
+  const Tensor x = test::normals({5, 40}, 3);
+  x.data<float>()[2 * 40 + 33] = std::numeric_limits<float>::quiet_NaN();
+  const BceProblem bce{.shape = x.shape()};
+  for (const BceProvider& provider : bce_with_logits_providers().all())
+    CHECK(std::isnan(run(provider, bce, x, random_mask(x.shape(), DType::u8, 1)).loss.item()));
+  const CrossEntropyProblem problem{.rows = 5, .classes = 40};
+  for (const CrossEntropyProvider& provider : cross_entropy_providers().all()) {
+    CAPTURE(provider.name);
+    CHECK(std::isnan(run(provider, problem, x, random_labels(5, 40, 4)).loss.item()));
+    if (provider.device == DeviceKind::cpu) continue;
+    for (const std::int64_t wrong : {std::int64_t{-1}, std::int64_t{40}, std::int64_t{1} << 40}) {
+      const Tensor labels = random_labels(5, 40, 4);
+      labels.data<std::int64_t>()[4] = wrong;
+      const Tensor fine = test::normals({5, 40}, 3);
+      CHECK(std::isnan(run(provider, problem, fine, labels).loss.item()));
     }
   }
 }
@@ -189,23 +282,24 @@ TEST_CASE("losses of huge logits stay finite and right") {
   for (const BceProvider& provider : bce_with_logits_providers().all()) {
     CAPTURE(provider.name);
     const ProviderScope scope("bce_with_logits", provider.name);
-    const Variable logits(x, true);
-    const Variable loss = bce_with_logits(logits, target);
+    const Variable logits(test::on(provider.device, x), true);
+    const Variable loss = bce_with_logits(logits, test::on(provider.device, target));
     CHECK(loss.value().item() == 15000);
     backward(loss);
-    CHECK(test::difference(logits.grad(), Tensor::from(std::vector<float>{0, 0, -0.25, 0.25}, {4}),
-                           1e-30)
+    CHECK(test::difference(logits.grad().to(Device{}),
+                           Tensor::from(std::vector<float>{0, 0, -0.25, 0.25}, {4}), 1e-30)
               .worst <= 1);
   }
   for (const CrossEntropyProvider& provider : cross_entropy_providers().all()) {
     CAPTURE(provider.name);
     const ProviderScope scope("cross_entropy", provider.name);
-    const Variable logits(x.reshape({2, 2}), true);
-    const Variable loss = cross_entropy(logits, Tensor::from(std::vector<std::int64_t>{1, 0}, {2}));
+    const Variable logits(test::on(provider.device, x.reshape({2, 2})), true);
+    const Tensor labels = Tensor::from(std::vector<std::int64_t>{1, 0}, {2});
+    const Variable loss = cross_entropy(logits, test::on(provider.device, labels));
     CHECK(loss.value().item() == 30000);
     backward(loss);
-    CHECK(test::difference(logits.grad(), Tensor::from(std::vector<float>{0, 0, -0.5, 0.5}, {2, 2}),
-                           1e-30)
+    CHECK(test::difference(logits.grad().to(Device{}),
+                           Tensor::from(std::vector<float>{0, 0, -0.5, 0.5}, {2, 2}), 1e-30)
               .worst <= 1);
   }
 }

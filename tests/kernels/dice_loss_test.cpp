@@ -4,6 +4,7 @@
 
 #include "kernels/dice_loss/cases.h"
 #include "tests/support/check.h"
+#include "tests/support/device.h"
 #include "tests/support/threads.h"
 
 using namespace thorax;
@@ -30,12 +31,15 @@ struct Result {
   Tensor sums, loss, dx;
 };
 Result run(const DiceProvider& provider, const DiceProblem& p, const Tensor& x,
-           const Tensor& target) {
-  Result r{test::poisoned({p.groups(), 3}, DType::f64), test::poisoned({1}),
-           test::as_slice(test::poisoned(p.shape))};
-  provider.forward(p, x, target, r.sums, r.loss);
-  provider.backward(p, 1.5, x, target, r.sums, r.dx);
-  return r;
+           const Tensor& target, double dloss = 1.5) {
+  const auto on = [&](const Tensor& t) { return test::on(provider.device, t); };
+  const DType type = p.dtype == DType::f64 ? DType::f64 : DType::f32;
+  const Result r{on(test::poisoned({p.groups(), 3}, DType::f64)), on(test::poisoned({1}, type)),
+                 on(test::as_slice(test::poisoned(p.shape, p.dtype)))};
+  const Tensor logits = on(x), labels = on(target);
+  provider.forward(p, logits, labels, r.sums, r.loss);
+  provider.backward(p, on(Tensor::full({1}, dloss, type)), logits, labels, r.sums, r.dx);
+  return {r.sums.to(Device{}), r.loss.to(Device{}), r.dx.to(Device{})};
 }
 
 // x[i] = ((7 i) % 11 - 5) / 2, target[i] = (5 i) % 3 == 0; 2 x 6.
@@ -84,6 +88,69 @@ TEST_CASE("every dice_loss provider against the reference") {
       }
     }
   }
+}
+
+TEST_CASE("dice_loss with 16-bit logits: sums and loss in float, a gradient times a loss scale") {
+  const DiceProvider& reference = dice_loss_providers().named("reference");
+  for (const DType type : {DType::f16, DType::bf16}) {
+    for (const Shape& shape : {Shape{2, 33, 31, 2}, Shape{3, 40, 40, 1}}) {
+      for (const bool squared : {true, false}) {
+        for (const int kind : {0, 1, 2}) {
+          const DiceProblem wide{.shape = shape, .squared = squared};
+          DiceProblem narrow = wide;
+          narrow.dtype = type;
+          const Tensor x = test::normals(shape, 1, type, 3.0), target = make_target(shape, kind, 2);
+          const double scale = 65536;
+          const Result wanted = run(reference, wide, x.to(DType::f32), target, scale);
+          for (const DiceProvider& provider : dice_loss_providers().all()) {
+            if (provider.priority(narrow) < 0) continue;
+            CAPTURE(provider.name);
+            CAPTURE(narrow.to_string());
+            const Result got = run(provider, narrow, x, target, scale);
+            CHECK(test::difference(got.sums, wanted.sums, 0, 48 * kRounding).worst <= 1);
+            CHECK(got.loss.dtype() == DType::f32);
+            CHECK(test::difference(got.loss, wanted.loss, 96 * kRounding).worst <= 1);
+            // On top of the float bound, rounding to 11 or 8 bits.
+            const double weight =
+                scale / (wanted.sums.data<double>()[1] + wanted.sums.data<double>()[2]);
+            const double digits = type == DType::f16 ? 0x1p-11 : 0x1p-8;
+            CHECK(test::difference(got.dx, wanted.dx, 144 * kRounding * weight, digits).worst <= 1);
+            // A target of the logits' own type gives the same.
+            if (kind == 0)
+              CHECK(test::same_bits(run(provider, narrow, x, target.to(type), scale).dx, got.dx));
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("dice_loss: slice or not, any order of threads, the same bits from run to run") {
+  const Tensor x = test::normals({2, 67, 64, 1}, 3), target = make_target(x.shape(), 0, 4);
+  for (const DiceProvider& provider : dice_loss_providers().all()) {
+    CAPTURE(provider.name);
+    for (const bool per_image : {true, false}) {
+      const DiceProblem problem{.shape = x.shape(), .per_image = per_image};
+      const Result once = run(provider, problem, x, target);
+      test::in_every_thread_order([&] {
+        for (const Tensor& logits : {x, test::as_slice(x)}) {
+          const Result again = run(provider, problem, logits, target);
+          CHECK(test::same_bits(again.sums, once.sums));
+          CHECK(test::same_bits(again.loss, once.loss));
+          CHECK(test::same_bits(again.dx, once.dx));
+        }
+      });
+    }
+  }
+}
+
+TEST_CASE("dice_loss on a device: the tape returns the gradient without reading it") {
+  const Tensor x = test::normals({2, 9, 9, 1}, 3), target = make_target(x.shape(), 1, 4);
+  const Variable here(x, true), there(x.to(Device{DeviceKind::sim, 0}), true);
+  backward(dice_loss(here, target));
+  backward(dice_loss(there, target.to(Device{DeviceKind::sim, 0})));
+  CHECK(there.grad().device().kind == DeviceKind::sim);
+  CHECK(test::difference(there.grad().to(Device{}), here.grad(), 1e-7).worst <= 1);
 }
 
 TEST_CASE("dice_loss cpu: 1 and 2 threads, slice or not, give the same bits") {
@@ -147,8 +214,11 @@ TEST_CASE("dice_loss of a perfect, an empty and a vanished prediction") {
     CAPTURE(provider.name);
     const ProviderScope scope("dice_loss", provider.name);
     const Shape shape{1, 8, 8, 1};
-    const Tensor ones = Tensor::full(shape, 1.0), zeros = Tensor::zeros(shape);
-    const Variable sure(Tensor::full(shape, 60.0)), never(Tensor::full(shape, -60.0));
+    const auto full = [&](double value) {
+      return Tensor::full(shape, value, DType::f32, Device{provider.device, 0});
+    };
+    const Tensor ones = full(1), zeros = full(0);
+    const Variable sure(full(60)), never(full(-60));
     CHECK(dice_loss(sure, ones).value().item() == doctest::Approx(0).epsilon(1e-6));
     CHECK(dice_loss(never, ones).value().item() == doctest::Approx(1).epsilon(1e-6));
     // Nothing there: 1 as long as anything is predicted, 0 when nothing is.
