@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/image.h"
+#include "kernels/augment/augment.h"
 
 namespace thorax {
 
@@ -51,6 +52,11 @@ struct AugmentDraw {
   uint64_t seed = 0, stream = 0;  // of the per-pixel noise
 };
 AugmentDraw draw_augment(const AugmentConfig& config, uint64_t seed, int64_t epoch, int64_t index);
+
+// The numbers kernels/augment wants for an image of this size: the same whether it is augmented
+// here, or in a batch on a GPU (augment_batch with the configuration's blur_sigma and blur_kernel).
+AugmentImage augment_numbers(const AugmentConfig& config, const AugmentDraw& draw, int height,
+                             int width);
 
 // Applies a draw to a one-channel image (0..1 in, 0..1 out; bilinear) and, unless null, its mask
 // (nearest, values kept). Sizes stay.
