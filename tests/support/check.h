@@ -4,7 +4,9 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <vector>
 
+#include "engine/runtime/device.h"
 #include "engine/runtime/philox.h"
 #include "engine/tensor/tensor.h"
 
@@ -32,19 +34,37 @@ inline Tensor normals(const Shape& shape, std::uint64_t seed, DType dtype = DTyp
 }
 
 // Output memory that no correct kernel may leave behind.
-inline Tensor poisoned(const Shape& shape, DType dtype = DType::f32) {
-  return Tensor::full(shape, std::numeric_limits<double>::quiet_NaN(), dtype);
+inline Tensor poisoned(const Shape& shape, DType dtype = DType::f32, Device device = {}) {
+  return Tensor::full(shape, std::numeric_limits<double>::quiet_NaN(), dtype, device);
 }
 
-// The same values as a channel slice of a wider tensor whose other channels are poisoned.
+// The same values as a channel slice of a wider tensor whose other channels are poisoned, on the
+// same device.
 inline Tensor as_slice(const Tensor& tensor, std::int64_t before = 3, std::int64_t after = 2) {
   std::vector<std::int64_t> extents(tensor.shape().extents().begin(),
                                     tensor.shape().extents().end());
   extents.back() += before + after;
-  const Tensor wide = poisoned(Shape(std::span<const std::int64_t>(extents)), tensor.dtype());
+  const Tensor wide =
+      poisoned(Shape(std::span<const std::int64_t>(extents)), tensor.dtype(), tensor.device());
   const Tensor slice = wide.channel_slice(before, tensor.channels());
   slice.copy_from(tensor);
   return slice;
+}
+
+// True when the channels beside a slice still hold the poison; wherever its memory is.
+inline bool neighbours_untouched(const Tensor& slice, std::int64_t before = 3,
+                                 std::int64_t after = 2) {
+  if (slice.numel() == 0 || slice.contiguous()) return true;
+  const std::int64_t stride = slice.pixel_stride();
+  std::vector<float> all(static_cast<std::size_t>(slice.pixels() * stride));
+  copy_bytes(all.data(), Device{}, slice.device_data<float>() - before, slice.device(),
+             all.size() * sizeof(float));
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    const std::int64_t c = static_cast<std::int64_t>(i) % stride - before;
+    if ((c < 0 || (c >= slice.channels() && c < slice.channels() + after)) && !std::isnan(all[i]))
+      return false;
+  }
+  return true;
 }
 
 struct Difference {

@@ -1,0 +1,198 @@
+// Transposed convolution on a GPU, first rung: one thread per element of the result, nothing
+// shared.
+//
+//   forward         thread = y[n,p,q,k], sums over the pixels of x that reach it and their channels
+//   data gradient   thread = dx[n,h,w,c], sums over taps and output channels
+//   filter gradient thread = dw[c,r,s,k], sums over pixels of x; one thread more per k for dbias
+//
+// Consecutive threads take consecutive channels of the result. It does any problem: groups,
+// dilation, output padding and strides of all kinds, float32 and float64, more than 2^31 elements.
+#include "engine/runtime/launch.cuh"
+#include "kernels/conv_transpose2d/conv_transpose2d.h"
+
+namespace thorax {
+namespace THORAX_GPU {
+namespace {
+
+constexpr int kThreads = 256;
+using Index = std::int64_t;
+
+// A map of height x width pixels; pixels may be further apart than their channels.
+template <class T>
+struct Map {
+  T* data;
+  Index height, width, stride;
+  explicit Map(const Tensor& t)
+      : data(t.device_data<std::remove_const_t<T>>()),
+        height(t.size(1)),
+        width(t.size(2)),
+        stride(t.pixel_stride()) {}
+  __device__ T* pixel(Index n, Index h, Index w) const {
+    return data + ((n * height + h) * width + w) * stride;
+  }
+};
+
+struct Geometry {
+  Index channels, outputs, group_in, group_out;
+  int kernel_h, kernel_w;
+  Index stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
+  explicit Geometry(const ConvTranspose2dProblem& p)
+      : channels(p.in_channels),
+        outputs(p.out_channels),
+        group_in(p.in_channels / p.groups),
+        group_out(p.out_channels / p.groups),
+        kernel_h(static_cast<int>(p.kernel_h)),
+        kernel_w(static_cast<int>(p.kernel_w)),
+        stride_h(p.stride_h),
+        stride_w(p.stride_w),
+        pad_h(p.pad_h),
+        pad_w(p.pad_w),
+        dilation_h(p.dilation_h),
+        dilation_w(p.dilation_w) {}
+};
+
+__device__ Index thread_index() {
+  return static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+
+// The input row or column that reaches output `position` through a tap, or -1.
+__device__ Index source(Index position, Index tap, Index stride, Index pad, Index dilation,
+                        Index count) {
+  const Index shifted = position + pad - tap * dilation;
+  return shifted < 0 || shifted % stride != 0 || shifted / stride >= count ? -1 : shifted / stride;
+}
+
+template <class T>
+__global__ void forward_kernel(Geometry g, Map<const T> x, const T* w, const T* bias, Map<T> y,
+                               Index count) {
+  const Index i = thread_index();
+  if (i >= count) return;
+  const Index k = i % g.outputs, pixel = i / g.outputs;
+  const Index q = pixel % y.width, p = pixel / y.width % y.height, n = pixel / y.width / y.height;
+  const Index group = k / g.group_out, first = group * g.group_in;
+  const Index filter = g.kernel_h * g.kernel_w * g.group_out;  // elements of one input's filter
+  T sum = 0;
+  for (int r = 0; r < g.kernel_h; ++r) {
+    const Index h = source(p, r, g.stride_h, g.pad_h, g.dilation_h, x.height);
+    if (h < 0) continue;
+    for (int s = 0; s < g.kernel_w; ++s) {
+      const Index v = source(q, s, g.stride_w, g.pad_w, g.dilation_w, x.width);
+      if (v < 0) continue;
+      const T* a = x.pixel(n, h, v) + first;
+      const T* b = w + first * filter + (r * g.kernel_w + s) * g.group_out + k % g.group_out;
+      for (Index c = 0; c < g.group_in; ++c) sum += a[c] * b[c * filter];
+    }
+  }
+  y.pixel(n, p, q)[k] = bias != nullptr ? sum + bias[k] : sum;
+}
+
+template <class T>
+__global__ void backward_data_kernel(Geometry g, Map<const T> dy, const T* w, Map<T> dx,
+                                     Index count) {
+  const Index i = thread_index();
+  if (i >= count) return;
+  const Index c = i % g.channels, pixel = i / g.channels;
+  const Index v = pixel % dx.width, h = pixel / dx.width % dx.height,
+              n = pixel / dx.width / dx.height;
+  const Index first = c / g.group_in * g.group_out;
+  T sum = 0;
+  for (int r = 0; r < g.kernel_h; ++r) {
+    const Index p = h * g.stride_h - g.pad_h + r * g.dilation_h;
+    if (p < 0 || p >= dy.height) continue;
+    for (int s = 0; s < g.kernel_w; ++s) {
+      const Index q = v * g.stride_w - g.pad_w + s * g.dilation_w;
+      if (q < 0 || q >= dy.width) continue;
+      const T* a = dy.pixel(n, p, q) + first;
+      const T* b = w + ((c * g.kernel_h + r) * g.kernel_w + s) * g.group_out;
+      for (Index k = 0; k < g.group_out; ++k) sum += a[k] * b[k];
+    }
+  }
+  dx.pixel(n, h, v)[c] = sum;
+}
+
+template <class T>
+__global__ void backward_filter_kernel(Geometry g, Map<const T> x, Map<const T> dy, Index batch,
+                                       T* dw, Index count) {
+  const Index i = thread_index();
+  if (i >= count) return;
+  const Index k = i % g.group_out, tap = i / g.group_out;
+  const Index s = tap % g.kernel_w, r = tap / g.kernel_w % g.kernel_h;
+  const Index c = tap / g.kernel_w / g.kernel_h;
+  const Index first = c / g.group_in * g.group_out;
+  T sum = 0;
+  for (Index n = 0; n < batch; ++n) {
+    for (Index h = 0; h < x.height; ++h) {
+      const Index p = h * g.stride_h - g.pad_h + r * g.dilation_h;
+      if (p < 0 || p >= dy.height) continue;
+      for (Index v = 0; v < x.width; ++v) {
+        const Index q = v * g.stride_w - g.pad_w + s * g.dilation_w;
+        if (q >= 0 && q < dy.width) sum += x.pixel(n, h, v)[c] * dy.pixel(n, p, q)[first + k];
+      }
+    }
+  }
+  dw[i] = sum;
+}
+
+template <class T>
+__global__ void bias_gradient_kernel(Map<const T> dy, Index pixels, T* dbias, Index count) {
+  const Index k = thread_index();
+  if (k >= count) return;
+  T sum = 0;
+  for (Index i = 0; i < pixels; ++i) sum += dy.data[i * dy.stride + k];
+  dbias[k] = sum;
+}
+
+LaunchConfig one_thread_each(Index count) {
+  return {dim3(blocks_for(count, kThreads)), dim3(kThreads)};
+}
+
+template <class T>
+void forward(const ConvTranspose2dProblem& p, const Tensor& x, const Tensor& w, const Tensor& bias,
+             const Tensor& y) {
+  launch(THORAX_KERNEL(forward_kernel<T>), y.device(), one_thread_each(y.numel()), Geometry(p),
+         Map<const T>(x), w.device_data<T>(), bias.defined() ? bias.device_data<T>() : nullptr,
+         Map<T>(y), y.numel());
+}
+
+template <class T>
+void backward_data(const ConvTranspose2dProblem& p, const Tensor& dy, const Tensor& w,
+                   const Tensor& dx) {
+  launch(THORAX_KERNEL(backward_data_kernel<T>), dx.device(), one_thread_each(dx.numel()),
+         Geometry(p), Map<const T>(dy), w.device_data<T>(), Map<T>(dx), dx.numel());
+}
+
+template <class T>
+void backward_filter(const ConvTranspose2dProblem& p, const Tensor& x, const Tensor& dy,
+                     const Tensor& dw, const Tensor& dbias) {
+  launch(THORAX_KERNEL(backward_filter_kernel<T>), dw.device(), one_thread_each(dw.numel()),
+         Geometry(p), Map<const T>(x), Map<const T>(dy), p.batch, dw.device_data<T>(), dw.numel());
+  if (dbias.defined())
+    launch(THORAX_KERNEL(bias_gradient_kernel<T>), dw.device(), one_thread_each(p.out_channels),
+           Map<const T>(dy), dy.pixels(), dbias.device_data<T>(), p.out_channels);
+}
+
+THORAX_PROVIDER(conv_transpose2d_cuda_naive, conv_transpose2d_providers(),
+                {.name = "cuda/naive",
+                 .device = THORAX_GPU_KIND,
+                 .priority =
+                     [](const ConvTranspose2dProblem& p) {
+                       return p.dtype == DType::f32 || p.dtype == DType::f64 ? 0 : -1;
+                     },
+                 .forward =
+                     [](const ConvTranspose2dProblem& p, auto&... t) {
+                       p.dtype == DType::f64 ? forward<double>(p, t...) : forward<float>(p, t...);
+                     },
+                 .backward_data =
+                     [](const ConvTranspose2dProblem& p, auto&... t) {
+                       p.dtype == DType::f64 ? backward_data<double>(p, t...)
+                                             : backward_data<float>(p, t...);
+                     },
+                 .backward_filter =
+                     [](const ConvTranspose2dProblem& p, auto&... t) {
+                       p.dtype == DType::f64 ? backward_filter<double>(p, t...)
+                                             : backward_filter<float>(p, t...);
+                     }})
+
+}  // namespace
+}  // namespace THORAX_GPU
+}  // namespace thorax
