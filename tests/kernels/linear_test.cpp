@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 
 #include "engine/autograd/gradcheck.h"
+#include "engine/runtime/device.h"
+#include "engine/runtime/sim/block.h"
 #include "kernels/linear/cases.h"
 #include "tests/support/check.h"
 #include "tests/support/threads.h"
@@ -28,15 +30,27 @@ struct Result {
   Tensor y, dx, dweight, dbias;
 };
 
-// Every output starts poisoned; y and dx are slices.
+// Every output starts poisoned; y and dx are slices. Runs on the provider's device.
 Result run(const LinearProvider& provider, const LinearProblem& p, const Data& d) {
-  Result r{test::as_slice(test::poisoned(p.output_shape())),
-           test::as_slice(test::poisoned(p.input_shape())), test::poisoned(p.weight_shape()),
-           p.bias ? test::poisoned({p.out_features}) : Tensor{}};
-  provider.forward(p, d.x, d.weight, d.bias, r.y);
-  provider.backward_data(p, d.dy, d.weight, r.y, r.dx);
-  provider.backward_weight(p, d.x, d.dy, r.y, r.dweight, r.dbias);
-  return r;
+  const Device device{provider.device, 0};
+  const auto there = [&](const Tensor& t) {
+    return !t.defined() || t.device() == device ? t
+           : t.contiguous()                     ? t.to(device)
+                                                : test::as_slice(t.to(device));
+  };
+  const auto output = [&](const Shape& shape) { return test::poisoned(shape, DType::f32, device); };
+  const Tensor x = there(d.x), weight = there(d.weight), dy = there(d.dy);
+  const Tensor y = test::as_slice(output(p.output_shape()));
+  const Tensor dx = test::as_slice(output(p.input_shape()));
+  const Tensor dweight = output(p.weight_shape());
+  const Tensor dbias = p.bias ? output({p.out_features}) : Tensor{};
+  provider.forward(p, x, weight, there(d.bias), y);
+  provider.backward_data(p, dy, weight, y, dx);
+  provider.backward_weight(p, x, dy, y, dweight, dbias);
+  CHECK(test::neighbours_untouched(y));
+  CHECK(test::neighbours_untouched(dx));
+  return {y.to(Device{}), dx.to(Device{}), dweight.to(Device{}),
+          p.bias ? dbias.to(Device{}) : Tensor{}};
 }
 
 Tensor absolute(const Tensor& t) {
@@ -70,7 +84,7 @@ TEST_CASE("every linear provider equals the reference on whole numbers, bit for 
     const Data data = make(problem, true, 10);
     const Result wanted = run(reference, problem, data);
     for (const LinearProvider& provider : linear_providers().all()) {
-      if (provider.priority(problem) < 0) continue;
+      if (device_count(provider.device) == 0 || provider.priority(problem) < 0) continue;
       CAPTURE(name);
       CAPTURE(provider.name);
       const Result got = run(provider, problem, data);
@@ -93,13 +107,32 @@ TEST_CASE("every linear provider stays within the rounding bound of its sums") {
         run(reference, problem,
             {absolute(data.x), absolute(data.weight), absolute(data.bias), absolute(data.dy)});
     for (const LinearProvider& provider : linear_providers().all()) {
-      if (provider.priority(problem) < 0) continue;
+      if (device_count(provider.device) == 0 || provider.priority(problem) < 0) continue;
       CAPTURE(name);
       CAPTURE(provider.name);
       const Result got = run(provider, problem, data);
       CHECK(share_of_bound(got.y, wanted.y, size.y, problem.in_features + 2) <= 1);
       CHECK(share_of_bound(got.dx, wanted.dx, size.dx, problem.out_features + 2) <= 1);
       CHECK(share_of_bound(got.dweight, wanted.dweight, size.dweight, problem.rows + 2) <= 1);
+    }
+  }
+}
+
+TEST_CASE("linear on the simulated GPU: the order of threads does not matter") {
+  const LinearProvider& cuda = linear_providers().named("cuda", DeviceKind::sim);
+  for (const auto& [name, problem] : linear_cases::all()) {
+    if (name != "study head 2" && name != "many rows") continue;
+    CAPTURE(name);
+    const Data data = make(problem, false, 40);
+    const Result forward = run(cuda, problem, data);
+    for (const sim::Order order : {sim::Order::reverse, sim::Order::random}) {
+      sim::set_order(order, 7);
+      const Result other = run(cuda, problem, data);
+      sim::set_order(sim::Order::forward);
+      CHECK(test::same_values(forward.y, other.y));
+      CHECK(test::same_values(forward.dx, other.dx));
+      CHECK(test::same_values(forward.dweight, other.dweight));
+      CHECK(test::same_values(forward.dbias, other.dbias));
     }
   }
 }
