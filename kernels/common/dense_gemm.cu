@@ -6,6 +6,7 @@
 //   backward          row        in          out         dy                w, along n
 //   weight gradient   out        in          row         dy, along m       x, along n
 #include "kernels/common/gemm_launch.cuh"
+#include "kernels/common/gemm_tile.cuh"
 #include "kernels/common/gpu_gemm.cuh"
 
 namespace thorax {

@@ -43,7 +43,7 @@ struct Tile {
 };
 using LargeTile = Tile<8, 8, 4, 2, 8, 2>;    // 128 x 128
 using MediumTile = Tile<8, 4, 4, 2, 16, 2>;  // 128 x 64
-using SmallTile = Tile<4, 4, 4, 2, 16, 3>;   // 64 x 64
+using SmallTile = Tile<4, 4, 4, 2, 16, 2>;   // 64 x 64
 using TallTile = Tile<8, 4, 8, 1, 16, 2>;    // 256 x 32
 using FlatTile = Tile<8, 4, 1, 8, 16, 2>;    // 32 x 256
 

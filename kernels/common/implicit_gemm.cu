@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "kernels/common/gemm_launch.cuh"
+#include "kernels/common/gemm_tile.cuh"
 #include "kernels/common/gpu_gemm.cuh"
 #include "kernels/common/implicit_gemm_sources.cuh"
 

@@ -23,6 +23,7 @@
 // The data gradient to few inputs is conv2d_cuda_tiled.cu's: nobody asks for an image's gradient
 // often.
 #include "kernels/common/gemm_launch.cuh"
+#include "kernels/common/gemm_tile.cuh"
 #include "kernels/common/gpu_gemm.cuh"
 #include "kernels/conv2d/conv2d.h"
 
