@@ -185,6 +185,8 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
   options.folder = folder;
   options.resume = resume;
   options.clip_norm = s.clip_norm;
+  // bfloat16 has float32's range; only float16's small gradients need to be lifted.
+  if (compute.precision == DType::f16) options.loss_scale.emplace();
   options.checkpoint_seconds = static_cast<double>(s.checkpoint_seconds);
   options.best_metric = s.task == Task::segmenter ? "dice" : "loss";
   options.best_is_higher = s.task == Task::segmenter;

@@ -125,6 +125,7 @@ Trainer::Trainer(Module& model, Optimizer& optimizer, const ScheduleOptions& sch
       schedule_(schedule, steps_per_epoch_, total_steps_),
       state_(std::make_unique<State>()) {
   THORAX_CHECK(callbacks_.loss != nullptr, "[train] there is no loss");
+  if (options_.loss_scale) loss_scale_.emplace(*options_.loss_scale);
 }
 
 Trainer::~Trainer() = default;
@@ -138,28 +139,35 @@ void Trainer::note(const std::string& name, double value, double weight) {
 
 json Trainer::full_config() const {
   const ScheduleOptions& s = schedule_.options();
-  return {{"run", options_.config},
-          {"trainer",
-           {{"epochs", options_.epochs},
-            {"max_steps", options_.max_steps},
-            {"accumulate", options_.accumulate},
-            {"clip_norm", options_.clip_norm},
-            {"seed", options_.seed},
-            {"batches_per_epoch", batches_},
-            {"best_metric", options_.best_metric},
-            {"best_is_higher", options_.best_is_higher},
-            {"log_steps", options_.log_steps},
-            {"optimizer", optimizer_.describe()},
-            {"schedule",
-             {{"kind", static_cast<int>(s.kind)},
-              {"unit", static_cast<int>(s.unit)},
-              {"lr", s.lr},
-              {"factor", s.factor},
-              {"milestones", s.milestones},
-              {"final_lr", s.final_lr},
-              {"power", s.power},
-              {"warmup", s.warmup},
-              {"warmup_start", s.warmup_start}}}}}};
+  json config{{"run", options_.config},
+              {"trainer",
+               {{"epochs", options_.epochs},
+                {"max_steps", options_.max_steps},
+                {"accumulate", options_.accumulate},
+                {"clip_norm", options_.clip_norm},
+                {"seed", options_.seed},
+                {"batches_per_epoch", batches_},
+                {"best_metric", options_.best_metric},
+                {"best_is_higher", options_.best_is_higher},
+                {"log_steps", options_.log_steps},
+                {"optimizer", optimizer_.describe()},
+                {"schedule",
+                 {{"kind", static_cast<int>(s.kind)},
+                  {"unit", static_cast<int>(s.unit)},
+                  {"lr", s.lr},
+                  {"factor", s.factor},
+                  {"milestones", s.milestones},
+                  {"final_lr", s.final_lr},
+                  {"power", s.power},
+                  {"warmup", s.warmup},
+                  {"warmup_start", s.warmup_start}}}}}};
+  if (options_.loss_scale) {
+    const LossScaleOptions& l = *options_.loss_scale;
+    config["trainer"]["loss_scale"] = {{"initial", l.initial},   {"growth", l.growth},
+                                       {"backoff", l.backoff},   {"interval", l.interval},
+                                       {"smallest", l.smallest}, {"largest", l.largest}};
+  }
+  return config;
 }
 
 void Trainer::save() const {
@@ -171,7 +179,9 @@ void Trainer::save() const {
                  state_->step, parameter.name);
   Checkpoint checkpoint{model_.state_dict(), optimizer_.state_dict(), {}};
   checkpoint.texts = options_.texts;
-  checkpoint.texts["state"] = state_->to_json().dump();
+  json state = state_->to_json();
+  if (loss_scale_) state["loss_scale"] = {exact(loss_scale_->scale()), loss_scale_->good_steps()};
+  checkpoint.texts["state"] = state.dump();
   checkpoint.texts["config"] = full_config().dump();
   save_checkpoint(options_.folder / "last.safetensors", checkpoint);
 }
@@ -200,11 +210,12 @@ bool Trainer::restore() {
     state_->log = std::make_unique<JsonLines>(log, 0);
     return false;
   }
-  json before;
+  json before, state;
   State restored;
   try {
     before = json::parse(checkpoint->texts.at("config"));
-    restored.from_json(json::parse(checkpoint->texts.at("state")));
+    state = json::parse(checkpoint->texts.at("state"));
+    restored.from_json(state);
   } catch (const std::exception& error) {
     fail("[train] {}: unreadable state: {}", last.string(), error.what());
   }
@@ -216,6 +227,12 @@ bool Trainer::restore() {
                last.string(), different);
   model_.load_state_dict(checkpoint->model);
   optimizer_.load_state_dict(checkpoint->optimizer);
+  if (loss_scale_) {
+    const json& saved = state.at("loss_scale");
+    loss_scale_->load_state_dict(
+        {{"scale", Tensor::full({1}, exact(saved.at(0)), DType::f64)},
+         {"good_steps", Tensor::full({1}, saved.at(1).get<double>(), DType::i64)}});
+  }
   const std::int64_t there = JsonLines::count(log);
   if (there < restored.lines) {
     message(
@@ -253,10 +270,37 @@ void Trainer::explain_loss(const Batch& batch, std::int64_t index, double value)
       first.empty() ? "the loss" : first, inputs, fmt::join(batch.names, ", "));
 }
 
+// The optimizer's step with gradients times `scale`.
+void Trainer::update(double lr, double scale) {
+  State& s = *state_;
+  if (!loss_scale_ && options_.clip_norm <= 0) {
+    optimizer_.step(lr, scale);
+    return;
+  }
+  const SquareSum squares = grad_squares(optimizer_.parameters());
+  if (options_.clip_norm > 0) {
+    s.grad_norm = std::sqrt(squares.sum.item()) * scale;
+    THORAX_CHECK(loss_scale_ || std::isfinite(s.grad_norm),
+                 "[train] step {} (epoch {}): gradient norm is {}", s.step + 1, s.epoch + 1,
+                 s.grad_norm);
+    if (std::isfinite(s.grad_norm)) scale *= clip_factor(s.grad_norm, options_.clip_norm);
+  }
+  if (!loss_scale_) {
+    optimizer_.step(lr, scale);
+    return;
+  }
+  // A device that meets an overflow changes nothing; the host learns of it afterwards.
+  optimizer_.step(lr, scale, squares.non_finite);
+  const bool overflow = squares.non_finite.item() != 0;
+  if (overflow) optimizer_.take_back_step();
+  loss_scale_->update(overflow);
+}
+
 // One optimizer step over the next `accumulate` batches of the epoch.
 void Trainer::train_step(double lr) {
   State& s = *state_;
   const std::int64_t count = std::min<std::int64_t>(options_.accumulate, batches_ - s.batch);
+  const double loss_scale = loss_scale_ ? loss_scale_->scale() : 1.0;
   s.samples = 0;
   Sum step_loss;
   for (std::int64_t i = 0; i < count; ++i) {
@@ -270,11 +314,12 @@ void Trainer::train_step(double lr) {
     THORAX_CHECK(loss.defined() && loss.value().numel() == 1,
                  "[train] the loss must be a single number");
     const double weight = static_cast<double>(samples);
+    const double share = options_.accumulate == 1 ? 1.0 : weight;
     // A GPU is given all of a batch's work before anybody waits for the loss, and the next batch
     // travels while it computes. Losses are means over a batch; the step takes the mean over all
     // samples of its batches.
-    backward(loss, Tensor::full(loss.shape(), options_.accumulate == 1 ? 1.0 : weight,
-                                loss.value().dtype(), loss.value().device()));
+    backward(loss, Tensor::full(loss.shape(), share * loss_scale, loss.value().dtype(),
+                                loss.value().device()));
     if (index + 1 < batches_) s.source->prefetch(s.epoch, index + 1);
     const double value = loss.value().item();
     if (!std::isfinite(value)) explain_loss(batch, index, value);
@@ -286,14 +331,8 @@ void Trainer::train_step(double lr) {
   s.lr = lr;
   s.loss = step_loss.mean();
   if (s.samples > 0) {
-    double scale = options_.accumulate == 1 ? 1.0 : 1.0 / static_cast<double>(s.samples);
-    if (options_.clip_norm > 0) {
-      s.grad_norm = grad_norm(optimizer_.parameters()) * scale;
-      THORAX_CHECK(std::isfinite(s.grad_norm), "[train] step {} (epoch {}): gradient norm is {}",
-                   s.step + 1, s.epoch + 1, s.grad_norm);
-      scale *= clip_factor(s.grad_norm, options_.clip_norm);
-    }
-    optimizer_.step(lr, scale);
+    const double samples = options_.accumulate == 1 ? 1.0 : static_cast<double>(s.samples);
+    update(lr, 1 / (samples * loss_scale));
     optimizer_.zero_grad();
   }
   s.batch += count;
@@ -381,10 +420,18 @@ TrainResult Trainer::run() {
              {"lr", s.lr}});
       if (observer_ != nullptr) {
         const auto mean = s.sums.find("loss");
-        TrainProgress p{
-            s.epoch, options_.epochs, s.batch,  batches_,
-            s.step,  total_steps_,    s.loss,   mean == s.sums.end() ? s.loss : mean->second.mean(),
-            s.lr,    s.grad_norm,     s.samples};
+        TrainProgress p{s.epoch,
+                        options_.epochs,
+                        s.batch,
+                        batches_,
+                        s.step,
+                        total_steps_,
+                        s.loss,
+                        mean == s.sums.end() ? s.loss : mean->second.mean(),
+                        s.lr,
+                        s.grad_norm,
+                        loss_scale_ ? loss_scale_->scale() : 1.0,
+                        s.samples};
         p.samples_per_second = static_cast<double>(s.run_samples) / std::max(s.train_seconds, 1e-9);
         p.seconds_left = static_cast<double>(total_steps_ - s.step) * s.train_seconds /
                          static_cast<double>(s.run_steps);

@@ -7,10 +7,12 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "engine/autograd/variable.h"
 #include "engine/nn/module.h"
+#include "engine/optim/loss_scale.h"
 #include "engine/optim/optimizer.h"
 #include "engine/optim/schedule.h"
 #include "engine/train/batch_source.h"
@@ -23,7 +25,9 @@ struct TrainerOptions {
   std::int64_t max_steps = 0;  // optimizer steps in all; 0 = as the epochs give
   int accumulate = 1;          // batches whose gradients make one optimizer step
   double clip_norm = 0;        // limit of the gradient norm; 0 = none
-  std::uint64_t seed = 0;      // recorded; what draws random numbers is given it by the caller
+  // For gradients in float16: the loss is scaled, a step whose gradients overflow is left out.
+  std::optional<LossScaleOptions> loss_scale;
+  std::uint64_t seed = 0;  // recorded; what draws random numbers is given it by the caller
 
   // Holds last.safetensors (+ last.prev.safetensors), best.safetensors and metrics.jsonl. Empty:
   // the run leaves nothing behind.
@@ -49,6 +53,7 @@ struct TrainProgress {
   double loss = 0, mean_loss = 0;       // of this step; of this epoch so far
   double lr = 0;
   double grad_norm = 0;                             // before clipping; 0 when clipping is off
+  double loss_scale = 1;                            // of the next step
   std::int64_t samples = 0;                         // in this step
   double samples_per_second = 0, seconds_left = 0;  // in training, since run() began
 };
@@ -114,6 +119,7 @@ class Trainer {
   bool restore();
   void save() const;
   void train_step(double lr);
+  void update(double lr, double scale);
   [[noreturn]] void explain_loss(const Batch& batch, std::int64_t index, double value);
   void end_epoch();
   void log(const nlohmann::json& line);
@@ -126,6 +132,7 @@ class Trainer {
   TrainObserver* observer_;
   std::int64_t batches_, steps_per_epoch_, total_steps_;
   Schedule schedule_;
+  std::optional<LossScale> loss_scale_;
   std::unique_ptr<State> state_;
 };
 

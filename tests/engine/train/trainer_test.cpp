@@ -314,6 +314,48 @@ TEST_CASE("accumulation, a rest at the end of the epoch, and a kill between") {
   check_same_end(a.path(), b.path());
 }
 
+TEST_CASE("a loss scale changes no bit, leaves out steps that overflow, and survives a stop") {
+  const Whole whole;
+  const auto run = [](const std::filesystem::path& folder, bool resume, std::int64_t stop_at,
+                      const LossScaleOptions& scale) {
+    TinyRun r(folder, resume);
+    r.options.loss_scale = scale;
+    std::vector<double> scales;
+    r.observer.step = [&](const TrainProgress& p) {
+      scales.push_back(p.loss_scale);
+      if (p.step == stop_at) ::raise(SIGTERM);
+    };
+    r.run();
+    return scales;
+  };
+  const auto weights = [](const std::filesystem::path& folder) {
+    return load_model_weights(folder / "last.safetensors").weights;
+  };
+  // Powers of two: every gradient is scaled and scaled back exactly.
+  test::TempFolder plain;
+  CHECK(run(plain.path(), false, -1, {.initial = 1024, .interval = 8})[19] == 4096);
+  for (const auto& [name, tensor] : weights(whole.folder.path()))
+    CHECK(test::same_values(weights(plain.path()).at(name), tensor));
+  // Gradients of about 0.1 overflow above 2^128: the first steps are left out.
+  const LossScaleOptions huge{.initial = 0x1p134, .interval = 6, .largest = 0x1p134};
+  test::TempFolder a, b;
+  const std::vector<double> all = run(a.path(), false, -1, huge);
+  CHECK(all[0] == 0x1p133);
+  CHECK(all[1] == 0x1p132);
+  CHECK(*std::min_element(all.begin(), all.end()) < 0x1p132);
+  CHECK(all[19] > 0x1p120);
+  std::vector<double> parts = run(b.path(), false, 7, huge);
+  const std::vector<double> rest = run(b.path(), true, -1, huge);
+  parts.insert(parts.end(), rest.begin(), rest.end());
+  CHECK(parts == all);
+  check_same_end(a.path(), b.path());
+  // The first step that counted is the whole run's second batch or later: other weights.
+  CHECK(!test::same_values(weights(a.path()).at("fc1.weight"),
+                           weights(whole.folder.path()).at("fc1.weight")));
+  TinyRun other(b.path(), true);
+  CHECK_THROWS_WITH_AS(other.run(), doctest::Contains("trainer.loss_scale"), Error);
+}
+
 TEST_CASE("clipping limits the step, and a gradient that is not finite is an error") {
   TinyRun free(""), clipped("");
   for (TinyRun* run : {&free, &clipped}) {
