@@ -35,7 +35,7 @@ struct ActivationProvider {
 
 Registry<ActivationProvider>& activation_providers();
 
-// Differentiable, f32 or f64, any shape. A NaN stays a NaN.
+// Differentiable, f32, f64 or on GPUs f16 and bf16, any shape. A NaN stays a NaN.
 Variable relu(const Variable& x);
 Variable sigmoid(const Variable& x);
 // The same elements in another shape (row-major order of the NHWC memory); shares memory with x,

@@ -87,6 +87,30 @@ struct Groups {
   }
 };
 
+// A thread's place in images of rows of pixels of groups of channels.
+struct ImagePlace {
+  std::int64_t group, column, row, image;
+};
+class ImageGroups {
+ public:
+  ImageGroups(std::int64_t batch, std::int64_t height, std::int64_t width, std::int64_t channels,
+              int group_width)
+      : groups_(batch * height * width, channels, group_width),
+        columns_(width, batch * height * width),
+        rows_(height, batch * height) {}
+  __host__ __device__ std::int64_t count() const { return groups_.count; }
+  __device__ ImagePlace place(std::int64_t i) const {
+    ImagePlace at;
+    const std::int64_t pixel = groups_.pixel(i, at.group);
+    at.image = rows_.divide(columns_.divide(pixel, at.column), at.row);
+    return at;
+  }
+
+ private:
+  Groups groups_;
+  Division columns_, rows_;
+};
+
 // The matrix that an operation without neighbours walks: one pixel of all elements when every
 // defined tensor is contiguous, so that the channel count does not matter.
 struct Matrix {

@@ -20,10 +20,10 @@ struct DropoutProblem {
 
   // Element i is kept when its word is >= threshold.
   std::uint64_t threshold() const { return static_cast<std::uint64_t>(p * 0x1p32); }
-  // Factor for kept elements, rounded to dtype; 0 when p = 1.
+  // Factor for kept elements, rounded to float except for f64; 0 when p = 1.
   double scale() const {
     const double exact = p < 1 ? 1.0 / (1.0 - p) : 0.0;
-    return dtype == DType::f32 ? static_cast<double>(static_cast<float>(exact)) : exact;
+    return dtype == DType::f64 ? exact : static_cast<double>(static_cast<float>(exact));
   }
   std::string to_string() const;
 };
@@ -39,8 +39,9 @@ struct DropoutProvider {
 
 Registry<DropoutProvider>& dropout_providers();
 
-// Differentiable, f32 or f64. Gives x itself when not training or p = 0. Every call that shall draw
-// its own pattern needs its own (seed, stream), e.g. stream = step * layers + layer. Throws Error
+// Differentiable, f32, f64 or on GPUs f16 and bf16. Gives x itself when not training or p = 0.
+// Every call that shall draw its own pattern needs its own (seed, stream), e.g. stream = step *
+// layers + layer. Throws Error
 // "[dropout] ..." for p outside [0, 1].
 Variable dropout(const Variable& x, double p, bool training, std::uint64_t seed,
                  std::uint64_t stream);

@@ -5,6 +5,7 @@
 #include "engine/autograd/gradcheck.h"
 #include "kernels/activation/cases.h"
 #include "tests/support/check.h"
+#include "tests/support/on_device.h"
 #include "tests/support/threads.h"
 
 using namespace thorax;
@@ -14,22 +15,23 @@ namespace {
 // A few units of the smallest subnormal float.
 constexpr double kSubnormal = 4 * 0x1p-149;
 
-// A rank-1 tensor has no slices; any other is given as one.
-Tensor maybe_slice(const Tensor& t) {
-  return t.rank() > 1 ? test::as_slice(t) : t;
-}
-
-Tensor forward(const ActivationProvider& provider, const ActivationProblem& p, const Tensor& x) {
-  const Tensor y = maybe_slice(test::poisoned(p.shape));
-  provider.forward(p, x, y);
-  return y;
+// A rank-1 tensor has no slices; any other is given as one, if asked for.
+Tensor forward(const ActivationProvider& provider, const ActivationProblem& p, const Tensor& x,
+               bool sliced) {
+  const Device device = test::device_of(provider);
+  const Tensor y = test::destination(p.shape, device, sliced, p.dtype);
+  provider.forward(p, test::placed(x, device, sliced, p.dtype), y);
+  CHECK((size_of(p.dtype) == 2 || test::neighbours_untouched(y)));
+  return test::back(y);
 }
 
 Tensor backward(const ActivationProvider& provider, const ActivationProblem& p, const Tensor& dy,
-                const Tensor& y) {
-  const Tensor dx = maybe_slice(test::poisoned(p.shape));
-  provider.backward(p, dy, y, dx);
-  return dx;
+                const Tensor& y, bool sliced) {
+  const Device device = test::device_of(provider);
+  const Tensor dx = test::destination(p.shape, device, sliced, p.dtype);
+  provider.backward(p, test::placed(dy, device, sliced, p.dtype),
+                    test::placed(y, device, sliced, p.dtype), dx);
+  return test::back(dx);
 }
 
 }  // namespace
@@ -38,27 +40,40 @@ TEST_CASE("every activation provider against the reference") {
   const ActivationProvider& reference = activation_providers().named("reference");
   for (const Shape& shape : elementwise_cases::all()) {
     for (const ActivationKind kind : {ActivationKind::relu, ActivationKind::sigmoid}) {
-      const ActivationProblem problem{.kind = kind, .shape = shape};
-      for (const bool slices : {false, true}) {
-        // Some logits are so large that a sigmoid is subnormal.
-        const Tensor values = test::normals(shape, 1, DType::f32, slices ? 30.0 : 3.0);
-        const Tensor x = slices ? maybe_slice(values) : values;
-        const Tensor dy = maybe_slice(test::normals(shape, 2));
-        const Tensor y = forward(reference, problem, x);
-        const Tensor dx = backward(reference, problem, dy, y);
-        for (const ActivationProvider& provider : activation_providers().all()) {
-          CAPTURE(provider.name);
-          CAPTURE(problem.to_string());
-          // relu only selects. sigmoid: exp within 2 roundings, then a sum, a quotient, a product;
-          // its gradient is a difference and two products.
-          const bool exact = kind == ActivationKind::relu;
-          const double rounding = exact ? 0 : 0x1p-24;
-          const Tensor got = forward(provider, problem, x);
-          CHECK(test::difference(got, y, kSubnormal, 8 * rounding).worst <= 1);
-          const Tensor got_dx = backward(provider, problem, dy, y);
-          CHECK(test::difference(got_dx, dx, 8 * kSubnormal, 4 * rounding).worst <= 1);
-          if (exact) CHECK(test::same_values(got, y));
-          if (exact) CHECK(test::same_values(got_dx, dx));
+      for (const DType dtype : test::kActivationTypes) {
+        const ActivationProblem exact{.kind = kind, .shape = shape};
+        ActivationProblem problem = exact;
+        problem.dtype = dtype;
+        for (const bool slices : {false, true}) {
+          // Some logits are so large that a sigmoid is subnormal.
+          const Tensor x =
+              test::rounded(test::normals(shape, 1, DType::f32, slices ? 30.0 : 3.0), dtype);
+          const Tensor dy = test::rounded(test::normals(shape, 2), dtype);
+          const Tensor y = forward(reference, exact, x, slices);
+          // The gradient is a function of y as it is kept.
+          const Tensor kept = test::rounded(y, dtype);
+          const Tensor dx = backward(reference, exact, dy, kept, slices);
+          for (const ActivationProvider& provider : activation_providers().all()) {
+            if (provider.priority(problem) < 0) continue;
+            CAPTURE(provider.name);
+            CAPTURE(problem.to_string());
+            // relu only selects. sigmoid: exp within 2 roundings, then a sum, a quotient, a
+            // product; its gradient is a difference and two products. 16 bits round once more.
+            const bool select = kind == ActivationKind::relu;
+            const double rounding = select ? 0 : 0x1p-24;
+            const test::Rounding last =
+                dtype == DType::f32 || select ? test::Rounding{0, 0} : test::rounding_of(dtype);
+            const Tensor got = forward(provider, problem, x, slices);
+            CHECK(test::difference(got, y, kSubnormal + last.absolute,
+                                   8 * rounding + 1.001 * last.relative)
+                      .worst <= 1);
+            const Tensor got_dx = backward(provider, problem, dy, kept, slices);
+            CHECK(test::difference(got_dx, dx, 8 * kSubnormal + last.absolute,
+                                   4 * rounding + 1.001 * last.relative)
+                      .worst <= 1);
+            if (select) CHECK(test::same_values(got, y));
+            if (select) CHECK(test::same_values(got_dx, dx));
+          }
         }
       }
     }
@@ -73,7 +88,9 @@ TEST_CASE("activations at the limits of float32") {
   for (const ActivationProvider& provider : activation_providers().all()) {
     CAPTURE(provider.name);
     const ProviderScope scope("activation", provider.name);
-    const float* s = sigmoid(Variable(x)).value().data<float>();
+    const Variable there(x.to(test::device_of(provider)));
+    const Tensor sigmoids = sigmoid(there).value().to(Device{});
+    const float* s = sigmoids.data<float>();
     CHECK(s[0] == 0);
     CHECK(s[1] == 0);
     CHECK(s[2] == doctest::Approx(3.78e-44).epsilon(0.05));
@@ -82,7 +99,8 @@ TEST_CASE("activations at the limits of float32") {
     CHECK(s[5] == 0.5f);
     for (int i = 6; i < 9; ++i) CHECK(s[i] == 1.0f);
     CHECK(std::isnan(s[9]));
-    const float* r = relu(Variable(x)).value().data<float>();
+    const Tensor relus = relu(there).value().to(Device{});
+    const float* r = relus.data<float>();
     for (int i = 0; i < 6; ++i) CHECK(r[i] == 0);
     CHECK(r[8] == infinity);
     CHECK(std::isnan(r[9]));
@@ -97,6 +115,20 @@ TEST_CASE("activation cpu: 1 and 2 threads, and any position, give the same bits
     CHECK(test::same_values(one, two));
     const Tensor shifted = function(Variable(x.batch_slice(3, 1000))).value();
     CHECK(test::same_values(shifted, one.batch_slice(3, 1000)));
+  }
+}
+
+TEST_CASE("activations and reshape on the tape of every device") {
+  const Tensor x = test::normals({3, 5, 7, 6}, 1), seed = test::normals({3, 35 * 6}, 2);
+  for (const auto& function : {relu, sigmoid}) {
+    std::vector<Tensor> gradients;
+    for (const Device device : test::one_device_a_kind()) {
+      const Variable leaf(x.to(device), true);
+      backward(reshape(function(leaf), seed.shape()), seed.to(device));
+      CHECK(leaf.grad().device() == device);
+      gradients.push_back(leaf.grad());
+      CHECK(test::difference(gradients.back(), gradients[0], 1e-6, 1e-6).worst <= 1);
+    }
   }
 }
 

@@ -5,17 +5,18 @@
 #include "engine/autograd/gradcheck.h"
 #include "kernels/activation/cases.h"
 #include "tests/support/check.h"
+#include "tests/support/on_device.h"
 #include "tests/support/threads.h"
 
 using namespace thorax;
 
 namespace {
 
-Tensor run(const DropoutProvider& provider, const DropoutProblem& p, const Tensor& x) {
-  const Tensor y =
-      p.shape.rank() > 1 ? test::as_slice(test::poisoned(p.shape)) : test::poisoned(p.shape);
-  provider.run(p, x, y);
-  return y;
+Tensor run(const DropoutProvider& provider, const DropoutProblem& p, const Tensor& x, bool sliced) {
+  const Device device = test::device_of(provider);
+  const Tensor y = test::destination(p.shape, device, sliced, p.dtype);
+  provider.run(p, test::placed(x, device, sliced, p.dtype), y);
+  return test::back(y);
 }
 
 }  // namespace
@@ -24,19 +25,38 @@ TEST_CASE("every dropout provider equals the reference, bit for bit") {
   const DropoutProvider& reference = dropout_providers().named("reference");
   for (const Shape& shape : elementwise_cases::all()) {
     for (const double p : {0.1, 0.5, 0.9, 1.0}) {
-      // Seeds and streams beyond 32 bits, so that both halves of the counter matter.
-      const DropoutProblem problem{
-          .shape = shape, .p = p, .seed = 0x123456789abcdefULL, .stream = 0xfedcba9876543ULL};
-      const Tensor values = test::normals(shape, 1);
-      for (const Tensor& x : {values, shape.rank() > 1 ? test::as_slice(values) : values}) {
-        const Tensor wanted = run(reference, problem, x);
-        for (const DropoutProvider& provider : dropout_providers().all()) {
-          CAPTURE(provider.name);
-          CAPTURE(problem.to_string());
-          CHECK(test::same_values(run(provider, problem, x), wanted));
+      for (const DType dtype : test::kActivationTypes) {
+        // Seeds and streams beyond 32 bits, so that both halves of the counter matter.
+        const DropoutProblem exact{
+            .shape = shape, .p = p, .seed = 0x123456789abcdefULL, .stream = 0xfedcba9876543ULL};
+        DropoutProblem problem = exact;
+        problem.dtype = dtype;
+        const Tensor x = test::rounded(test::normals(shape, 1), dtype);
+        for (const bool sliced : {false, true}) {
+          // 16 bits: the float product, rounded.
+          const Tensor wanted = test::rounded(run(reference, exact, x, sliced), dtype);
+          for (const DropoutProvider& provider : dropout_providers().all()) {
+            if (provider.priority(problem) < 0) continue;
+            CAPTURE(provider.name);
+            CAPTURE(problem.to_string());
+            CHECK(test::same_values(run(provider, problem, x, sliced), wanted));
+          }
         }
       }
     }
+  }
+}
+
+TEST_CASE("dropout on the tape of every device: the same pattern both ways") {
+  std::vector<Tensor> values, gradients;
+  for (const Device device : test::one_device_a_kind()) {
+    const Variable x(test::normals({7, 5, 6}, 1).to(device), true);
+    const Variable y = dropout(x, 0.4, true, 11, 3);
+    backward(y, test::normals({7, 5, 6}, 2).to(device));
+    values.push_back(y.value());
+    gradients.push_back(x.grad());
+    CHECK(test::same_values(values.back(), values[0]));
+    CHECK(test::same_values(gradients.back(), gradients[0]));
   }
 }
 

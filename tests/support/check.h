@@ -80,7 +80,8 @@ inline Difference difference(const Tensor& a, const Tensor& b, double atol, doub
     result.where = fmt::format("shapes {} and {}", a.shape(), b.shape());
     return result;
   }
-  const Tensor x = a.to_contiguous().to(DType::f64), y = b.to_contiguous().to(DType::f64);
+  const Tensor x = a.to(Device{}).to_contiguous().to(DType::f64),
+               y = b.to(Device{}).to_contiguous().to(DType::f64);
   for (std::int64_t i = 0; i < x.numel(); ++i) {
     const double u = x.data<double>()[i], v = y.data<double>()[i];
     if (u == v) continue;
