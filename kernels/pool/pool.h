@@ -59,7 +59,8 @@ inline std::int64_t pool_divisor(const PoolProblem& pr, const PoolWindow& rows,
                               : (rows.end - rows.begin) * (columns.end - columns.begin);
 }
 
-// x, y, dy and dx may be channel slices. `argmax` (max only) is a contiguous u8 tensor of y's
+// x, y, dy and dx are f32, f64 or on GPUs f16 and bf16 (averages are summed in float) and may be
+// channel slices. `argmax` (max only) is a contiguous u8 tensor of y's
 // shape: which tap r * kernel_w + s of the window, counted with its padding, held the maximum;
 // undefined = not wanted.
 struct PoolProvider {
