@@ -34,7 +34,9 @@ struct FuseProblem {
   std::string to_string() const;
 };
 
-// Tensors may be channel slices. Branches are added in their order.
+// Tensors may be channel slices, of f32, f64 or on GPUs f16 and bf16 (summed in float). Branches
+// are added in their order. The GPUs' provider wants factors whose least common multiple is at
+// most 64.
 struct FuseProvider {
   const char* name;
   DeviceKind device;

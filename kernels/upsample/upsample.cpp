@@ -18,23 +18,6 @@ std::string UpsampleProblem::to_string() const {
   return text;
 }
 
-SamplePoint sample_point(std::int64_t position, std::int64_t size, std::int64_t out_size,
-                         bool align_corners) {
-  const double at =
-      align_corners
-          ? (out_size > 1
-                 ? static_cast<double>(position * (size - 1)) / static_cast<double>(out_size - 1)
-                 : 0.0)
-          : std::max(0.0, (static_cast<double>(position) + 0.5) * static_cast<double>(size) /
-                                  static_cast<double>(out_size) -
-                              0.5);
-  SamplePoint point;
-  point.low = std::min(static_cast<std::int64_t>(at), size - 1);
-  point.high = std::min(point.low + 1, size - 1);
-  point.fraction = at - static_cast<double>(point.low);
-  return point;
-}
-
 namespace {
 
 UpsampleProblem problem_of(const Tensor& x) {

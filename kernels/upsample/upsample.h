@@ -38,10 +38,24 @@ struct SamplePoint {
   std::int64_t low, high;
   double fraction;
 };
-SamplePoint sample_point(std::int64_t position, std::int64_t size, std::int64_t out_size,
-                         bool align_corners);
+// constexpr: kernels for GPUs call it, too.
+constexpr SamplePoint sample_point(std::int64_t position, std::int64_t size, std::int64_t out_size,
+                                   bool align_corners) {
+  double at = 0;
+  if (!align_corners) {
+    at = (static_cast<double>(position) + 0.5) * static_cast<double>(size) /
+             static_cast<double>(out_size) -
+         0.5;
+    at = at > 0 ? at : 0.0;
+  } else if (out_size > 1) {
+    at = static_cast<double>(position * (size - 1)) / static_cast<double>(out_size - 1);
+  }
+  const auto whole = static_cast<std::int64_t>(at);
+  const std::int64_t low = whole < size - 1 ? whole : size - 1;
+  return {low, low + 1 < size - 1 ? low + 1 : size - 1, at - static_cast<double>(low)};
+}
 
-// Tensors may be channel slices. Outputs are overwritten.
+// Tensors may be channel slices, of f32, f64 or (on GPUs) f16 and bf16. Outputs are overwritten.
 struct UpsampleProvider {
   const char* name;
   DeviceKind device;
