@@ -7,6 +7,22 @@ Registry<BatchNormProvider>& batch_norm_providers() {
   return registry;
 }
 
+void update_running_on_cpu(const Tensor& mean, const Tensor& variance, std::int64_t count,
+                           double momentum, const Tensor& running_mean, const Tensor& running_var) {
+  const auto blend = [&]<class T>(const Tensor& running, const Tensor& batch, T, double factor) {
+    T* values = running.data<T>();
+    const double* fresh = batch.data<double>();
+    for (std::int64_t c = 0; c < running.numel(); ++c)
+      values[c] = static_cast<T>((1 - momentum) * static_cast<double>(values[c]) +
+                                 momentum * factor * fresh[c]);
+  };
+  const auto both = [&](auto tag) {
+    blend(running_mean, mean, tag, 1.0);
+    blend(running_var, variance, tag, unbiasing_factor(count));
+  };
+  running_mean.dtype() == DType::f64 ? both(double{}) : both(float{});
+}
+
 std::string BatchNormProblem::to_string() const {
   std::string text = shape.to_string() + (training ? " training" : " eval");
   if (residual) text += " +residual";
@@ -27,16 +43,29 @@ BatchNormProblem batch_norm_problem(const Tensor& x, const Tensor& weight, const
   const auto text = [](const Tensor& t) {
     return t.defined() ? t.shape().to_string() : std::string("nothing");
   };
-  THORAX_CHECK(per_channel(weight) && per_channel(bias) && weight.dtype() == x.dtype() &&
-                   bias.dtype() == x.dtype(),
-               "[batch_norm] input {} {} wants weight and bias of {} elements of its type, got {} "
+  BatchNormProblem problem;
+  problem.dtype = x.dtype();
+  const DType parameters = problem.parameter_dtype();
+  THORAX_CHECK(per_channel(weight) && per_channel(bias) && weight.dtype() == parameters &&
+                   bias.dtype() == parameters,
+               "[batch_norm] input {} {} wants weight and bias of {} elements of type {}, got {} "
                "and {}",
-               x.shape(), name_of(x.dtype()), x.channels(), text(weight), text(bias));
+               x.shape(), name_of(x.dtype()), x.channels(), name_of(parameters), text(weight),
+               text(bias));
   const bool tracked = state.running_mean.defined() || state.running_var.defined();
   THORAX_CHECK(tracked || options.training, "[batch_norm] evaluation needs running statistics");
   THORAX_CHECK(!tracked || (per_channel(state.running_mean) && per_channel(state.running_var)),
                "[batch_norm] input {} wants running statistics of {} elements, got {} and {}",
                x.shape(), x.channels(), text(state.running_mean), text(state.running_var));
+  THORAX_CHECK(!tracked || state.running_mean.dtype() == state.running_var.dtype(),
+               "[batch_norm] running mean and variance of types {} and {}",
+               name_of(state.running_mean.dtype()), name_of(state.running_var.dtype()));
+  for (const Tensor* t :
+       {&weight, &bias, &state.running_mean, &state.running_var, &options.out, &residual}) {
+    THORAX_CHECK(!t->defined() || t->device() == x.device(),
+                 "[batch_norm] input {} is on {}, another tensor ({}) on {}", x.shape(),
+                 to_string(x.device()), t->shape(), to_string(t->device()));
+  }
   THORAX_CHECK(state.epsilon > 0, "[batch_norm] epsilon {} is not positive", state.epsilon);
   for (const Tensor* given : {&options.out, &residual}) {
     THORAX_CHECK(!given->defined() || (given->shape() == x.shape() && given->dtype() == x.dtype()),
@@ -44,13 +73,11 @@ BatchNormProblem batch_norm_problem(const Tensor& x, const Tensor& weight, const
                  given == &residual ? "residual" : "destination", given->shape(),
                  name_of(given->dtype()), x.shape(), name_of(x.dtype()));
   }
-  BatchNormProblem problem;
   problem.shape = x.shape();
   problem.training = options.training;
   problem.relu = options.relu;
   problem.residual = residual.defined();
   problem.epsilon = state.epsilon;
-  problem.dtype = x.dtype();
   THORAX_CHECK(!problem.training || problem.pixels() != 1,
                "[batch_norm] training on {}: one value per channel has no variance", x.shape());
   return problem;

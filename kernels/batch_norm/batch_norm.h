@@ -11,6 +11,7 @@
 
 #include "engine/autograd/variable.h"
 #include "engine/registry/registry.h"
+#include "kernels/common/precision.h"
 
 namespace thorax {
 
@@ -21,8 +22,10 @@ struct BatchNormProblem {
   bool relu = false;
   bool residual = false;
   double epsilon = 1e-5;
-  DType dtype = DType::f32;
+  DType dtype = DType::f32;  // f32, f64, or on GPUs f16 and bf16
 
+  // 16-bit activations have float32 parameters.
+  DType parameter_dtype() const { return thorax::parameter_dtype(dtype); }
   std::int64_t channels() const { return shape[-1]; }
   // Values per channel.
   std::int64_t pixels() const { return channels() == 0 ? 0 : shape.numel() / channels(); }
@@ -30,9 +33,10 @@ struct BatchNormProblem {
   std::string to_string() const;
 };
 
-// x, y, residual, dy, dx and dresidual may be channel slices. weight, bias, dweight, dbias hold
-// `channels` elements of problem.dtype; mean and variance hold `channels` elements of f64. An
-// undefined tensor is absent (residual) or not wanted (dx, dresidual, dweight, dbias).
+// x, y, residual, dy, dx and dresidual have problem.dtype and may be channel slices. weight, bias,
+// dweight and dbias hold `channels` elements of problem.parameter_dtype(); mean and variance hold
+// `channels` elements of f64. An undefined tensor is absent (residual) or not wanted (dx,
+// dresidual, dweight, dbias).
 struct BatchNormProvider {
   const char* name;
   DeviceKind device;
@@ -48,13 +52,25 @@ struct BatchNormProvider {
                    const Tensor& weight, const Tensor& bias, const Tensor& mean,
                    const Tensor& variance, const Tensor& dx, const Tensor& dresidual,
                    const Tensor& dweight, const Tensor& dbias);
+  // running = (1 - momentum) * running + momentum * batch, for mean and variance, the variance
+  // unbiased: times count / (count - 1), count > 1 values per channel. The running tensors are both
+  // f32 or both f64. Nothing waits for a GPU.
+  void (*update_running)(const Tensor& mean, const Tensor& variance, std::int64_t count,
+                         double momentum, const Tensor& running_mean, const Tensor& running_var);
 };
 
 Registry<BatchNormProvider>& batch_norm_providers();
 
+inline double unbiasing_factor(std::int64_t count) {
+  return static_cast<double>(count) / static_cast<double>(count - 1);
+}
+// update_running of the providers on the CPU.
+void update_running_on_cpu(const Tensor& mean, const Tensor& variance, std::int64_t count,
+                           double momentum, const Tensor& running_mean, const Tensor& running_var);
+
 // What a layer keeps between steps; copies share the tensors' memory.
 struct BatchNormState {
-  Tensor running_mean, running_var;  // C each, f32 or f64
+  Tensor running_mean, running_var;  // C each, both f32 or both f64
   double momentum = 0.1;             // weight of the new batch's statistics
   double epsilon = 1e-5;
 };

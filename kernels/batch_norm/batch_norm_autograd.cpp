@@ -5,17 +5,6 @@
 namespace thorax {
 namespace {
 
-// running = (1 - momentum) * running + momentum * factor * batch
-void update(const Tensor& running, const Tensor& batch, double momentum, double factor) {
-  const double* fresh = batch.data<double>();
-  const auto blend = [&]<class T>(T* values) {
-    for (std::int64_t c = 0; c < running.numel(); ++c)
-      values[c] = static_cast<T>((1 - momentum) * static_cast<double>(values[c]) +
-                                 momentum * factor * fresh[c]);
-  };
-  running.dtype() == DType::f64 ? blend(running.data<double>()) : blend(running.data<float>());
-}
-
 // Gradient memory that nobody else sees may hold a result: no fresh memory has to be fetched.
 bool reusable(const Tensor& gradient) {
   return gradient.unique() && gradient.contiguous() &&
@@ -49,15 +38,12 @@ Variable batch_norm(const Variable& x, const Variable& weight, const Variable& b
   }
   const Tensor y =
       options.out.defined() ? options.out : Tensor::empty(problem.shape, problem.dtype, device);
-  batch_norm_providers()
-      .select(problem, device.kind)
-      .forward(problem, x.value(), weight.value(), bias.value(), residual_value, mean, variance, y);
-  const std::int64_t count = problem.pixels();
-  if (problem.training && state.running_mean.defined() && count > 1 && !recomputing()) {
-    update(state.running_mean, mean, state.momentum, 1.0);
-    update(state.running_var, variance, state.momentum,
-           static_cast<double>(count) / static_cast<double>(count - 1));
-  }
+  const BatchNormProvider& provider = batch_norm_providers().select(problem, device.kind);
+  provider.forward(problem, x.value(), weight.value(), bias.value(), residual_value, mean, variance,
+                   y);
+  if (problem.training && state.running_mean.defined() && problem.pixels() > 1 && !recomputing())
+    provider.update_running(mean, variance, problem.pixels(), state.momentum, state.running_mean,
+                            state.running_var);
   if (!tracked) return Variable(y);
   return record(
       "batch_norm", y, {x, weight, bias, residual},
@@ -68,13 +54,14 @@ Variable batch_norm(const Variable& x, const Variable& weight, const Variable& b
         std::vector<Tensor> grads(4);
         const bool masked_residual = needs[3] && problem.relu;
         const bool reuse = reusable(dy);
-        const auto fresh = [&](const Shape& shape) {
-          return Tensor::empty(shape, problem.dtype, dy.device());
+        const auto fresh = [&](const Shape& shape, DType dtype) {
+          return Tensor::empty(shape, dtype, dy.device());
         };
-        if (needs[3]) grads[3] = problem.relu && !reuse ? fresh(problem.shape) : dy;
-        if (needs[0]) grads[0] = reuse && !needs[3] ? dy : fresh(problem.shape);
-        if (needs[1]) grads[1] = fresh({problem.channels()});
-        if (needs[2]) grads[2] = fresh({problem.channels()});
+        const Shape channels{problem.channels()};
+        if (needs[3]) grads[3] = problem.relu && !reuse ? fresh(problem.shape, problem.dtype) : dy;
+        if (needs[0]) grads[0] = reuse && !needs[3] ? dy : fresh(problem.shape, problem.dtype);
+        if (needs[1]) grads[1] = fresh(channels, problem.parameter_dtype());
+        if (needs[2]) grads[2] = fresh(channels, problem.parameter_dtype());
         if (needs[0] || needs[1] || needs[2] || masked_residual)
           batch_norm_providers()
               .select(problem, dy.device().kind)

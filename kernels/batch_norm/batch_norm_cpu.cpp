@@ -415,6 +415,7 @@ THORAX_PROVIDER(batch_norm_cpu, batch_norm_providers(),
                  .priority =
                      [](const BatchNormProblem& p) { return p.dtype == DType::f32 ? 10 : -1; },
                  .forward = forward,
-                 .backward = backward});
+                 .backward = backward,
+                 .update_running = update_running_on_cpu});
 
 }  // namespace thorax

@@ -116,6 +116,7 @@ THORAX_PROVIDER(batch_norm_reference, batch_norm_providers(),
                  .backward =
                      [](const BatchNormProblem& p, auto&... t) {
                        p.dtype == DType::f64 ? backward<double>(p, t...) : backward<float>(p, t...);
-                     }});
+                     },
+                 .update_running = update_running_on_cpu});
 
 }  // namespace thorax

@@ -8,6 +8,7 @@
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/batch_norm/cases.h"
 #include "tests/support/check.h"
+#include "tests/support/on_device.h"
 
 using namespace thorax;
 using test::as_slice;
@@ -29,15 +30,18 @@ struct Inputs {
   Tensor x, weight, bias, residual, dy, mean, variance;
 };
 
-Inputs make_inputs(const BatchNormProblem& pr, bool sliced) {
-  const auto maybe = [&](const Tensor& t) { return sliced ? as_slice(t) : t; };
+// On the CPU in float32; values that problem.dtype has.
+Inputs make_inputs(const BatchNormProblem& pr) {
+  const auto values = [&](std::uint64_t seed) {
+    return test::rounded(normals(pr.shape, seed), pr.dtype);
+  };
   const Shape channels{pr.channels()};
   Inputs in;
-  in.x = maybe(normals(pr.shape, 1));
+  in.x = values(1);
   in.weight = normals(channels, 2);
   in.bias = normals(channels, 3);
-  if (pr.residual) in.residual = maybe(normals(pr.shape, 4));
-  in.dy = maybe(normals(pr.shape, 5));
+  if (pr.residual) in.residual = values(4);
+  in.dy = values(5);
   in.mean = poisoned(channels, DType::f64);
   in.variance = poisoned(channels, DType::f64);
   if (!pr.training) {
@@ -49,6 +53,60 @@ Inputs make_inputs(const BatchNormProblem& pr, bool sliced) {
     }
   }
   return in;
+}
+
+// The same for a provider; slices if asked for. Copies of mean and variance, which forward writes.
+Inputs inputs_on(Device device, const BatchNormProblem& pr, const Inputs& in, bool sliced) {
+  const auto activation = [&](const Tensor& t) {
+    return t.defined() ? test::placed(t, device, sliced, pr.dtype) : t;
+  };
+  return {activation(in.x),
+          in.weight.to(device),
+          in.bias.to(device),
+          activation(in.residual),
+          activation(in.dy),
+          in.mean.clone().to(device),
+          in.variance.clone().to(device)};
+}
+
+// Everything that forward and backward of a provider give.
+struct Results {
+  Tensor y, mean, variance, dx, dresidual, dweight, dbias;
+};
+Results run(const BatchNormProvider& provider, const BatchNormProblem& pr, const Inputs& values,
+            bool sliced) {
+  const Device device = test::device_of(provider);
+  const Inputs in = inputs_on(device, pr, values, sliced);
+  const auto output = [&] { return test::destination(pr.shape, device, sliced, pr.dtype); };
+  Results r;
+  r.mean = in.mean;
+  r.variance = in.variance;
+  r.y = output();
+  provider.forward(pr, in.x, in.weight, in.bias, in.residual, r.mean, r.variance, r.y);
+  if (pr.pixels() == 0) {
+    r.mean.fill(0);
+    r.variance.fill(1);
+  }
+  r.dx = output();
+  if (pr.relu && pr.residual) r.dresidual = output();
+  r.dweight = poisoned({pr.channels()}, DType::f32, device);
+  r.dbias = r.dweight.clone();
+  provider.backward(pr, in.dy, in.x, r.y, in.weight, in.bias, r.mean, r.variance, r.dx, r.dresidual,
+                    r.dweight, r.dbias);
+  if (pr.dtype == DType::f32)
+    for (const Tensor* t : {&r.y, &r.dx, &r.dresidual})
+      CHECK((!t->defined() || test::neighbours_untouched(*t)));
+  for (Tensor* t : {&r.mean, &r.variance, &r.dweight, &r.dbias}) *t = t->to(Device{});
+  for (Tensor* t : {&r.y, &r.dx, &r.dresidual})
+    if (t->defined()) *t = t->to(Device{}).to_contiguous();  // of pr.dtype
+  return r;
+}
+
+// 16-bit results are rounded once more.
+double rounding(DType dtype, double value) {
+  if (size_of(dtype) != 2) return 0;
+  const test::Rounding last = test::rounding_of(dtype);
+  return 1.01 * last.relative * std::abs(value) + last.absolute;
 }
 
 Tensor f64(const Tensor& t) {
@@ -90,7 +148,6 @@ Spread spread(const BatchNormProblem& pr, const double* x, const double* mean, c
 Worst forward_error(const BatchNormProblem& pr, const Inputs& in, const Tensor& mean,
                     const Tensor& variance, const Tensor& y) {
   Worst worst;
-  const Tensor want = poisoned(pr.shape);
   const Tensor ref_mean = in.mean.clone(), ref_var = in.variance.clone();
   const Tensor x64 = f64(in.x), want64 = poisoned(pr.shape, DType::f64);
   BatchNormProblem exact = pr;  // in float64: no rounding of the reference's own in the way
@@ -120,7 +177,9 @@ Worst forward_error(const BatchNormProblem& pr, const Inputs& in, const Tensor& 
       const double bound = scale * off_mean +
                            scale * centered * (off_var / (v[c] + pr.epsilon) + 4 * kU) +
                            scale * std::abs(m[c]) * kU + 4 * kU * rest;
-      worst.add(std::abs(got.data<double>()[i] - want64.data<double>()[i]), bound, "y", i);
+      const double want_y = want64.data<double>()[i];
+      worst.add(std::abs(got.data<double>()[i] - want_y), bound + rounding(pr.dtype, want_y), "y",
+                i);
     }
   }
   return worst;
@@ -141,7 +200,7 @@ Worst backward_error(const BatchNormProblem& pr, const Inputs& in, const Tensor&
   const Tensor got_dx = f64(dx), got_dw = f64(dweight), got_db = f64(dbias);
   if (dresidual.defined()) {
     INFO("the residual's gradient is dy behind the mask, exactly");
-    CHECK(same_values(dresidual, dz.to(DType::f32)));
+    CHECK(same_values(dresidual, dz));
   }
   const double n = static_cast<double>(pr.pixels());
   for (std::int64_t c = 0; c < pr.channels(); ++c) {
@@ -167,8 +226,9 @@ Worst backward_error(const BatchNormProblem& pr, const Inputs& in, const Tensor&
       const double bound =
           scale *
           (6 * kU * z + (pr.training ? (kChain + 10) * kU * (sum + xhat(p) * product) / n : 0));
-      worst.add(std::abs(got_dx.data<double>()[at(p)] - want_dx.data<double>()[at(p)]), bound, "dx",
-                at(p));
+      const double want = want_dx.data<double>()[at(p)];
+      worst.add(std::abs(got_dx.data<double>()[at(p)] - want), bound + rounding(pr.dtype, want),
+                "dx", at(p));
     }
   }
   return worst;
@@ -178,52 +238,51 @@ Worst backward_error(const BatchNormProblem& pr, const Inputs& in, const Tensor&
 
 TEST_CASE("batch_norm: every provider against the reference") {
   for (const BatchNormProvider& provider : batch_norm_providers().all()) {
+    const bool gpu = provider.device != DeviceKind::cpu;
     double worst_forward = 0, worst_backward = 0;
     int ran = 0;
-    for (const BatchNormProblem& pr : batch_norm_cases()) {
-      if (provider.priority(pr) < 0) continue;
-      for (const bool sliced : {false, true}) {
-        ++ran;
-        CAPTURE(provider.name);
-        CAPTURE(pr.to_string());
-        CAPTURE(sliced);
-        const auto output = [&] {
-          return sliced ? as_slice(poisoned(pr.shape)) : poisoned(pr.shape);
-        };
-        const Inputs in = make_inputs(pr, sliced);
-        const Tensor mean = in.mean.clone(), variance = in.variance.clone();
-        const Tensor y = output();
-        provider.forward(pr, in.x, in.weight, in.bias, in.residual, mean, variance, y);
-        const Worst f = forward_error(pr, in, mean, variance, y);
-        CAPTURE(f.where);
-        CHECK(f.share <= 1);
-        worst_forward = std::max(worst_forward, f.share);
-
-        if (pr.pixels() == 0) {
-          mean.fill(0);
-          variance.fill(1);
+    for (const BatchNormProblem& f32 : batch_norm_cases()) {
+      for (const DType dtype : test::kActivationTypes) {
+        BatchNormProblem pr = f32;
+        pr.dtype = dtype;
+        if (provider.priority(pr) < 0) continue;
+        for (const bool sliced : {false, true}) {
+          // Simulated threads take their time: every shape in every mode, half of the modes as
+          // slices and in bf16, the others not and in f16.
+          const bool slices = pr.relu == pr.residual;
+          if (gpu && (sliced != slices || dtype == (sliced ? DType::f16 : DType::bf16))) continue;
+          if (gpu && dtype != DType::f32 && pr.channels() > 150) continue;
+          ++ran;
+          CAPTURE(provider.name);
+          CAPTURE(name_of(provider.device));
+          CAPTURE(pr.to_string());
+          CAPTURE(sliced);
+          const Inputs in = make_inputs(pr);
+          const Results r = run(provider, pr, in, sliced);
+          const Worst f = forward_error(pr, in, r.mean, r.variance, r.y);
+          CAPTURE(f.where);
+          CHECK(f.share <= 1);
+          worst_forward = std::max(worst_forward, f.share);
+          const Worst b = backward_error(pr, in, r.y, r.mean, r.variance, r.dx, r.dresidual,
+                                         r.dweight, r.dbias);
+          CAPTURE(b.where);
+          CHECK(b.share <= 1);
+          worst_backward = std::max(worst_backward, b.share);
         }
-        const Tensor dx = output(), dresidual = pr.relu && pr.residual ? output() : Tensor{};
-        const Tensor dw = poisoned({pr.channels()}), db = poisoned({pr.channels()});
-        provider.backward(pr, in.dy, in.x, y, in.weight, in.bias, mean, variance, dx, dresidual, dw,
-                          db);
-        const Worst b = backward_error(pr, in, y, mean, variance, dx, dresidual, dw, db);
-        CAPTURE(b.where);
-        CHECK(b.share <= 1);
-        worst_backward = std::max(worst_backward, b.share);
       }
     }
     CHECK(ran > 0);
     std::cout << fmt::format(
-        "batch_norm {}: {} runs, worst error forward {:.3f}, backward {:.3f} "
+        "batch_norm {} {}: {} runs, worst error forward {:.3f}, backward {:.3f} "
         "of the bound\n",
-        provider.name, ran, worst_forward, worst_backward);
+        name_of(provider.device), provider.name, ran, worst_forward, worst_backward);
   }
 }
 
 TEST_CASE("batch_norm evaluation is bit-exact where the arithmetic is") {
   // variance + epsilon = 4: the scale is a power of two times a whole weight.
   for (const BatchNormProvider& provider : batch_norm_providers().all()) {
+    const Device device = test::device_of(provider);
     for (const Shape& shape : batch_norm_awkward_shapes()) {
       const BatchNormProblem pr{
           .shape = shape, .training = false, .relu = true, .residual = true, .epsilon = 0.5};
@@ -233,9 +292,10 @@ TEST_CASE("batch_norm evaluation is bit-exact where the arithmetic is") {
       const Tensor w = test::integers(channels, 4, 3), b = test::integers(channels, 4, 4);
       const Tensor mean = test::integers(channels, 5, 5, DType::f64);
       const Tensor variance = Tensor::full(channels, 3.5, DType::f64);
-      const Tensor want = poisoned(shape), got = poisoned(shape);
+      const Tensor want = poisoned(shape), got = test::destination(shape, device);
       reference().forward(pr, x, w, b, residual, mean, variance, want);
-      provider.forward(pr, x, w, b, residual, mean, variance, got);
+      provider.forward(pr, x.to(device), w.to(device), b.to(device), residual.to(device),
+                       mean.to(device), variance.to(device), got);
       CAPTURE(provider.name);
       CAPTURE(shape.to_string());
       CHECK(same_values(got, want));
@@ -243,36 +303,73 @@ TEST_CASE("batch_norm evaluation is bit-exact where the arithmetic is") {
   }
 }
 
+bool same_results(const Results& a, const Results& b) {
+  return same_values(a.y, b.y) && same_values(a.mean, b.mean) &&
+         same_values(a.variance, b.variance) && same_values(a.dx, b.dx) &&
+         same_values(a.dweight, b.dweight) && same_values(a.dbias, b.dbias);
+}
+
 TEST_CASE("batch_norm: the bits do not depend on the number of threads") {
   const int before = num_threads();
   for (const BatchNormProvider& provider : batch_norm_providers().all()) {
+    if (provider.device != DeviceKind::cpu) continue;
     for (const Shape& shape : {Shape{4, 61, 67, 18}, Shape{8, 7, 7, 2048}, Shape{2, 80, 80, 64}}) {
       const BatchNormProblem pr{.shape = shape, .relu = true};
       if (provider.priority(pr) < 0) continue;
-      const Inputs in = make_inputs(pr, false);
-      std::vector<std::vector<Tensor>> results;
+      const Inputs in = make_inputs(pr);
+      std::vector<Results> results;
       for (const int threads : {1, 2, 3}) {
         set_num_threads(threads);
-        const Shape channels{pr.channels()};
-        std::vector<Tensor> r{poisoned(shape),
-                              poisoned(channels, DType::f64),
-                              poisoned(channels, DType::f64),
-                              poisoned(shape),
-                              poisoned(channels),
-                              poisoned(channels)};
-        provider.forward(pr, in.x, in.weight, in.bias, {}, r[1], r[2], r[0]);
-        provider.backward(pr, in.dy, in.x, r[0], in.weight, in.bias, r[1], r[2], r[3], {}, r[4],
-                          r[5]);
-        results.push_back(r);
+        results.push_back(run(provider, pr, in, false));
       }
       set_num_threads(before);
-      for (std::size_t t = 1; t < results.size(); ++t)
-        for (std::size_t i = 0; i < results[t].size(); ++i) {
-          CAPTURE(provider.name);
-          CAPTURE(shape.to_string());
-          CAPTURE(i);
-          CHECK(same_values(results[t][i], results[0][i]));
+      for (const Results& r : results) {
+        CAPTURE(provider.name);
+        CAPTURE(shape.to_string());
+        CHECK(same_results(r, results[0]));
+      }
+    }
+  }
+}
+
+TEST_CASE("batch_norm on a GPU: the bits depend neither on the run nor on the order of threads") {
+  for (const BatchNormProvider& provider : batch_norm_providers().all()) {
+    if (provider.device == DeviceKind::cpu) continue;
+    // Several chunks, several tiles of channels, one column of threads.
+    for (const Shape& shape : {Shape{2, 41, 37, 18}, Shape{3, 7, 7, 272}, Shape{1, 130, 129, 1}}) {
+      for (const DType dtype : {DType::f32, DType::bf16}) {
+        const BatchNormProblem pr{.shape = shape, .relu = true, .dtype = dtype};
+        const Inputs in = make_inputs(pr);
+        const auto results = test::in_every_order([&] { return run(provider, pr, in, false); });
+        for (const Results& r : results) {
+          CAPTURE(pr.to_string());
+          CHECK(same_results(r, results[0]));
         }
+      }
+    }
+  }
+}
+
+TEST_CASE("batch_norm: results may lie in the memory of what is no longer needed") {
+  for (const BatchNormProvider& provider : batch_norm_providers().all()) {
+    const Device device = test::device_of(provider);
+    const BatchNormProblem pr{.shape = {2, 9, 7, 36}, .relu = true, .residual = true};
+    const Inputs values = make_inputs(pr);
+    const Results want = run(provider, pr, values, false);
+    CAPTURE(provider.name);
+    for (const bool over_x : {false, true}) {
+      const Inputs in = inputs_on(device, pr, values, false);
+      const Tensor x = over_x ? in.x.clone() : in.x, y = over_x ? in.x : in.residual;
+      provider.forward(pr, over_x ? y : x, in.weight, in.bias, in.residual, in.mean, in.variance,
+                       y);
+      CHECK(same_values(y, want.y));
+      // dz over dy, or dx over dy.
+      const Tensor other = test::destination(pr.shape, device);
+      const Tensor dw = poisoned({36}, DType::f32, device), db = dw.clone();
+      const Tensor dx = over_x ? in.dy : other, dz = over_x ? other : in.dy;
+      provider.backward(pr, in.dy, x, y, in.weight, in.bias, in.mean, in.variance, dx, dz, dw, db);
+      CHECK(same_values(dx, want.dx));
+      CHECK(same_values(dz, want.dresidual));
     }
   }
 }
@@ -282,14 +379,17 @@ TEST_CASE("batch_norm: statistics keep their digits far from zero") {
   const Tensor x = normals(shape, 1, DType::f32, 0.01);
   for (std::int64_t i = 0; i < x.numel(); ++i) x.data<float>()[i] += 1000.0f;
   const BatchNormProblem pr{.shape = shape};
-  const Tensor w = Tensor::full({6}, 1), b = Tensor::zeros({6}), y = poisoned(shape);
-  const Tensor mean = poisoned({6}, DType::f64), var = mean.clone(), want_mean = mean.clone(),
-               want_var = mean.clone(), want = poisoned(shape);
+  const Tensor w = Tensor::full({6}, 1), b = Tensor::zeros({6});
+  const Tensor want_mean = poisoned({6}, DType::f64), want_var = want_mean.clone(),
+               want = poisoned(shape);
   reference().forward(pr, x, w, b, {}, want_mean, want_var, want);
   for (const BatchNormProvider& provider : batch_norm_providers().all()) {
     if (provider.priority(pr) < 0) continue;
     CAPTURE(provider.name);
-    provider.forward(pr, x, w, b, {}, mean, var, y);
+    const Device device = test::device_of(provider);
+    const Tensor y = test::destination(shape, device),
+                 mean = test::destination({6}, device, false, DType::f64), var = mean.clone();
+    provider.forward(pr, x.to(device), w.to(device), b.to(device), {}, mean, var, y);
     // The naive E[x^2] - E[x]^2 in float32 would lose the variance of 1e-4 beside 1e6 altogether.
     CHECK(test::difference(mean, want_mean, 1e-6).worst <= 1);
     CHECK(test::difference(var, want_var, 0, 1e-4).worst <= 1);
@@ -343,24 +443,62 @@ TEST_CASE("batch_norm on the tape: providers agree, whoever owns the gradient's 
   const Shape shape{2, 9, 7, 18};
   for (const bool relu : {false, true}) {
     for (const bool shared : {false, true}) {
-      std::vector<std::vector<Tensor>> results;
-      for (const char* name : {"reference", "cpu"}) {
-        const ProviderScope scope("batch_norm", name);
-        const BatchNormState state{Tensor::zeros({18}), Tensor::full({18}, 1)};
-        const Variable x(normals(shape, 1), true), r(normals(shape, 2), true);
-        const Variable w(normals({18}, 3), true), b(normals({18}, 4), true);
+      const auto results_of = [&](const BatchNormProvider& provider) {
+        const Device device = test::device_of(provider);
+        const ProviderScope scope("batch_norm", provider.name);
+        const auto on = [&](const Tensor& t) { return t.to(device); };
+        const BatchNormState state{on(Tensor::zeros({18})), on(Tensor::full({18}, 1))};
+        const Variable x(on(normals(shape, 1)), true), r(on(normals(shape, 2)), true);
+        const Variable w(on(normals({18}, 3)), true), b(on(normals({18}, 4)), true);
         const Variable inner = batch_norm(x, w, b, state, {.relu = true});
         const Variable y = batch_norm(inner, w, b, state, {.relu = relu}, r);
-        const Tensor seed = normals(shape, 5);
+        const Tensor seed = on(normals(shape, 5));
         const Tensor kept = seed.clone();
-        backward(y, shared ? seed : normals(shape, 5));
+        backward(y, shared ? seed : on(normals(shape, 5)));
         CHECK(same_values(seed, kept));
-        results.push_back({y.value(), x.grad(), r.grad(), w.grad(), b.grad()});
+        // Evaluation reads the running statistics that training left.
+        const Tensor judged = batch_norm(x, w, b, state, {.training = false}).value();
+        return std::vector<Tensor>{y.value(), x.grad(), r.grad(),           w.grad(),
+                                   b.grad(),  judged,   state.running_mean, state.running_var};
+      };
+      const std::vector<Tensor> want = results_of(reference());
+      for (const BatchNormProvider& provider : batch_norm_providers().all()) {
+        const std::vector<Tensor> got = results_of(provider);
+        for (std::size_t i = 0; i < want.size(); ++i) {
+          CAPTURE(provider.name);
+          CAPTURE(relu);
+          CAPTURE(i);
+          CHECK(got[i].device() == test::device_of(provider));
+          CHECK(test::difference(got[i], want[i], 2e-5, 2e-5).worst <= 1);
+        }
       }
-      for (std::size_t i = 0; i < results[0].size(); ++i) {
-        CAPTURE(relu);
+    }
+  }
+}
+
+TEST_CASE("batch_norm on the tape in 16 bits: parameters and their gradients stay in float32") {
+  const Shape shape{2, 6, 5, 8};
+  for (const Device device : test::one_device_a_kind()) {
+    if (device.kind == DeviceKind::cpu) continue;
+    for (const DType dtype : {DType::f16, DType::bf16}) {
+      const auto run_in = [&](DType type, Device where) {
+        const BatchNormState state{Tensor::zeros({8}, DType::f32, where),
+                                   Tensor::full({8}, 1, DType::f32, where)};
+        const Variable x(test::rounded(normals(shape, 1), dtype).to(type).to(where), true);
+        const Variable w(normals({8}, 3).to(where), true), b(normals({8}, 4).to(where), true);
+        const Variable y = batch_norm(x, w, b, state, {});
+        backward(y, test::rounded(normals(shape, 5), dtype).to(type).to(where));
+        return std::vector<Tensor>{y.value(), x.grad(), w.grad(), b.grad(), state.running_var};
+      };
+      const auto want = run_in(DType::f32, Device{}), got = run_in(dtype, device);
+      const double u = test::rounding_of(dtype).relative;
+      for (std::size_t i = 0; i < want.size(); ++i) {
+        CAPTURE(name_of(dtype));
         CAPTURE(i);
-        CHECK(test::difference(results[1][i], results[0][i], 2e-5, 2e-5).worst <= 1);
+        CHECK(got[i].dtype() == (i < 2 ? dtype : DType::f32));
+        // What is kept in 16 bits is rounded once; the rest sees the same values as float32 does.
+        const double tolerance = i < 2 ? u : 1e-5;
+        CHECK(test::difference(got[i].to(DType::f32), want[i], 1e-5, 1.05 * tolerance).worst <= 1);
       }
     }
   }
