@@ -75,16 +75,28 @@ else
   say "compute-sanitizer: not installed, left out"
 fi
 part table "$build/bench/gpu_table" --csv "$out/kernel_table.csv"
-step() { "$build/bench/bench_step" --device cuda --json "$@"; }
-for precision in float32 float16 bfloat16; do
-  part "step_unet_$precision" step --model unet --mode train --size 512 --batch 8 --precision $precision
-  part "step_hrnet_$precision" step --model hrnet_w18 --mode train --size 224 --batch 32 --precision $precision
+# The training step, the study's batch for the UNet, beside PyTorch's: eager and compiled, with and without
+# mixed precision, channels last (its fastest layout on these GPUs) and for float32 NCHW, too.
+ours() { "$build/bench/bench_step" --device cuda --mode train --warmup 5 --repeat 20 --json "$@"; }
+theirs() {
+  "$python" bench/peers/torch_step.py --device cuda --mode train --warmup 10 --repeat 20 --json "$@"
+}
+for work in "unet 512 8" "hrnet_w18 224 32"; do
+  read -r model size batch <<<"$work"
+  shape=(--model "$model" --size "$size" --batch "$batch")
+  for precision in float32 float16 bfloat16; do
+    part "step_${model}_$precision" ours "${shape[@]}" --precision "$precision"
+  done
+  [ -n "$python" ] || continue
+  part "torch_${model}_f32_nchw" theirs "${shape[@]}" --layout nchw
+  part "torch_${model}_f32" theirs "${shape[@]}" --layout nhwc
+  part "torch_${model}_f32_compiled" theirs "${shape[@]}" --layout nhwc --compile
+  for amp in f16 bf16; do
+    part "torch_${model}_$amp" theirs "${shape[@]}" --layout nhwc --amp "$amp"
+    part "torch_${model}_${amp}_compiled" theirs "${shape[@]}" --layout nhwc --amp "$amp" --compile
+  done
 done
-if [ -n "$python" ]; then
-  part torch "$python" bench/peers/torch_gpu_step.py --json "$out/torch.json"
-else
-  say "torch: no --python given, left out"
-fi
+[ -n "$python" ] || say "PyTorch: no --python given, left out"
 if [ -n "$data" ]; then
   part train "$build/apps/thorax" train segmenter --device cuda --size 512 --epochs 5 --batch 8 \
     --augment light --out "$out/segmenter" \

@@ -2,6 +2,7 @@
 """Time one training step or one inference in PyTorch, and dump what it computed.
 
     torch_step.py --model unet --mode train --size 512 --batch 1 --layout best --json
+    torch_step.py --model unet --batch 8 --device cuda --layout nhwc --amp f16 --compile --warmup 5 --json
     torch_step.py --model hrnet_w18 --mode infer --size 224 --batch 8 --weights w.safetensors --dump out.safetensors
 
 A training step is forward, loss, backward and SGD with momentum 0.9; UNet: Dice with logits (squared denominator),
@@ -28,6 +29,9 @@ def arguments():
     p.add_argument("--batch", type=int, help="default 1 for unet, 8 for hrnet")
     p.add_argument("--layout", choices=["nchw", "nhwc", "best"], default="best")
     p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    p.add_argument("--amp", choices=["f16", "bf16"], help="autocast, for f16 with loss scaling; TF32 stays off in any case")
+    p.add_argument("--compile", action="store_true", help="torch.compile the model")
     p.add_argument("--weights", help="safetensors state dict (default: hashfill)")
     p.add_argument("--inputs", help="safetensors with `input` and `target` (default: hashfill)")
     p.add_argument("--repeat", type=int, default=5)
@@ -100,23 +104,33 @@ def measure(args):
         model, x = model.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
         if unet:
             target = target.to(memory_format=torch.channels_last)
+    on_gpu = args.device == "cuda"
+    if on_gpu:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cudnn.benchmark = True  # its best algorithm, found in the warm-up
+        model, x, target = model.cuda(), x.cuda(), target.cuda()
+    half = {"f16": torch.float16, "bf16": torch.bfloat16}.get(args.amp)
+    scaler = torch.amp.GradScaler(args.device, enabled=args.amp == "f16")
+    forward = torch.compile(model) if args.compile else model
     criterion = torch_models.dice_loss if unet else torch.nn.functional.cross_entropy
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
 
     def gradients():
         optimizer.zero_grad(set_to_none=True)
-        logits = model(x)
-        loss = criterion(logits, target)
-        loss.backward()
+        with torch.autocast(args.device, dtype=half, enabled=half is not None):
+            logits = forward(x)
+        loss = criterion(logits.float(), target)
+        scaler.scale(loss).backward()
         return logits, loss
 
     def train_step():
         gradients()
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
 
     def infer_step():
-        with torch.no_grad():
-            return model(x)
+        with torch.no_grad(), torch.autocast(args.device, dtype=half, enabled=half is not None):
+            return forward(x)
 
     model.train(args.mode == "train")
     step = train_step if args.mode == "train" else infer_step
@@ -134,8 +148,12 @@ def measure(args):
         del dump, logits
     times = []
     for i in range(args.warmup + args.repeat):
+        if on_gpu:
+            torch.cuda.synchronize()
         start = time.perf_counter()
         step()
+        if on_gpu:
+            torch.cuda.synchronize()
         if i >= args.warmup:
             times.append(time.perf_counter() - start)
     peak = rss_mb()
@@ -146,14 +164,16 @@ def measure(args):
     return {
         "program": f"torch {torch.__version__}", "model": args.model, "mode": args.mode, "size": args.size, "batch": args.batch,
         "layout": args.layout, "threads": args.threads, "repeat": args.repeat, "min_s": times[0], "median_s": times[len(times) // 2],
-        "peak_rss_mb": peak, "import_rss_mb": imported,
+        "peak_rss_mb": peak, "import_rss_mb": imported, "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "amp": args.amp, "compile": args.compile, "peak_gpu_mb": torch.cuda.max_memory_allocated() / 2**20 if on_gpu else None,
     }
 
 
 def main():
     args = arguments()
     os.environ["OMP_NUM_THREADS"] = str(args.threads)
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    if args.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
     row = best(args) if args.layout == "best" else measure(args)
     if args.json:
         print(json.dumps(row))
