@@ -4,7 +4,7 @@
 #
 #   tests/mutation.sh [BUILD] [REGEX]    BUILD: a finished build folder (default build); REGEX: only
 #                                        mutations whose line in mutations.txt matches
-# mutations.txt: file | test source | what | sed expression. The expression must change the file.
+# An expression that changes nothing is an error, too: the kernel has moved on and the list has not.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build}
@@ -15,9 +15,9 @@ library=$(cd "$build" && ls -d libthorax.so.*.* | head -n 1)
 link=$(ninja -C "$build" -t commands "$library" | tail -n 1)
 caught=0
 missed=0
-mutate() {  # file, test, what, expression
-  local file=$1 test=$2 what=$3 expression=$4
-  local tree=$work/tree
+mutate() {
+  local file=$1 source=$2 test=$3 what=$4 expression=$5
+  local tree=$work/tree object command line order status=0
   rm -rf "$tree"
   mkdir -p "$tree/$(dirname "$file")"
   sed -E "$expression" "$file" >"$tree/$file"
@@ -25,47 +25,38 @@ mutate() {  # file, test, what, expression
     echo "mutation.sh: '$expression' changes nothing in $file" >&2
     return 1
   fi
-  # Every simulated .cu that the mutation reaches, compiled against the mutated tree first.
-  local sources=("$file") objects=() line object
-  if [[ $file != *.cu ]]; then
-    mapfile -t sources < <(git grep -lF "\"$file\"" -- '*.cu')
-  fi
-  line=$link
-  for source in "${sources[@]}"; do
-    object=$(ninja -C "$build" -t query "$library" | tr -d ' ' | grep -F "/sim/$source.cpp.o" || true)
-    [ -n "$object" ] || { echo "mutation.sh: no object of $source in $library" >&2; return 1; }
-    local command
-    command=$(ninja -C "$build" -t commands "$object" | tail -n 1)
-    command=${command/ -I/ -iquote $tree -I$tree -I}
-    # ccache and the object's own path stay out of it.
-    command=$(sed -E "s#^[^ ]*ccache ##; s# -o [^ ]+# -o $work/$(basename "$source").o#; s# -M[DTF]+( [^ ]+\\.[od])?##g; s#-O3#-O1#" <<<"$command")
-    (cd "$build" && eval "$command") || { echo "mutation.sh: mutated $source does not compile" >&2; return 1; }
-    line=${line/ $object / $work/$(basename "$source").o }
-  done
-  line=${line//-o $library/-o $work/$library}
+  # The simulator's object of the source, compiled with the changed file in front of the true one, in a
+  # library that is otherwise the same.
+  object=$(ninja -C "$build" -t query "$library" | tr -d ' ' | grep -F "/sim/$source.cpp.o") ||
+    { echo "mutation.sh: no object of $source in $library" >&2; return 1; }
+  command=$(ninja -C "$build" -t commands "$object" | tail -n 1)
+  command=$(sed -E "s#^[^ ]*ccache ##; s#^([^ ]+) #\\1 -iquote $tree -I$tree #; s# -o [^ ]+# -o $work/mutated.o#
+                    s# -MD | # #; s# -M[TF] [^ ]+##g; s#-O3#-O1#" <<<"$command")
+  (cd "$build" && eval "$command") || { echo "mutation.sh: mutated $source does not compile" >&2; return 1; }
+  line=${link/ $object / $work/mutated.o }
+  line=${line/-o $library/-o $work/$library}
   (cd "$build" && eval "$line" >/dev/null)
   ln -sf "$library" "$work/$(sed -E 's/(\.so\.[0-9]+)\..*/\1/' <<<"$library")"
-  local order status=0
   for order in forward reverse random:3; do
     status=0
-    LD_LIBRARY_PATH=$work THORAX_SIM_ORDER=$order timeout 300 \
-      "$build/tests/test_kernels" "--source-file=*/$test" --no-intro >"$work/log" 2>&1 || status=$?
+    LD_LIBRARY_PATH=$work THORAX_SIM_ORDER=$order timeout 600 \
+      "$build/tests/test_${test%%/*}" "--source-file=*/$test" --abort-after=1 --no-intro >"$work/log" 2>&1 || status=$?
     if [ $status -ne 0 ]; then break; fi
   done
   if [ $status -ne 0 ]; then
     caught=$((caught + 1))
-    echo "caught  $file: $what"
+    echo "caught  $source: $what"
   else
     missed=$((missed + 1))
-    echo "MISSED  $file: $what" >&2
+    echo "MISSED  $source: $what" >&2
   fi
 }
-while IFS='|' read -r file test what expression; do
+while IFS='|' read -r file source test what expression; do
   [[ -z $file || $file == \#* ]] && continue
-  file=$(xargs <<<"$file") test=$(xargs <<<"$test")
+  file=$(xargs <<<"$file") source=$(xargs <<<"$source") test=$(xargs <<<"$test")
   what=$(sed -E 's/^ +| +$//g' <<<"$what") expression=$(sed -E 's/^ +| +$//g' <<<"$expression")
-  [[ "$file $what" =~ $only ]] || continue
-  mutate "$file" "$test" "$what" "$expression"
+  [[ "$source $what" =~ $only ]] || continue
+  mutate "$file" "$source" "$test" "$what" "$expression"
 done <tests/mutations.txt
 echo "mutation.sh: $caught caught, $missed missed"
 [ $missed -eq 0 ] && [ $caught -gt 0 ]
