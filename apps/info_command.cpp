@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
+#include "apps/kernel_table.h"
 #include "engine/registry/registry.h"
 #include "engine/runtime/device.h"
 #include "engine/runtime/parallel.h"
@@ -60,9 +61,11 @@ void print_info(bool as_json) {
 void add(CLI::App& root) {
   CLI::App* command =
       root.add_subcommand("info", "What is built in: devices, operations, providers");
-  static bool as_json = false;
+  static bool as_json = false, kernels = false;
   command->add_flag("--json", as_json, "Print JSON");
-  command->callback([] { print_info(as_json); });
+  command->add_flag("--kernels", kernels,
+                    "Registers, shared memory and occupancy of every CUDA kernel, by architecture");
+  command->callback([] { kernels ? print_kernel_table(as_json) : print_info(as_json); });
 }
 
 }  // namespace

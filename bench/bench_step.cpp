@@ -18,6 +18,7 @@
 #include "engine/optim/step.h"
 #include "engine/registry/registry.h"
 #include "engine/runtime/allocator.h"
+#include "engine/runtime/device.h"
 #include "engine/runtime/parallel.h"
 #include "engine/runtime/profile.h"
 #include "kernels/cross_entropy/cross_entropy.h"
@@ -30,10 +31,17 @@ using namespace thorax;
 
 struct Arguments {
   std::string model = "unet", mode = "train", weights, inputs, dump, providers, profile;
+  std::string device_name = "cpu", precision_name = "float32";
   std::int64_t size = 0, batch = 0;
   int threads = 2, repeat = 5, warmup = 1;
   bool recompute = false, json = false;
   bool unet() const { return model == "unet"; }
+  Device device() const { return parse_device(device_name); }
+  DType precision() const {
+    return precision_name == "float16"    ? DType::f16
+           : precision_name == "bfloat16" ? DType::bf16
+                                          : DType::f32;
+  }
 };
 
 // Peak resident memory in MB. Not getrusage's ru_maxrss: that one survives exec, so a program
@@ -70,10 +78,13 @@ class Step {
       THORAX_CHECK(input_.shape() == shape, "[bench_step] {}: input {}, wanted {}", args.inputs,
                    input_.shape(), shape);
     }
+    model_->to(args.device());
+    input_ = Variable(input_.value().to(args.device()));
+    target_ = target_.to(args.device());
     model_->train(args.mode == "train");
     if (args.mode == "train") {
       for (const auto& [name, variable] : model_->parameters())
-        momentum_.push_back(Tensor::zeros(variable.shape()));
+        momentum_.push_back(Tensor::zeros(variable.shape(), DType::f32, args.device()));
     }
   }
 
@@ -102,7 +113,7 @@ class Step {
       tensors["logits"] = logits;
       tensors["loss"] = loss;
       for (const auto& [name, variable] : model_->parameters())
-        tensors["grad." + name] = variable.grad().clone();
+        tensors["grad." + name] = variable.grad().to(Device{}).clone();
     } else {
       tensors["logits"] = infer();
     }
@@ -112,7 +123,7 @@ class Step {
  private:
   std::pair<Tensor, Tensor> gradients() {
     model_->zero_grad();
-    const Variable logits = model_->forward(input_);
+    const Variable logits = model_->logits(input_, args_.precision());
     const Variable loss =
         args_.unet() ? dice_loss(logits, target_) : cross_entropy(logits, target_);
     const std::pair<Tensor, Tensor> values{logits.value(), loss.value()};
@@ -121,7 +132,7 @@ class Step {
   }
   Tensor infer() {
     const NoGrad no_grad;
-    return model_->forward(input_).value();
+    return model_->logits(input_, args_.precision()).value();
   }
 
   const Arguments& args_;
@@ -156,18 +167,19 @@ int measure(const Arguments& args) {
   set_num_threads(args.threads);
   if (!args.providers.empty()) choose_providers(args.providers);
   const double before = rss_mb();
+  const DeviceScope on(args.device());
   Step step(args);
   if (!args.dump.empty()) step.dump(args.dump);
   std::vector<double> times;
   for (int i = 0; i < args.warmup + args.repeat; ++i) {
-    if (i == args.warmup) allocator(Device{}).reset_peak();
+    if (i == args.warmup) allocator(args.device()).reset_peak();
     const auto start = std::chrono::steady_clock::now();
     step.run();
     const auto end = std::chrono::steady_clock::now();
     if (i >= args.warmup) times.push_back(std::chrono::duration<double>(end - start).count());
   }
   const double peak = rss_mb();
-  const AllocatorStats stats = allocator(Device{}).stats();
+  const AllocatorStats stats = allocator(args.device()).stats();
   std::sort(times.begin(), times.end());
   const double median = times[times.size() / 2];
   constexpr double kMega = 1024.0 * 1024.0;
@@ -181,6 +193,8 @@ int measure(const Arguments& args) {
       {"threads", args.threads},
       {"repeat", args.repeat},
       {"recompute", args.recompute},
+      {"device", device_info(args.device()).name},
+      {"precision", args.precision_name},
       {"min_s", times.front()},
       {"median_s", median},
       {"peak_rss_mb", peak},
@@ -213,6 +227,10 @@ int main(int argc, char** argv) {
   app.add_option("--size", args.size, "default 512 for unet, 224 for hrnet");
   app.add_option("--batch", args.batch, "default 1 for unet, 8 for hrnet");
   app.add_option("--threads", args.threads)->check(CLI::PositiveNumber);
+  app.add_option("--device", args.device_name, "cpu, cuda or sim")->capture_default_str();
+  app.add_option("--precision", args.precision_name, "of activations, on cuda and sim")
+      ->check(CLI::IsMember({"float32", "float16", "bfloat16"}))
+      ->capture_default_str();
   app.add_option("--weights", args.weights, "safetensors state dict (default: hashfill)");
   app.add_option("--inputs", args.inputs,
                  "safetensors with `input` and `target` (default: hashfill)");
