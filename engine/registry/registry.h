@@ -28,7 +28,7 @@ std::vector<ProviderInfo> registered_providers();
 namespace detail {
 void announce_provider(std::string_view operation, std::string_view provider, DeviceKind device);
 bool can_run(DeviceKind device);
-}
+}  // namespace detail
 
 // Makes an explicit choice for a scope; used by tests and benchmarks.
 class ProviderScope {

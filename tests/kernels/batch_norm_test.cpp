@@ -354,11 +354,11 @@ TEST_CASE("batch_norm: results may lie in the memory of what is no longer needed
   for (const BatchNormProvider& provider : batch_norm_providers().all()) {
     const Device device = test::device_of(provider);
     const BatchNormProblem pr{.shape = {2, 9, 7, 36}, .relu = true, .residual = true};
-    const Inputs values = make_inputs(pr);
-    const Results want = run(provider, pr, values, false);
+    const Results want = run(provider, pr, make_inputs(pr), false);
     CAPTURE(provider.name);
     for (const bool over_x : {false, true}) {
-      const Inputs in = inputs_on(device, pr, values, false);
+      // Made anew: on the CPU they are written to.
+      const Inputs in = inputs_on(device, pr, make_inputs(pr), false);
       const Tensor x = over_x ? in.x.clone() : in.x, y = over_x ? in.x : in.residual;
       provider.forward(pr, over_x ? y : x, in.weight, in.bias, in.residual, in.mean, in.variance,
                        y);
@@ -469,7 +469,9 @@ TEST_CASE("batch_norm on the tape: providers agree, whoever owns the gradient's 
           CAPTURE(relu);
           CAPTURE(i);
           CHECK(got[i].device() == test::device_of(provider));
-          CHECK(test::difference(got[i], want[i], 2e-5, 2e-5).worst <= 1);
+          // Gradients are sums of 126 terms of size 1 that nearly cancel: in float32 up to
+          // 126 * 2^-24 of the sum of their sizes, about 1e-3; a tenth of that is allowed.
+          CHECK(test::difference(got[i], want[i], 1e-4, 2e-5).worst <= 1);
         }
       }
     }
