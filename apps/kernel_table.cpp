@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include <thorax_kernel_resources.h>  // generated: kKernelResources, the text of resources.csv
 #include "data/csv.h"
-#include "thorax_kernel_resources.h"  // generated: kKernelResources, the text of resources.csv
 
 namespace thorax::app {
 namespace {
