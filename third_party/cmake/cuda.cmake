@@ -7,17 +7,23 @@ if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
 endif()
 enable_language(CUDA)
 find_package(CUDAToolkit 12 REQUIRED)
+# CMake 3.25 does not know nvcc's flag for C++20.
+if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+  set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+  set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+endif()
+set(CMAKE_CUDA_STANDARD 20)
+set(CMAKE_CUDA_EXTENSIONS OFF)
 # The launcher keeps what ptxas says of each kernel beside its object; kernel_resources collects it.
 set(CMAKE_CUDA_COMPILER_LAUNCHER ${CMAKE_SOURCE_DIR}/third_party/cmake/nvcc_resources.sh ${THORAX_CCACHE})
-set(CMAKE_CUDA_STANDARD 20)
-set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 
 get_property(cuda_sources GLOBAL PROPERTY thorax_cuda_sources)
 list(TRANSFORM cuda_sources PREPEND ${CMAKE_SOURCE_DIR}/)
 add_library(thorax_cuda OBJECT ${cuda_sources})
 set_target_properties(thorax_cuda PROPERTIES CUDA_RUNTIME_LIBRARY Static)
-target_include_directories(thorax_cuda PRIVATE ${CMAKE_SOURCE_DIR})
-target_link_libraries(thorax_cuda PRIVATE fmt::fmt)
+# Not linked with fmt::fmt: its wish for a language standard would come as a second -std.
+target_include_directories(thorax_cuda PRIVATE ${CMAKE_SOURCE_DIR}
+  $<TARGET_PROPERTY:fmt::fmt,INTERFACE_INCLUDE_DIRECTORIES>)
 # fmt 9 turns its constexpr functions off under nvcc and then does not compile as C++20.
 target_compile_definitions(thorax_cuda PRIVATE FMT_USE_CONSTEXPR=1 FMT_CONSTEVAL=)
 # FMA contraction is as in the host code. -lineinfo: profilers and the sanitizer name source lines.
