@@ -58,3 +58,43 @@ TEST_CASE("a device that is not there, a limit that is no size: an error that sa
   small.insert(small.end(), {"--memory-limit", "100K"});
   fails(small, "limit 102400");
 }
+
+TEST_CASE("train, resume, segment and predict on the simulated GPU") {
+  const TemporaryFolder t;
+  const Outcome made = run_thorax({"data", "phantoms", "--out", t / "phantoms", "--patients", "4",
+                                   "--max-images", "1", "--size", "64", "--seed", "4"});
+  REQUIRE(made.exit_code == 0);
+  const auto train = [&](const std::string& out, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments{
+        "train",   "segmenter", "--data",   "shenzhen:" + (t / "phantoms"),
+        "--size",  "32",        "--width",  "2",
+        "--batch", "2",         "--epochs", "2",
+        "--out",   t / out};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_thorax(arguments);
+  };
+  const Outcome sim = train("sim", {"--device", "sim"});
+  INFO(sim.output);
+  REQUIRE(sim.exit_code == 0);
+  REQUIRE(train("cpu", {}).exit_code == 0);
+  const auto start = nlohmann::json::parse(file_text(t / "sim/provenance.json")).at(0);
+  CHECK(start.at("device") == "sim:0");
+  CHECK(start.at("device_name") == "simulated RTX 2070 Super");
+  // Two epochs of two steps: what the CPU and the simulated GPU say differs by rounding only.
+  const auto loss = [&](const std::string& run) {
+    std::ifstream lines(t / (run + "/metrics.jsonl"));
+    std::string line, last;
+    while (std::getline(lines, line)) last = line;
+    return nlohmann::json::parse(last).at("train_loss").get<double>();
+  };
+  CHECK(loss("sim") == doctest::Approx(loss("cpu")).epsilon(1e-4));
+  const auto masks = [&](const std::string& device) {
+    const Outcome cut =
+        run_thorax({"segment", t / "phantoms/CXR_png", "--model", t / "sim/last.safetensors",
+                    "--min-area", "0", "--device", device, "--out", t / ("cut_" + device)});
+    INFO(cut.output);
+    REQUIRE(cut.exit_code == 0);
+    return file_text(t / ("cut_" + device + "/segmentation.csv"));
+  };
+  CHECK(std::count(masks("sim").begin(), masks("sim").end(), '\n') == 5);
+}
