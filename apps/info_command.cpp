@@ -31,8 +31,10 @@ void print_info(bool as_json) {
   for (const Device device : all_devices()) devices.push_back(describe(device));
   // Providers by operation and kind of device.
   auto& operations = info["operations"] = nlohmann::ordered_json::object();
-  for (const ProviderInfo& row : registered_providers())
-    operations[row.operation][std::string(name_of(row.device))].push_back(row.provider);
+  for (const DeviceKind kind : {DeviceKind::cpu, DeviceKind::cuda, DeviceKind::sim})
+    for (const ProviderInfo& row : registered_providers())
+      if (row.device == kind)
+        operations[row.operation][std::string(name_of(kind))].push_back(row.provider);
   if (as_json) {
     fmt::print("{}\n", info.dump(2));
     return;

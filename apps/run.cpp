@@ -5,6 +5,7 @@
 #include <unordered_map>
 
 #include "apps/cut_lungs.h"
+#include "engine/io/atomic_file.h"
 #include "engine/io/config.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/run_folder.h"
@@ -51,6 +52,8 @@ Run open_run(const TrainSettings& settings, const SettingsOptions& options, cons
                  run.folder.string());
     if (options.overwrite) fs::remove_all(run.folder);
   } else {
+    // A run that was killed while it wrote config.json, its first file, left that file's temporary.
+    if (fs::exists(run.folder)) remove_leftovers(config);
     THORAX_CHECK(!fs::exists(run.folder) || fs::is_empty(run.folder),
                  "[run] {}: exists, is not empty and is no run", run.folder.string());
   }

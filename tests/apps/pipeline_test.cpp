@@ -1,6 +1,7 @@
 // The whole way on phantoms, through the command.
 #include <doctest/doctest.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "data/decode.h"
@@ -131,6 +132,9 @@ TEST_CASE(
 
   const std::vector<std::string> resumed =
       train_segmenter(t / "phantoms", t / "c") + std::vector<std::string>{"--resume"};
+  // As if killed while its first file was being written.
+  fs::create_directories(t / "c");
+  std::ofstream(t / "c/config.json.tmp-999999999-0") << "{";
   int killed = 0;
   for (const int milliseconds : {30, 120, 250, 400, 600, 900})
     killed += run_thorax(resumed, milliseconds).exit_code == -1;
