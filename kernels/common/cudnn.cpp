@@ -73,11 +73,55 @@ TensorDescriptor::TensorDescriptor(const Tensor& t) {
         "tensor descriptor");
 }
 
-void TensorDescriptor::per_channel(cudnnTensorDescriptor_t descriptor, DType dtype,
-                                   std::int64_t channels) {
-  check(cudnnSetTensor4dDescriptor(descriptor, CUDNN_TENSOR_NHWC, type_of(dtype), 1,
-                                   static_cast<int>(channels), 1, 1),
-        "bias descriptor");
+namespace {
+
+constexpr float kOne = 1, kZero = 0;
+
+class ReluDescriptor : public ActivationDescriptor {
+ public:
+  ReluDescriptor() {
+    check(cudnnSetActivationDescriptor(*this, CUDNN_ACTIVATION_RELU, CUDNN_PROPAGATE_NAN, 0),
+          "ReLU");
+  }
+};
+
+// cuDNN wants parameters of the activations' type, as a tensor of one pixel.
+Tensor one_pixel(const Tensor& values, DType dtype) {
+  return values.to(dtype).reshape({1, 1, 1, values.numel()});
+}
+
+}  // namespace
+
+void add_bias(const Tensor& y, const Tensor& bias) {
+  const Tensor values = one_pixel(bias, y.dtype());
+  check(cudnnAddTensor(cudnn(y.device()), &kOne, TensorDescriptor(values), values.raw(), &kOne,
+                       TensorDescriptor(y), y.raw()),
+        "bias");
+}
+
+void apply_relu(const Tensor& y) {
+  const TensorDescriptor of_y(y);
+  check(cudnnActivationForward(cudnn(y.device()), ReluDescriptor(), &kOne, of_y, y.raw(), &kZero,
+                               of_y, y.raw()),
+        "ReLU");
+}
+
+Tensor relu_gradient(const Tensor& dy, const Tensor& y) {
+  const Tensor result = Tensor::empty(dy.shape(), dy.dtype(), dy.device());
+  const TensorDescriptor of_y(y);
+  check(cudnnActivationBackward(cudnn(dy.device()), ReluDescriptor(), &kOne, of_y, y.raw(),
+                                TensorDescriptor(dy), dy.raw(), of_y, y.raw(), &kZero,
+                                TensorDescriptor(result), result.raw()),
+        "ReLU's gradient");
+  return result;
+}
+
+void sum_bias_gradient(const Tensor& dy, const Tensor& dbias) {
+  const Tensor sum = Tensor::empty({1, 1, 1, dbias.numel()}, dy.dtype(), dy.device());
+  check(cudnnConvolutionBackwardBias(cudnn(dy.device()), &kOne, TensorDescriptor(dy), dy.raw(),
+                                     &kZero, TensorDescriptor(sum), sum.raw()),
+        "the bias's gradient");
+  dbias.copy_from(sum.reshape(dbias.shape()));
 }
 
 }  // namespace thorax::vendor

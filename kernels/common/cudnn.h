@@ -46,9 +46,14 @@ class TensorDescriptor : public Descriptor<cudnnTensorDescriptor_t, cudnnCreateT
                                            cudnnDestroyTensorDescriptor> {
  public:
   explicit TensorDescriptor(const Tensor& tensor);
-  // C values, one per channel: a bias.
-  static void per_channel(cudnnTensorDescriptor_t descriptor, DType dtype, std::int64_t channels);
-  TensorDescriptor() = default;
 };
+
+// y += bias, one value per channel of any type; y = max(0, y).
+void add_bias(const Tensor& y, const Tensor& bias);
+void apply_relu(const Tensor& y);
+// dy where y > 0, in new memory.
+Tensor relu_gradient(const Tensor& dy, const Tensor& y);
+// The sum of dy over its pixels, into dbias of any type.
+void sum_bias_gradient(const Tensor& dy, const Tensor& dbias);
 
 }  // namespace thorax::vendor

@@ -82,17 +82,7 @@ Tensor workspace(const Choice& choice, Device device) {
 
 // dy where y > 0, or dy itself.
 Tensor masked(const Conv2dProblem& p, const Tensor& dy, const Tensor& y) {
-  if (!p.relu) return dy;
-  const Tensor result = Tensor::empty(dy.shape(), dy.dtype(), dy.device());
-  vendor::ActivationDescriptor relu;
-  vendor::check(cudnnSetActivationDescriptor(relu, CUDNN_ACTIVATION_RELU, CUDNN_PROPAGATE_NAN, 0),
-                "activation");
-  vendor::check(
-      cudnnActivationBackward(vendor::cudnn(dy.device()), relu, &kOne, TensorDescriptor(y), y.raw(),
-                              TensorDescriptor(dy), dy.raw(), TensorDescriptor(y), y.raw(), &kZero,
-                              TensorDescriptor(result), result.raw()),
-      "ReLU's gradient");
-  return result;
+  return p.relu ? vendor::relu_gradient(dy, y) : dy;
 }
 
 void forward(const Conv2dProblem& p, const Tensor& x, const Tensor& w, const Tensor& bias,
@@ -110,20 +100,9 @@ void forward(const Conv2dProblem& p, const Tensor& x, const Tensor& w, const Ten
                               static_cast<cudnnConvolutionFwdAlgo_t>(choice.algorithm), space.raw(),
                               choice.workspace, &kZero, dy, y.raw()),
       "convolution");
-  if (bias.defined()) {
-    TensorDescriptor one;
-    const Tensor same_type = bias.to(p.dtype);
-    TensorDescriptor::per_channel(one, p.dtype, p.out_channels);
-    vendor::check(cudnnAddTensor(handle, &kOne, one, same_type.raw(), &kOne, dy, y.raw()), "bias");
-  }
+  if (bias.defined()) vendor::add_bias(y, bias);
   if (residual.defined()) add_(y, residual);
-  if (p.relu) {
-    vendor::ActivationDescriptor relu;
-    vendor::check(cudnnSetActivationDescriptor(relu, CUDNN_ACTIVATION_RELU, CUDNN_PROPAGATE_NAN, 0),
-                  "activation");
-    vendor::check(cudnnActivationForward(handle, relu, &kOne, dy, y.raw(), &kZero, dy, y.raw()),
-                  "ReLU");
-  }
+  if (p.relu) vendor::apply_relu(y);
 }
 
 void backward_data(const Conv2dProblem& p, const Tensor& dy, const Tensor& w, const Tensor& y,
@@ -171,16 +150,7 @@ void backward_filter(const Conv2dProblem& p, const Tensor& x, const Tensor& dy, 
                     choice.workspace, &kZero, d.filter, same_type.raw()),
                 "wgrad");
   if (dw.dtype() != p.dtype) dw.copy_from(same_type);
-  if (dbias.defined()) {
-    const Tensor sum =
-        dbias.dtype() == p.dtype ? dbias : Tensor::empty(dbias.shape(), p.dtype, dbias.device());
-    TensorDescriptor one;
-    TensorDescriptor::per_channel(one, p.dtype, p.out_channels);
-    vendor::check(
-        cudnnConvolutionBackwardBias(handle, &kOne, from, grad.raw(), &kZero, one, sum.raw()),
-        "the bias's gradient");
-    if (dbias.dtype() != p.dtype) dbias.copy_from(sum);
-  }
+  if (dbias.defined()) vendor::sum_bias_gradient(grad, dbias);
 }
 
 // Never the default: it is chosen by name.

@@ -38,14 +38,7 @@ const Conv2dProvider& convolution() {
 void forward(const ConvTranspose2dProblem& p, const Tensor& x, const Tensor& w, const Tensor& bias,
              const Tensor& y) {
   convolution().backward_data(adjoint(p), x, w, {}, y);
-  if (!bias.defined() || y.numel() == 0) return;
-  constexpr float kOne = 1;
-  vendor::TensorDescriptor one;
-  const Tensor same_type = bias.to(p.dtype);
-  vendor::TensorDescriptor::per_channel(one, p.dtype, p.out_channels);
-  vendor::check(cudnnAddTensor(vendor::cudnn(y.device()), &kOne, one, same_type.raw(), &kOne,
-                               vendor::TensorDescriptor(y), y.raw()),
-                "bias");
+  if (bias.defined() && y.numel() > 0) vendor::add_bias(y, bias);
 }
 
 void backward_data(const ConvTranspose2dProblem& p, const Tensor& dy, const Tensor& w,
@@ -61,16 +54,7 @@ void backward_filter(const ConvTranspose2dProblem& p, const Tensor& x, const Ten
     dbias.fill(0);
     return;
   }
-  constexpr float kOne = 1, kZero = 0;
-  const Tensor sum =
-      dbias.dtype() == p.dtype ? dbias : Tensor::empty(dbias.shape(), p.dtype, dbias.device());
-  vendor::TensorDescriptor one;
-  vendor::TensorDescriptor::per_channel(one, p.dtype, p.out_channels);
-  vendor::check(
-      cudnnConvolutionBackwardBias(vendor::cudnn(dy.device()), &kOne, vendor::TensorDescriptor(dy),
-                                   dy.raw(), &kZero, one, sum.raw()),
-      "the bias's gradient");
-  if (dbias.dtype() != p.dtype) dbias.copy_from(sum);
+  vendor::sum_bias_gradient(dy, dbias);
 }
 
 int priority(const ConvTranspose2dProblem& p) {

@@ -28,17 +28,7 @@ void product(const char* what, cublasOperation_t op_a, cublasOperation_t op_b, s
 }
 
 Tensor masked(const LinearProblem& p, const Tensor& dy, const Tensor& y) {
-  if (!p.relu) return dy;
-  const Tensor result = Tensor::empty(dy.shape(), dy.dtype(), dy.device());
-  vendor::ActivationDescriptor relu;
-  vendor::check(cudnnSetActivationDescriptor(relu, CUDNN_ACTIVATION_RELU, CUDNN_PROPAGATE_NAN, 0),
-                "activation");
-  const vendor::TensorDescriptor of_y(y);
-  vendor::check(cudnnActivationBackward(vendor::cudnn(dy.device()), relu, &kOne, of_y, y.raw(),
-                                        vendor::TensorDescriptor(dy), dy.raw(), of_y, y.raw(),
-                                        &kZero, vendor::TensorDescriptor(result), result.raw()),
-                "ReLU's gradient");
-  return result;
+  return p.relu ? vendor::relu_gradient(dy, y) : dy;
 }
 
 void forward(const LinearProblem& p, const Tensor& x, const Tensor& weight, const Tensor& bias,
@@ -46,21 +36,8 @@ void forward(const LinearProblem& p, const Tensor& x, const Tensor& weight, cons
   if (y.numel() == 0) return;
   product("y = x w^T", CUBLAS_OP_T, CUBLAS_OP_N, p.out_features, p.rows, p.in_features, weight, x,
           y);
-  cudnnHandle_t handle = vendor::cudnn(y.device());
-  const vendor::TensorDescriptor out(y);
-  if (bias.defined()) {
-    const Tensor same_type = bias.to(p.dtype);
-    vendor::TensorDescriptor one;
-    vendor::TensorDescriptor::per_channel(one, p.dtype, p.out_features);
-    vendor::check(cudnnAddTensor(handle, &kOne, one, same_type.raw(), &kOne, out, y.raw()), "bias");
-  }
-  if (p.relu) {
-    vendor::ActivationDescriptor relu;
-    vendor::check(cudnnSetActivationDescriptor(relu, CUDNN_ACTIVATION_RELU, CUDNN_PROPAGATE_NAN, 0),
-                  "activation");
-    vendor::check(cudnnActivationForward(handle, relu, &kOne, out, y.raw(), &kZero, out, y.raw()),
-                  "ReLU");
-  }
+  if (bias.defined()) vendor::add_bias(y, bias);
+  if (p.relu) vendor::apply_relu(y);
 }
 
 void backward_data(const LinearProblem& p, const Tensor& dy, const Tensor& weight, const Tensor& y,
@@ -80,16 +57,7 @@ void backward_weight(const LinearProblem& p, const Tensor& x, const Tensor& dy, 
   const Tensor grad = masked(p, dy, y);
   product("dw = dy^T x", CUBLAS_OP_N, CUBLAS_OP_T, p.in_features, p.out_features, p.rows, x, grad,
           dweight);
-  if (!dbias.defined()) return;
-  const Tensor sum =
-      dbias.dtype() == p.dtype ? dbias : Tensor::empty(dbias.shape(), p.dtype, dbias.device());
-  vendor::TensorDescriptor one;
-  vendor::TensorDescriptor::per_channel(one, p.dtype, p.out_features);
-  vendor::check(cudnnConvolutionBackwardBias(vendor::cudnn(dy.device()), &kOne,
-                                             vendor::TensorDescriptor(grad), grad.raw(), &kZero,
-                                             one, sum.raw()),
-                "the bias's gradient");
-  if (dbias.dtype() != p.dtype) dbias.copy_from(sum);
+  if (dbias.defined()) vendor::sum_bias_gradient(grad, dbias);
 }
 
 int priority(const LinearProblem& p) {
