@@ -10,53 +10,12 @@
 // groups, dilation, padding and strides of all kinds, float32 and float64, tensors of more than
 // 2^31 elements.
 #include "engine/runtime/launch.cuh"
+#include "kernels/common/naive_convolution.cuh"
 #include "kernels/conv2d/conv2d.h"
 
 namespace thorax {
 namespace THORAX_GPU {
 namespace {
-
-constexpr int kThreads = 256;
-using Index = std::int64_t;
-
-// A map of height x width pixels; pixels may be further apart than their channels.
-template <class T>
-struct Map {
-  T* data;
-  Index height, width, stride;
-  explicit Map(const Tensor& t)
-      : data(t.device_data<std::remove_const_t<T>>()),
-        height(t.size(1)),
-        width(t.size(2)),
-        stride(t.pixel_stride()) {}
-  __device__ T* pixel(Index n, Index h, Index w) const {
-    return data + ((n * height + h) * width + w) * stride;
-  }
-};
-
-struct Geometry {
-  Index channels, outputs, group_in, group_out;
-  int kernel_h, kernel_w;
-  Index stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
-  explicit Geometry(const Conv2dProblem& p)
-      : channels(p.in_channels),
-        outputs(p.out_channels),
-        group_in(p.in_channels / p.groups),
-        group_out(p.out_channels / p.groups),
-        kernel_h(static_cast<int>(p.kernel_h)),
-        kernel_w(static_cast<int>(p.kernel_w)),
-        stride_h(p.stride_h),
-        stride_w(p.stride_w),
-        pad_h(p.pad_h),
-        pad_w(p.pad_w),
-        dilation_h(p.dilation_h),
-        dilation_w(p.dilation_w) {}
-};
-
-// The element of the result that this thread makes.
-__device__ Index thread_index() {
-  return static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
-}
 
 template <class T>
 __global__ void forward_kernel(Geometry g, Map<const T> x, const T* w, const T* bias,
@@ -81,13 +40,6 @@ __global__ void forward_kernel(Geometry g, Map<const T> x, const T* w, const T* 
   if (bias != nullptr) sum += bias[k];
   if (residual.data != nullptr) sum += residual.pixel(n, p, q)[k];
   y.pixel(n, p, q)[k] = relu && sum <= 0 ? T(0) : sum;
-}
-
-// The output row or column that `position` reaches through a tap, or -1.
-__device__ Index reached(Index position, Index tap, Index stride, Index pad, Index dilation,
-                         Index count) {
-  const Index shifted = position + pad - tap * dilation;
-  return shifted < 0 || shifted % stride != 0 || shifted / stride >= count ? -1 : shifted / stride;
 }
 
 template <class T>

@@ -2,6 +2,7 @@
 // bias gradient, adding the parts of a split sum.
 #include "kernels/conv2d/passes.cuh"
 
+#include "kernels/common/elementwise.cuh"
 #include "kernels/common/vec.cuh"
 
 namespace thorax {
@@ -10,13 +11,6 @@ namespace passes {
 namespace {
 
 constexpr int kThreads = 256;
-
-template <class Fn>
-void dispatch(DType dtype, const Fn& fn) {
-  if (dtype == DType::f16) return fn(Half{});
-  if (dtype == DType::bf16) return fn(BFloat16{});
-  fn(float{});
-}
 
 // One thread per N channels of a pixel.
 template <class T, int N>
@@ -107,7 +101,7 @@ bool fits(const Conv2dProblem& p) {
 
 Tensor masked_gradient(const Tensor& dy, const Tensor& y) {
   const Tensor to = Tensor::empty(dy.shape(), dy.dtype(), dy.device());
-  dispatch(dy.dtype(), [&](auto tag) {
+  dispatch_activation(dy.dtype(), [&](auto tag) {
     using T = decltype(tag);
     constexpr int kWide = 16 / static_cast<int>(sizeof(T));
     bool wide = dy.channels() % kWide == 0;
@@ -124,7 +118,7 @@ Tensor transposed_filter(const Conv2dProblem& p, const Tensor& w) {
   const std::int64_t outputs = p.out_channels / p.groups, channels = p.in_channels / p.groups;
   const Tensor to =
       Tensor::empty({p.in_channels, p.kernel_h, p.kernel_w, outputs}, w.dtype(), w.device());
-  dispatch(w.dtype(), [&](auto tag) {
+  dispatch_activation(w.dtype(), [&](auto tag) {
     using T = decltype(tag);
     launch(THORAX_KERNEL(transpose_filter<T>), w.device(),
            {dim3(blocks_for(outputs, 32), blocks_for(channels, 32),
@@ -142,7 +136,7 @@ void bias_gradient(const Tensor& dy, const Tensor& dbias) {
   const std::int64_t span = std::max<std::int64_t>(kLeastPixels, blocks_for(pixels, kMostParts));
   const std::int64_t parts = blocks_for(pixels, span);
   const Tensor sums = Tensor::empty({parts, channels}, DType::f32, dy.device());
-  dispatch(dy.dtype(), [&](auto tag) {
+  dispatch_activation(dy.dtype(), [&](auto tag) {
     using T = decltype(tag);
     launch(THORAX_KERNEL(sum_pixels<T>), dy.device(),
            {dim3(static_cast<unsigned>(parts), blocks_for(channels, 32)), dim3(32, 8)},

@@ -8,59 +8,12 @@
 // Consecutive threads take consecutive channels of the result. It does any problem: groups,
 // dilation, output padding and strides of all kinds, float32 and float64, more than 2^31 elements.
 #include "engine/runtime/launch.cuh"
+#include "kernels/common/naive_convolution.cuh"
 #include "kernels/conv_transpose2d/conv_transpose2d.h"
 
 namespace thorax {
 namespace THORAX_GPU {
 namespace {
-
-constexpr int kThreads = 256;
-using Index = std::int64_t;
-
-// A map of height x width pixels; pixels may be further apart than their channels.
-template <class T>
-struct Map {
-  T* data;
-  Index height, width, stride;
-  explicit Map(const Tensor& t)
-      : data(t.device_data<std::remove_const_t<T>>()),
-        height(t.size(1)),
-        width(t.size(2)),
-        stride(t.pixel_stride()) {}
-  __device__ T* pixel(Index n, Index h, Index w) const {
-    return data + ((n * height + h) * width + w) * stride;
-  }
-};
-
-struct Geometry {
-  Index channels, outputs, group_in, group_out;
-  int kernel_h, kernel_w;
-  Index stride_h, stride_w, pad_h, pad_w, dilation_h, dilation_w;
-  explicit Geometry(const ConvTranspose2dProblem& p)
-      : channels(p.in_channels),
-        outputs(p.out_channels),
-        group_in(p.in_channels / p.groups),
-        group_out(p.out_channels / p.groups),
-        kernel_h(static_cast<int>(p.kernel_h)),
-        kernel_w(static_cast<int>(p.kernel_w)),
-        stride_h(p.stride_h),
-        stride_w(p.stride_w),
-        pad_h(p.pad_h),
-        pad_w(p.pad_w),
-        dilation_h(p.dilation_h),
-        dilation_w(p.dilation_w) {}
-};
-
-__device__ Index thread_index() {
-  return static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
-}
-
-// The input row or column that reaches output `position` through a tap, or -1.
-__device__ Index source(Index position, Index tap, Index stride, Index pad, Index dilation,
-                        Index count) {
-  const Index shifted = position + pad - tap * dilation;
-  return shifted < 0 || shifted % stride != 0 || shifted / stride >= count ? -1 : shifted / stride;
-}
 
 template <class T>
 __global__ void forward_kernel(Geometry g, Map<const T> x, const T* w, const T* bias, Map<T> y,
@@ -73,10 +26,10 @@ __global__ void forward_kernel(Geometry g, Map<const T> x, const T* w, const T* 
   const Index filter = g.kernel_h * g.kernel_w * g.group_out;  // elements of one input's filter
   T sum = 0;
   for (int r = 0; r < g.kernel_h; ++r) {
-    const Index h = source(p, r, g.stride_h, g.pad_h, g.dilation_h, x.height);
+    const Index h = reached(p, r, g.stride_h, g.pad_h, g.dilation_h, x.height);
     if (h < 0) continue;
     for (int s = 0; s < g.kernel_w; ++s) {
-      const Index v = source(q, s, g.stride_w, g.pad_w, g.dilation_w, x.width);
+      const Index v = reached(q, s, g.stride_w, g.pad_w, g.dilation_w, x.width);
       if (v < 0) continue;
       const T* a = x.pixel(n, h, v) + first;
       const T* b = w + first * filter + (r * g.kernel_w + s) * g.group_out + k % g.group_out;

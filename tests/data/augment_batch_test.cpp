@@ -125,7 +125,6 @@ TEST_CASE("a batch drawn from the study's recipe, any order of threads") {
 }
 
 TEST_CASE("a batch without masks, an empty one, and what does not fit") {
-  const AugmentConfig config = augment_preset("study");
   const Device device{DeviceKind::sim, 0};
   const AugmentedBatch none =
       augment_batch(std::vector<AugmentImage>(2),
