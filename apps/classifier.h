@@ -21,8 +21,8 @@ class Classifier {
 
   const ModelInput& input() const { return input_; }
   const std::string& positive_class() const { return input_.classes.at(1); }
-  // Probabilities of the positive class; gray images of any size, already cut when
-  // input().lungs_only.
+  // Probabilities of the positive class; gray images of any size, already as input().view shows
+  // them.
   std::vector<double> operator()(const std::vector<Image>& grays) const;
 
  private:

@@ -11,6 +11,8 @@
 #include "data/encode.h"
 #include "data/overlay.h"
 #include "engine/io/atomic_file.h"
+#include "engine/io/config.h"
+#include "engine/io/file_lock.h"
 
 namespace thorax::app {
 namespace {
@@ -36,6 +38,20 @@ void write_csv(const CutReport& report, const fs::path& path) {
                        csv_field(row.name), row.height, row.width, row.area, row.regions,
                        row.kept ? 1 : 0);
   atomic_write(path, csv);
+}
+
+CutReport read_report(const fs::path& path) {
+  const CsvTable table = CsvTable::read(path);
+  const int image = table.column("image"), name = table.column("name"), kept = table.column("kept");
+  CutReport report;
+  for (std::int64_t row = 0; row < table.rows(); ++row) {
+    CutRow cut;
+    cut.image = table.at(row, image);
+    cut.name = table.at(row, name);
+    cut.kept = table.at(row, kept) == "1";
+    report.rows.push_back(std::move(cut));
+  }
+  return report;
 }
 
 }  // namespace
@@ -98,7 +114,21 @@ Dataset cut_dataset(const LungSegmenter& segmenter, const Dataset& dataset, cons
                     const CutOptions& options) {
   std::vector<CutItem> items;
   for (const Sample& sample : dataset.samples) items.push_back({sample.image, sample.source});
-  const CutReport report = cut_lungs(segmenter, items, out, options);
+  const nlohmann::json maker{{"segmenter", segmenter.checksum()},
+                             {"min_area", segmenter.min_area()},
+                             {"data", dataset_checksum(dataset)}};
+  fs::create_directories(out);
+  // Several processes of one experiment come here at the same time; the first does the work.
+  const FileLock lock(out / "lock");
+  const fs::path made_by = out / "made_by.json";
+  CutReport report;
+  if (fs::exists(made_by) && load_json(made_by) == maker) {
+    report = read_report(out / "segmentation.csv");
+  } else {
+    fs::remove(made_by);
+    report = cut_lungs(segmenter, items, out, options);
+    save_json(made_by, maker);
+  }
   Dataset result = dataset;
   result.samples.clear();
   FilterRule small{"segmentation",
@@ -120,7 +150,6 @@ Dataset cut_dataset(const LungSegmenter& segmenter, const Dataset& dataset, cons
       continue;
     }
     Sample cut = sample;
-    cut.image = out / "lungs" / (row.name + ".png");
     cut.masks = {out / "masks" / (row.name + ".png")};
     result.samples.push_back(std::move(cut));
   }

@@ -42,8 +42,9 @@ struct CutOptions {
 CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& items,
                     const std::filesystem::path& out, const CutOptions& options);
 
-// The dataset of lungs-only images: every sample's image replaced by its cut one; rejected and
-// unreadable ones are dropped and counted as rules in the report.
+// The dataset with the segmenter's masks: every sample gets out/masks/NAME.png for its mask;
+// rejected and unreadable ones are dropped and counted as rules in the report. A folder that the
+// same segmenter has filled from the same images is read, not made again.
 Dataset cut_dataset(const LungSegmenter& segmenter, const Dataset& dataset,
                     const std::filesystem::path& out, const CutOptions& options);
 

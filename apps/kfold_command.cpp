@@ -4,7 +4,7 @@
 #include <memory>
 #include <numeric>
 
-#include "apps/run.h"
+#include "apps/experiment.h"
 #include "apps/settings.h"
 #include "apps/training.h"
 #include "engine/io/config.h"
@@ -14,6 +14,12 @@ namespace thorax::app {
 namespace {
 
 namespace fs = std::filesystem;
+
+struct Options {
+  SettingsOptions settings;
+  std::vector<int> only;
+  std::vector<std::string> merge;
+};
 
 void report_classifier(const Run& run, const std::vector<FoldResult>& folds) {
   std::vector<BinaryReport> reports;
@@ -55,32 +61,40 @@ void report_segmenter(const Run& run, const std::vector<FoldResult>& folds) {
       {{"folds", rows}, {"dice_mean", d.mean}, {"dice_sd", d.deviation}, {"iou_mean", i.mean}});
 }
 
-void run(Task task, const SettingsOptions& options) {
-  const Device device = apply(options.compute);
-  const TrainSettings settings = options.settings();
+void run(Task task, const Options& o) {
+  const Device device = apply(o.settings.compute);
+  const TrainSettings settings = o.settings.settings();
   const Compute compute{device, parse_precision(settings.precision, device)};
-  const Run run = open_run(settings, options, "kfold", compute);
-  const Splits splits = run_splits(run, [&](const std::vector<SplitItem>& items) {
-    return k_fold(items, static_cast<int>(settings.folds),
-                  static_cast<std::uint64_t>(settings.seed), grouping(settings));
-  });
-  fmt::print("{}\n", describe_splits(splits, run.items));
-  std::vector<FoldResult> results;
-  for (std::size_t k = 0; k < splits.folds.size(); ++k) {
-    const fs::path folder = run.folder / fmt::format("fold_{}", k);
-    results.push_back(
-        train_fold(settings, run.dataset.classes, select(run.dataset, splits.folds[k].train),
-                   select(run.dataset, splits.folds[k].validation), folder,
-                   fmt::format("fold {}/{}", k + 1, splits.folds.size()), options.resume, compute));
-    if (!results.back().finished) {
-      fmt::print("stopped in fold {}; continue with --resume\n", k);
-      set_exit_code(3);
-      return;
-    }
+  const Experiment experiment =
+      open_experiment(settings, {{"", settings}},
+                      {o.settings.out, o.settings.resume, o.settings.overwrite,
+                       fmt::format("kfold {}", name_of(task)), nullptr},
+                      compute);
+  const Splits& splits = experiment.splits(experiment.rows[0]);
+  fmt::print("{}\n", describe_splits(splits, experiment.run.items));
+  if (!o.merge.empty())
+    fmt::print("{} folds taken over\n",
+               merge_experiment(experiment, {o.merge.begin(), o.merge.end()}));
+  std::vector<FoldChoice> choices;
+  for (const int fold : o.only) {
+    THORAX_CHECK(fold >= 0 && fold < settings.folds, "[kfold] --only {}: the fold must be 0 to {}",
+                 fold, settings.folds - 1);
+    choices.push_back({"", fold});
   }
-  fs::create_directories(run.folder / "crossval");
-  task == Task::classifier ? report_classifier(run, results) : report_segmenter(run, results);
-  fmt::print("{}\n", (run.folder / "crossval" / "summary.json").string());
+  if (!run_experiment(experiment, choices, /*keep_checkpoints=*/true, compute)) {
+    fmt::print("stopped; continue with --resume\n");
+    set_exit_code(3);
+    return;
+  }
+  if (!experiment.finished()) {
+    fmt::print("some folds are left; --resume goes on, --merge takes them from other folders\n");
+    return;
+  }
+  const std::vector<FoldResult> results = load_results(experiment, experiment.rows[0]);
+  fs::create_directories(experiment.run.folder / "crossval");
+  task == Task::classifier ? report_classifier(experiment.run, results)
+                           : report_segmenter(experiment.run, results);
+  fmt::print("{}\n", (experiment.run.folder / "crossval" / "summary.json").string());
 }
 
 void add(CLI::App& root) {
@@ -91,7 +105,11 @@ void add(CLI::App& root) {
         name_of(task), task == Task::segmenter
                            ? "UNet: Dice and IoU by fold"
                            : "HRNet: accuracy, sensitivity, specificity, F1, AUC by fold");
-    auto* options = new SettingsOptions(*command, task, true);
+    auto* options = new Options{{*command, task, SettingsFor::kfold}, {}, {}};
+    command->add_option("--only", options->only,
+                        "Train only these folds (from 0); other processes or machines do the rest");
+    command->add_option("--merge", options->merge,
+                        "Take finished folds from these folders of the same run");
     command->footer(fmt::format(
         "Example:\n  thorax kfold {} --data {} --folds 3 --epochs 3 --out runs/kfold",
         name_of(task), task == Task::segmenter ? "shenzhen:DIR" : "covid:DIR --data nih:DIR2"));

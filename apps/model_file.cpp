@@ -12,7 +12,7 @@ constexpr const char* kKey = "thorax.input";
 std::map<std::string, std::string> input_metadata(const ModelInput& input) {
   const nlohmann::json json{{"task", input.task},
                             {"size", input.size},
-                            {"lungs_only", input.lungs_only},
+                            {"view", name_of(input.view)},
                             {"classes", input.classes}};
   return {{kKey, json.dump()}};
 }
@@ -25,7 +25,8 @@ ModelInput read_model_input(const std::filesystem::path& checkpoint) {
                checkpoint.string(), kKey);
   try {
     const auto json = nlohmann::json::parse(found->second);
-    ModelInput input{json.at("task"), json.at("size"), json.at("lungs_only"), json.at("classes")};
+    ModelInput input{json.at("task"), json.at("size"),
+                     parse_view(json.at("view").get<std::string>()), json.at("classes")};
     THORAX_CHECK(input.size > 0, "[model] {}: input size {}", checkpoint.string(), input.size);
     return input;
   } catch (const nlohmann::json::exception& error) {

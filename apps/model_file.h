@@ -7,12 +7,14 @@
 #include <string>
 #include <vector>
 
+#include "data/view.h"
+
 namespace thorax::app {
 
 struct ModelInput {
   std::string task;                  // "segmenter" or "classifier"
   int size = 0;                      // side of the square input
-  bool lungs_only = false;           // pixels outside the lungs are black
+  View view = View::whole;           // what of a radiograph it is shown
   std::vector<std::string> classes;  // classifier: [negative, positive]
 };
 

@@ -54,8 +54,12 @@ void run(const Options& o) {
   const Device device = apply(o.compute);
   const Compute compute{device, parse_precision(o.precision, device)};
   const Classifier classifier(o.classifier, compute);
-  THORAX_CHECK(!classifier.input().lungs_only || !o.segmenter.empty(),
-               "[predict] {}: was trained on lungs only: give --segmenter too", o.classifier);
+  const View view = classifier.input().view;
+  THORAX_CHECK(
+      !needs_mask(view) || !o.segmenter.empty(),
+      "[predict] {}: was trained on the view '{}', which needs the lungs: give --segmenter "
+      "too",
+      o.classifier, name_of(view));
   std::unique_ptr<LungSegmenter> segmenter;
   if (!o.segmenter.empty())
     segmenter = std::make_unique<LungSegmenter>(o.segmenter, o.min_area, compute);
@@ -77,7 +81,7 @@ void run(const Options& o) {
     }
     if (segmenter) p.lungs = (*segmenter)(gray);
     if (!p.lungs || p.lungs->kept) {
-      const Image seen = classifier.input().lungs_only ? keep_inside(gray, p.lungs->mask) : gray;
+      const Image seen = apply_view(view, gray, p.lungs ? p.lungs->mask : ImageU8());
       p.probability = classifier({seen}).front();
       p.verdict = classifier.input().classes[*p.probability >= o.threshold ? 1 : 0];
     }

@@ -6,7 +6,9 @@
 
 #include "apps/cut_lungs.h"
 #include "engine/io/atomic_file.h"
+#include "engine/io/checksum.h"
 #include "engine/io/config.h"
+#include "engine/io/file_lock.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/run_folder.h"
 
@@ -30,20 +32,27 @@ void print_report(const Dataset& dataset) {
   fmt::print("{} images{}\n", dataset.samples.size(), classes);
 }
 
+// As a run leaves its folder that was killed before config.json was there.
+bool nothing_but_lock(const fs::path& folder) {
+  for (const auto& entry : fs::directory_iterator(folder))
+    if (entry.path().filename() != "lock") return false;
+  return true;
+}
+
 }  // namespace
 
 Grouping grouping(const TrainSettings& settings) {
   return settings.group == "patient" ? Grouping::group : Grouping::image;
 }
 
-Run open_run(const TrainSettings& settings, const SettingsOptions& options, const char* command,
-             const Compute& compute) {
+Run open_run(const TrainSettings& settings, const RunRequest& options, const Compute& compute) {
   Run run;
-  run.folder = options.out;
+  run.folder = options.folder;
   const fs::path config = run.folder / "config.json";
-  nlohmann::json now{{"command", fmt::format("{} {}", command, name_of(settings.task))},
-                     {"version", THORAX_VERSION},
-                     {"settings", settings.to_json()}};
+  nlohmann::json now{
+      {"command", options.command}, {"version", THORAX_VERSION}, {"settings", settings.to_json()}};
+  if (!options.extra.is_null()) now["experiment"] = options.extra;
+  if (!settings.segmenter.empty()) now["segmenter_checksum"] = file_checksum(settings.segmenter);
   THORAX_CHECK(!(options.resume && options.overwrite),
                "[run] --resume and --overwrite exclude each other");
   if (fs::exists(config)) {
@@ -54,7 +63,7 @@ Run open_run(const TrainSettings& settings, const SettingsOptions& options, cons
   } else {
     // A run that was killed while it wrote config.json, its first file, left that file's temporary.
     if (fs::exists(run.folder)) remove_leftovers(config);
-    THORAX_CHECK(!fs::exists(run.folder) || fs::is_empty(run.folder),
+    THORAX_CHECK(!fs::exists(run.folder) || nothing_but_lock(run.folder),
                  "[run] {}: exists, is not empty and is no run", run.folder.string());
   }
   run.dataset = load_datasets(settings.data,
@@ -77,6 +86,7 @@ Run open_run(const TrainSettings& settings, const SettingsOptions& options, cons
                  run.dataset.classes.size());
   // First of all: a run that is killed from here on can be resumed.
   fs::create_directories(run.folder);
+  const FileLock lock(run.folder / "lock");
   if (!fs::exists(config)) save_json(config, now);
   // What computed it, one entry per start: a run may be continued on another machine.
   const fs::path record = run.folder / "provenance.json";
@@ -90,14 +100,14 @@ Run open_run(const TrainSettings& settings, const SettingsOptions& options, cons
   }
   print_report(run.dataset);
   for (const Sample& sample : run.dataset.samples)
-    run.items.push_back({sample.image.string(), sample.patient, std::max(sample.label, 0)});
+    run.items.push_back({sample.id, sample.patient, std::max(sample.label, 0)});
   write_manifest(run.dataset, run.folder / "manifest.csv");
   return run;
 }
 
-Splits run_splits(const Run& run,
+Splits run_splits(const Run& run, const std::string& name,
                   const std::function<Splits(const std::vector<SplitItem>&)>& make) {
-  const fs::path path = run.folder / "splits.json";
+  const fs::path path = run.folder / name;
   if (fs::exists(path)) return load_splits(path, run.items);
   const Splits splits = make(run.items);
   save_splits(path, splits, run.items);
@@ -106,7 +116,7 @@ Splits run_splits(const Run& run,
 
 std::vector<Sample> select(const Dataset& dataset, const std::vector<std::string>& ids) {
   std::unordered_map<std::string, const Sample*> by_id;
-  for (const Sample& sample : dataset.samples) by_id[sample.image.string()] = &sample;
+  for (const Sample& sample : dataset.samples) by_id[sample.id] = &sample;
   std::vector<Sample> result;
   for (const std::string& id : ids) {
     const auto found = by_id.find(id);

@@ -18,14 +18,21 @@ struct Run {
   std::vector<SplitItem> items;  // one per sample
 };
 
-// Creates the run folder, or with --resume opens it after comparing settings; reads the data
-// (cutting the lungs into folder/cut when a segmenter is set) and prints what was read and removed.
-// Writes config.json, provenance.json and manifest.csv.
-Run open_run(const TrainSettings& settings, const SettingsOptions& options, const char* command,
-             const Compute& compute);
+struct RunRequest {
+  std::filesystem::path folder;
+  bool resume = false, overwrite = false;
+  std::string command;   // "kfold classifier"
+  nlohmann::json extra;  // what decides the result besides the settings, for config.json
+};
 
-// folder/splits.json: made by `make` the first time, read and checked afterwards.
-Splits run_splits(const Run& run, const std::function<Splits(const std::vector<SplitItem>&)>& make);
+// Creates the run folder, or with `resume` opens it after comparing settings (several processes may
+// do so at a time); reads the data, finds the lungs (in folder/cut) when a segmenter is set, and
+// prints what was read and removed. Writes config.json, provenance.json and manifest.csv.
+Run open_run(const TrainSettings& settings, const RunRequest& request, const Compute& compute);
+
+// folder/NAME: made by `make` the first time, read and checked afterwards.
+Splits run_splits(const Run& run, const std::string& name,
+                  const std::function<Splits(const std::vector<SplitItem>&)>& make);
 
 Grouping grouping(const TrainSettings& settings);
 

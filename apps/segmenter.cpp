@@ -4,6 +4,7 @@
 
 #include "apps/model_file.h"
 #include "data/resize.h"
+#include "engine/io/checksum.h"
 #include "models/factory.h"
 #include "models/lung_postprocess.h"
 
@@ -16,6 +17,7 @@ LungSegmenter::LungSegmenter(const std::filesystem::path& checkpoint, double min
   THORAX_CHECK(input.task == "segmenter", "[segment] {}: holds a {}, not a segmenter",
                checkpoint.string(), input.task);
   size_ = input.size;
+  checksum_ = file_checksum(checkpoint);
   model_ = load_model(checkpoint);
   model_->to(compute.device);
 }

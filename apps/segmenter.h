@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "apps/command.h"
@@ -30,6 +31,8 @@ class LungSegmenter {
   // Side of the square that the network sees.
   int size() const { return size_; }
   double min_area() const { return min_area_; }
+  // Of the checkpoint file's bytes.
+  const std::string& checksum() const { return checksum_; }
   // Masks of gray images of any size, computed as one batch.
   std::vector<Lungs> operator()(const std::vector<Image>& grays) const;
   Lungs operator()(const Image& gray) const;
@@ -37,6 +40,7 @@ class LungSegmenter {
  private:
   std::unique_ptr<Model> model_;
   int size_ = 0;
+  std::string checksum_;
   double min_area_;
   Compute compute_;
 };

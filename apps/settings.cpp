@@ -14,19 +14,36 @@ const char* name_of(Task task) {
 TrainSettings default_settings(Task task) {
   TrainSettings s;
   s.task = task;
+  // AdamW with a short warm-up and a cosine is what trains both networks from scratch every time: a
+  // UNet without batch norm, and an HRNet, whose loss the study's SGD lets rise.
+  s.optimizer = {{"name", "adamw"}, {"weight_decay", 1e-4}};
+  s.schedule = {{"name", "cosine"}, {"unit", "steps"}, {"lr", 1e-3}, {"warmup", 50}};
+  s.clip_norm = 1;
   if (task == Task::segmenter) {
-    // The study: Dice loss, 25 epochs, learning rate 0.005; the optimizer is not named. AdamW with
-    // a short warm-up and a cosine is the one here that trains a UNet without batch norm from
-    // scratch every time.
     s.model = {{"model", "unet"}};
     s.size = 512;
     s.batch = 4;
-    s.optimizer = {{"name", "adamw"}, {"weight_decay", 1e-4}};
-    s.schedule = {{"name", "cosine"}, {"unit", "steps"}, {"lr", 1e-3}, {"warmup", 50}};
-    s.clip_norm = 1;
+  } else {
+    s.model = {{"model", "hrnet_w18"}, {"in_channels", 1}, {"head", "study"}, {"outputs", 1}};
+    s.schedule["lr"] = 5e-4;
+  }
+  return s;
+}
+
+TrainSettings preset_settings(Task task, const std::string& name) {
+  if (name == "default") return default_settings(task);
+  THORAX_CHECK(name == "study", "[preset] '{}' is none of default, study", name);
+  TrainSettings s = default_settings(task);
+  s.size = 512;
+  s.folds = 10;
+  s.epochs = 25;
+  if (task == Task::segmenter) {
+    // The study names the rate, not the optimizer.
+    s.schedule["lr"] = 0.005;
   } else {
     // Table 5.
-    s.model = {{"model", "hrnet_w18"}, {"in_channels", 1}, {"head", "study"}, {"outputs", 1}};
+    s.batch = 8;
+    s.clip_norm = 0;
     s.optimizer = {{"name", "sgd"}, {"momentum", 0.8}, {"weight_decay", 1e-4}};
     s.schedule = {{"name", "step"},
                   {"unit", "epochs"},
@@ -37,6 +54,11 @@ TrainSettings default_settings(Task task) {
   return s;
 }
 
+View TrainSettings::seen() const {
+  if (view == "auto") return segmenter.empty() ? View::whole : View::lungs;
+  return parse_view(view);
+}
+
 nlohmann::json TrainSettings::to_json() const {
   return {{"task", name_of(task)},
           {"data", data},
@@ -44,6 +66,7 @@ nlohmann::json TrainSettings::to_json() const {
           {"on_error", on_error},
           {"segmenter", segmenter},
           {"min_area", min_area},
+          {"view", name_of(seen())},
           {"group", group},
           {"folds", folds},
           {"validation_share", validation_share},
@@ -74,6 +97,7 @@ void merge_file(TrainSettings& s, const std::filesystem::path& path) {
   s.on_error = c.choice_or("on_error", s.on_error, {"fail", "skip"});
   s.segmenter = c.text_or("segmenter", s.segmenter);
   s.min_area = c.number_or("min_area", s.min_area, 0);
+  s.view = c.text_or("view", s.view);
   s.group = c.choice_or("group", s.group, {"patient", "image"});
   s.folds = c.integer_or("folds", s.folds, 2, 1000);
   s.validation_share = c.number_or("validation_share", s.validation_share, 0.01, 0.9);
@@ -104,12 +128,23 @@ CLI::Option* SettingsOptions::add(CLI::App& command, const char* flag, T TrainSe
   return option;
 }
 
-SettingsOptions::SettingsOptions(CLI::App& command, Task task, bool folds) : task_(task) {
+void check_settings(const TrainSettings& s) {
+  create_model(s.model, 0);
+  s.seen();
+  schedule_options(ConfigObject(s.schedule, "schedule"));
+  augment_from_json(s.augment);
+}
+
+SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) : task_(task) {
   const bool classifier = task == Task::classifier;
   const TrainSettings d = default_settings(task);
   command.add_option("--out", out, "Run folder to create")->required();
   command.add_flag("--resume", resume, "Continue the run in this folder where it stopped");
   command.add_flag("--overwrite", overwrite, "Delete what an earlier run left in the folder");
+  command
+      .add_option("--preset", preset_,
+                  "Settings to start from: default, or study (10 folds, 25 epochs, 512 x 512)")
+      ->check(CLI::IsMember({"default", "study"}));
   command.add_option("--config", config_file_,
                      "JSON settings, as a run's config.json has under \"settings\"");
   add(command, "--data", &TrainSettings::data, "kind:PATH[,key=value]; may be given several times");
@@ -124,11 +159,16 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, bool folds) : tas
         "Cut the lungs with this checkpoint first");
     add(command, "--min-area", &TrainSettings::min_area,
         "Smallest lung area in pixels of 512 x 512");
+    if (use != SettingsFor::rows)
+      add(command, "--view", &TrainSettings::view,
+          "What the network is shown: lungs (default with --segmenter), whole (default without), "
+          "no-lungs, no-lungs-filled, border")
+          ->check(CLI::IsMember(view_names()));
   }
   add(command, "--group", &TrainSettings::group,
       "What a split keeps together: patient (default) or image")
       ->check(CLI::IsMember({"patient", "image"}));
-  if (folds) {
+  if (use != SettingsFor::train) {
     add(command, "--folds", &TrainSettings::folds, "Number of folds (default 3)")
         ->check(CLI::Range(2, 1000));
   } else {
@@ -136,6 +176,7 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, bool folds) : tas
         "Share held out for validation (default 0.15)")
         ->check(CLI::Range(0.01, 0.9));
   }
+  if (use != SettingsFor::rows)
   overrides_.emplace_back(command.add_option("--model", model_name_,
                                              fmt::format("Network (default {})",
                                                          d.model.at("model").get<std::string>())),
@@ -153,12 +194,12 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, bool folds) : tas
   add(command, "--batch", &TrainSettings::batch,
       classifier ? "Batch size (default 8)" : "Batch size (default 4)")
       ->check(CLI::PositiveNumber);
-  overrides_.emplace_back(
-      command
-          .add_option("--lr", lr_,
-                      classifier ? "Learning rate (default 0.01)" : "Learning rate (default 0.001)")
-          ->check(CLI::PositiveNumber),
-      [this](TrainSettings& s) { s.schedule["lr"] = lr_; });
+  overrides_.emplace_back(command
+                              .add_option("--lr", lr_,
+                                          classifier ? "Learning rate (default 0.0005)"
+                                                     : "Learning rate (default 0.001)")
+                              ->check(CLI::PositiveNumber),
+                          [this](TrainSettings& s) { s.schedule["lr"] = lr_; });
   overrides_.emplace_back(
       command.add_option("--optimizer", optimizer_, "sgd or adamw")
           ->check(CLI::IsMember({"sgd", "adamw"})),
@@ -181,7 +222,7 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, bool folds) : tas
           ->check(CLI::IsMember({"study", "light", "none"})),
       [this](TrainSettings& s) { s.augment = augment_; });
   add(command, "--clip-norm", &TrainSettings::clip_norm,
-      "Upper limit of the gradient norm; 0 = none");
+      "Upper limit of the gradient norm (default 1; 0 = none)");
   add(command, "--norm-batches", &TrainSettings::norm_batches,
       "Training batches over which batch norm's statistics are measured before a validation "
       "(default 16; 0 = keep the moving averages)")
@@ -202,7 +243,7 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, bool folds) : tas
 }
 
 TrainSettings SettingsOptions::settings() const {
-  TrainSettings s = default_settings(task_);
+  TrainSettings s = preset_settings(task_, preset_.empty() ? "default" : preset_);
   if (!config_file_.empty()) merge_file(s, config_file_);
   // --schedule before --lr: changing the kind keeps the rate that was set.
   for (const bool lr_pass : {false, true})
@@ -210,10 +251,7 @@ TrainSettings SettingsOptions::settings() const {
       if (option->count() > 0 && (option->get_name() == "--lr") == lr_pass) copy(s);
   THORAX_CHECK(!s.data.empty(), "[{}] give --data kind:PATH (see thorax data --help)",
                name_of(task_));
-  // Fail now rather than after the images were read.
-  create_model(s.model, 0);
-  schedule_options(ConfigObject(s.schedule, "schedule"));
-  augment_from_json(s.augment);
+  check_settings(s);
   return s;
 }
 

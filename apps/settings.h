@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "apps/command.h"
+#include "data/view.h"
 
 namespace thorax::app {
 
@@ -26,6 +27,8 @@ struct TrainSettings {
   std::string on_error = "fail";             // an unreadable image: fail or skip
   std::string segmenter;                     // classifier: checkpoint that cuts the lungs first
   double min_area = 50000;                   // images with smaller lungs are left out
+  std::string view = "auto";                 // classifier: data/view.h; auto: lungs with a
+                                             // segmenter, else whole
   std::string group = "patient";             // patient or image: what folds keep together
   std::int64_t folds = 3;                    // kfold
   double validation_share = 0.15;            // train: share of the patients held out
@@ -50,19 +53,33 @@ struct TrainSettings {
   std::int64_t cache_mb = 2048;
   std::int64_t checkpoint_seconds = 300;
 
+  // The view with "auto" resolved.
+  View seen() const;
   // Everything that decides the result (not the machine's part), for config.json.
   nlohmann::json to_json() const;
 };
 
-// The task's defaults: the study's where it states them (paper Table 5 for the classifier, section
-// 2 for the UNet).
+// What the command does unless told otherwise: settings with which each network learns from
+// scratch.
 TrainSettings default_settings(Task task);
 
-// The options of `train` and `kfold`. Collects what was given; `settings` resolves defaults <
+// Settings by name: "study" is the study's protocol (10 folds, 25 epochs, 512 x 512; the classifier
+// by its Table 5, the UNet with its learning rate). Throws Error "[preset] ..." for another name.
+TrainSettings preset_settings(Task task, const std::string& name);
+
+// Throws Error for a model, view, schedule or augmentation that does not exist: now rather than after
+// the images were read.
+void check_settings(const TrainSettings& settings);
+
+// Whose options: one network on one split, one network on folds, or many networks, whose models and
+// views other options name.
+enum class SettingsFor { train, kfold, rows };
+
+// The options of `train`, `kfold`, `compare` and `audit`. Collects what was given; `settings` resolves defaults <
 // config file < command line.
 class SettingsOptions {
  public:
-  SettingsOptions(CLI::App& command, Task task, bool folds);
+  SettingsOptions(CLI::App& command, Task task, SettingsFor use);
   // Throws Error naming the file and key when the configuration has an unknown or wrong value.
   TrainSettings settings() const;
 
@@ -76,7 +93,7 @@ class SettingsOptions {
   CLI::Option* add(CLI::App& command, const char* flag, T TrainSettings::*member, const char* help);
 
   Task task_;
-  std::string config_file_, model_name_, augment_, optimizer_, schedule_;
+  std::string preset_, config_file_, model_name_, augment_, optimizer_, schedule_;
   double lr_ = 0;
   std::int64_t width_ = 0;
   TrainSettings given_;

@@ -15,16 +15,19 @@ void run(Task task, const SettingsOptions& options) {
   const Device device = apply(options.compute);
   const TrainSettings settings = options.settings();
   const Compute compute{device, parse_precision(settings.precision, device)};
-  const Run run = open_run(settings, options, "train", compute);
-  const Splits splits = run_splits(run, [&](const std::vector<SplitItem>& items) {
+  const Run run = open_run(settings,
+                           {options.out, options.resume, options.overwrite,
+                            fmt::format("train {}", name_of(task)), nullptr},
+                           compute);
+  const Splits splits = run_splits(run, "splits.json", [&](const std::vector<SplitItem>& items) {
     return hold_out(items, settings.validation_share, static_cast<std::uint64_t>(settings.seed),
                     grouping(settings));
   });
   fmt::print("{}\n", describe_splits(splits, run.items));
   const FoldResult result =
       train_fold(settings, run.dataset.classes, select(run.dataset, splits.folds[0].train),
-                 select(run.dataset, splits.folds[0].validation), run.folder, "train",
-                 options.resume, compute);
+                 select(run.dataset, splits.folds[0].validation), run.folder,
+                 {.title = "train", .resume = options.resume}, compute);
   if (!result.finished) {
     fmt::print("stopped; continue with --resume\n");
     set_exit_code(3);
@@ -50,7 +53,7 @@ void add(CLI::App& root) {
         name_of(task),
         task == Task::segmenter ? "UNet: lung masks from radiographs" : "HRNet: COVID-19 or not");
     // Lives as long as the program: CLI11 keeps references into it.
-    auto* options = new SettingsOptions(*command, task, false);
+    auto* options = new SettingsOptions(*command, task, SettingsFor::train);
     command->footer(
         task == Task::segmenter
             ? "Example:\n  thorax train segmenter --data covid:DIR,masks=DIR2 --data shenzhen:DIR3 "

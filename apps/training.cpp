@@ -8,12 +8,11 @@
 #include <tuple>
 
 #include "apps/classifier.h"
+#include "apps/fold_files.h"
 #include "apps/model_file.h"
 #include "apps/progress.h"
 #include "data/augment.h"
-#include "data/csv.h"
 #include "data/loader.h"
-#include "engine/io/atomic_file.h"
 #include "engine/optim/optimizer.h"
 #include "engine/optim/schedule.h"
 #include "engine/train/trainer.h"
@@ -38,6 +37,7 @@ LoaderConfig loader_config(const TrainSettings& s, bool training) {
   c.with_mask = s.task == Task::segmenter;
   c.mean = static_cast<float>(kInputMean);
   c.deviation = static_cast<float>(kInputDeviation);
+  c.view = s.task == Task::classifier ? s.seen() : View::whole;
   if (training) c.augment = augment_from_json(s.augment);
   c.seed = static_cast<std::uint64_t>(s.seed);
   c.workers = static_cast<int>(s.workers);
@@ -78,7 +78,7 @@ std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader,
     for (std::int64_t n = 0; n < count; ++n) {
       const std::string& name = batch.names[static_cast<std::size_t>(n)];
       const Sample& sample = *by_image.at(name);
-      Scored row{name, sample.patient, sample.source, sample.label, 0, 0};
+      Scored row{sample.id, sample.patient, sample.source, sample.label, 0, 0};
       if (s.task == Task::segmenter) {
         const OverlapCounts counts =
             overlap(logits.batch_slice(n, 1), batch.tensors.at("mask").batch_slice(n, 1), 0.0);
@@ -95,16 +95,11 @@ std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader,
   return result;
 }
 
-void write_predictions(const fs::path& path, Task task, const std::vector<Scored>& scored) {
-  std::string csv = task == Task::segmenter ? "image,patient,source,dice,iou\n"
-                                            : "image,patient,source,label,probability\n";
-  for (const Scored& row : scored) {
-    csv += fmt::format("{},{},{},", csv_field(row.image), csv_field(row.patient),
-                       csv_field(row.source));
-    csv += task == Task::segmenter ? fmt::format("{:.6f},{:.6f}\n", row.score, row.iou)
-                                   : fmt::format("{},{:.9g}\n", row.label, row.score);
-  }
-  atomic_write(path, csv);
+// Only what a finished fold is used for stays: a checkpoint holds the optimizer's state too, two
+// more numbers for every weight.
+void drop_checkpoints(const fs::path& folder) {
+  for (const char* name : {"last.safetensors", "last.prev.safetensors", "best.safetensors"})
+    fs::remove(folder / name);
 }
 
 // Shows a run to the person in front of it.
@@ -164,10 +159,20 @@ std::pair<double, double> segmenter_report(const std::vector<Scored>& scored) {
   return {dice / n, iou / n};
 }
 
+std::vector<Scored> score_samples(const TrainSettings& settings, Model& model,
+                                  const std::vector<Sample>& samples, const Compute& compute) {
+  Loader loader(samples, loader_config(settings, false));
+  double loss = 0;
+  return score(settings, model, loader, compute, loss);
+}
+
 FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& classes,
                       const std::vector<Sample>& train, const std::vector<Sample>& validation,
-                      const fs::path& folder, const std::string& title, bool resume,
-                      const Compute& compute) {
+                      const fs::path& folder, const FoldOptions& fold, const Compute& compute) {
+  if (fold.resume && fold_finished(folder)) {
+    if (fold.weights_only) drop_checkpoints(folder);
+    return load_fold(folder, s.task);
+  }
   fs::create_directories(folder);
   const auto started = std::chrono::steady_clock::now();
   const std::unique_ptr<Model> model = create_model(s.model, static_cast<std::uint64_t>(s.seed));
@@ -183,7 +188,7 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
   options.epochs = s.epochs;
   options.seed = static_cast<std::uint64_t>(s.seed);
   options.folder = folder;
-  options.resume = resume;
+  options.resume = fold.resume;
   options.clip_norm = s.clip_norm;
   // bfloat16 has float32's range; only float16's small gradients need to be lifted.
   if (compute.precision == DType::f16) options.loss_scale.emplace();
@@ -193,7 +198,7 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
   options.config = s.to_json();
   options.texts = model_metadata(*model);
   options.texts.merge(
-      input_metadata({name_of(s.task), static_cast<int>(s.size), !s.segmenter.empty(), classes}));
+      input_metadata({name_of(s.task), static_cast<int>(s.size), s.seen(), classes}));
 
   TrainerCallbacks callbacks;
   callbacks.prepare = [&](std::uint64_t number) {
@@ -224,15 +229,17 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
     }
     return metrics;
   };
-  Watcher watcher(title, s.epochs, static_cast<std::int64_t>(train.size()), s.batch);
+  Watcher watcher(fold.title, s.epochs, static_cast<std::int64_t>(train.size()), s.batch);
   Trainer trainer(*model, *optimizer, schedule, train_loader, options, callbacks, &watcher);
   FoldResult result;
   if (trainer.run().status == TrainResult::Status::interrupted) return result;
   result.finished = true;
   result.scored = score(s, *model, validation_loader, compute, result.loss);
-  write_predictions(folder / "predictions.csv", s.task, result.scored);
   result.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
+  if (fold.weights_only) save_model(*model, folder / "model.safetensors", options.texts);
+  save_fold(folder, s.task, result);
+  if (fold.weights_only) drop_checkpoints(folder);
   return result;
 }
 

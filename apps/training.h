@@ -9,12 +9,14 @@
 #include "apps/settings.h"
 #include "data/dataset.h"
 #include "engine/train/metrics.h"
+#include "models/model.h"
 
 namespace thorax::app {
 
 // A held-out image and what the final network says of it.
 struct Scored {
-  std::string image, patient, source;
+  std::string image;  // Sample::id
+  std::string patient, source;
   int label = 0;     // classifier
   double score = 0;  // classifier: probability of class 1; segmenter: Dice of this image
   double iou = 0;    // segmenter
@@ -27,14 +29,23 @@ struct FoldResult {
   double loss = 0;  // mean validation loss of the final network
 };
 
+struct FoldOptions {
+  std::string title;          // "fold 1/3", for the progress bar
+  bool resume = false;        // go on from the folder's checkpoint; a finished fold is only read
+  bool weights_only = false;  // a finished fold keeps model.safetensors instead of its checkpoints
+};
+
 // Trains on `train`, validates after every epoch on `validation` and scores it at the end with the
 // weights of the last epoch: the held-out part selects nothing. Writes
-// folder/{last,best}.safetensors, metrics.jsonl, predictions.csv. With `resume` goes on from the
-// folder's checkpoint; a finished folder is only read again.
+// folder/{last,best}.safetensors, metrics.jsonl and what fold_files.h says.
 FoldResult train_fold(const TrainSettings& settings, const std::vector<std::string>& classes,
                       const std::vector<Sample>& train, const std::vector<Sample>& validation,
-                      const std::filesystem::path& folder, const std::string& title, bool resume,
+                      const std::filesystem::path& folder, const FoldOptions& fold,
                       const Compute& compute);
+
+// What a trained classifier says of other images; gray images are shown as `settings` says.
+std::vector<Scored> score_samples(const TrainSettings& settings, Model& model,
+                                  const std::vector<Sample>& samples, const Compute& compute);
 
 // Labels and probabilities of scored images, for engine/train/metrics.h.
 BinaryReport classifier_report(const std::vector<Scored>& scored);

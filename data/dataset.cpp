@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cctype>
+#include <numeric>
 #include <thread>
 
 #include "data/csv.h"
@@ -131,7 +132,31 @@ Dataset load_datasets(const std::vector<std::string>& specs, OnPatientConflict o
   THORAX_CHECK(!all.samples.empty(), "[data] no image is left after the rules of {}",
                fmt::join(specs, " "));
   assign_labels(all);
+  assign_ids(all);
   return all;
+}
+
+void assign_ids(Dataset& dataset) {
+  std::vector<std::size_t> open(dataset.samples.size());
+  std::iota(open.begin(), open.end(), 0);
+  std::vector<fs::path> rest;  // what of the path is not in the id yet
+  for (Sample& s : dataset.samples) {
+    s.id = s.source + "/" + s.image.filename().string();
+    rest.push_back(s.image.parent_path());
+  }
+  while (!open.empty()) {
+    std::map<std::string, int> count;
+    for (const std::size_t i : open) ++count[dataset.samples[i].id];
+    std::vector<std::size_t> still;
+    for (const std::size_t i : open) {
+      Sample& s = dataset.samples[i];
+      if (count[s.id] == 1 || rest[i].filename().empty()) continue;
+      s.id = s.source + "/" + rest[i].filename().string() + s.id.substr(s.source.size());
+      rest[i] = rest[i].parent_path();
+      still.push_back(i);
+    }
+    open = std::move(still);
+  }
 }
 
 void assign_labels(Dataset& dataset) {

@@ -12,6 +12,7 @@
 namespace thorax {
 
 struct Sample {
+  std::string id;  // "source/file name", unique: the same wherever the files lie (assign_ids)
   std::filesystem::path image;
   std::vector<std::filesystem::path>
       masks;                  // none, one, or two (left and right lung), merged by OR
@@ -79,6 +80,10 @@ Dataset load_dataset(const SourceSpec& spec);
 // "covid", "covid19", ... are read as "COVID-19"; beside that class, "normal", "healthy", "No
 // Finding", "negative", ... are read as "non-COVID".
 void assign_labels(Dataset& dataset);
+
+// Sets every sample's id: the source and as many of the path's last parts as tell it from every
+// other sample of that source. load_datasets does so.
+void assign_ids(Dataset& dataset);
 
 // Fills report.conflicts; `drop` removes all images of such patients (as a rule), `error` throws.
 void check_patients(Dataset& dataset, OnPatientConflict on_conflict);

@@ -44,12 +44,6 @@ Fit parse_fit(const std::string& text) {
   return choose<Fit>(
       "fit", text, {{"stretch", Fit::stretch}, {"letterbox", Fit::letterbox}, {"crop", Fit::crop}});
 }
-MaskUse parse_mask_use(const std::string& text) {
-  return choose<MaskUse>("mask use", text,
-                         {{"ignore", MaskUse::ignore},
-                          {"keep_inside", MaskUse::keep_inside},
-                          {"keep_outside", MaskUse::keep_outside}});
-}
 OnBadFile parse_on_bad_file(const std::string& text) {
   return choose<OnBadFile>("on a bad file", text,
                            {{"fail", OnBadFile::fail}, {"skip", OnBadFile::skip}});
@@ -58,13 +52,10 @@ OnBadFile parse_on_bad_file(const std::string& text) {
 PreparedSample prepare_sample(const Sample& sample, const LoaderConfig& config) {
   Image image = load_gray(sample.image);
   ImageU8 mask;
-  if (config.with_mask || config.mask_use != MaskUse::ignore) mask = merged_mask(sample, image);
-  if (config.mask_use != MaskUse::ignore) {
+  if (config.with_mask || needs_mask(config.view)) mask = merged_mask(sample, image);
+  if (needs_mask(config.view))
     THORAX_CHECK(!mask.empty(), "[data] {}: has no lung mask", sample.image.string());
-    const bool inside = config.mask_use == MaskUse::keep_inside;
-    for (size_t i = 0; i < image.pixels.size(); ++i)
-      if ((mask.pixels[i] != 0) != inside) image.pixels[i] = 0.f;
-  }
+  image = apply_view(config.view, std::move(image), mask);
   if (!config.with_mask) mask = {};
   const int h = config.height, w = config.width;
   const bool has_mask = !mask.empty();
@@ -108,7 +99,7 @@ Loader::Loader(std::vector<Sample> samples, LoaderConfig config)
   for (const Sample& s : samples_) {
     THORAX_CHECK(!config_.with_label || s.label >= 0, "[loader] {}: has no class",
                  s.image.string());
-    THORAX_CHECK((!config_.with_mask && config_.mask_use == MaskUse::ignore) || !s.masks.empty(),
+    THORAX_CHECK((!config_.with_mask && !needs_mask(config_.view)) || !s.masks.empty(),
                  "[loader] {}: has no lung mask", s.image.string());
   }
   THORAX_CHECK(batches_per_epoch() > 0, "[loader] {} samples make no full batch of {}",

@@ -19,6 +19,7 @@
 #include "data/augment.h"
 #include "data/dataset.h"
 #include "data/image.h"
+#include "data/view.h"
 #include "engine/train/batch_source.h"
 
 namespace thorax {
@@ -28,16 +29,9 @@ enum class Fit {
   letterbox,  // proportions kept, black bars
   crop,       // proportions kept, centre crop
 };
-// What a sample's lung mask does to the image itself (before augmentation).
-enum class MaskUse {
-  ignore,
-  keep_inside,   // only the lungs stay, the rest is black
-  keep_outside,  // the lungs are black: a control experiment
-};
 enum class OnBadFile { fail, skip };
 
 Fit parse_fit(const std::string& text);
-MaskUse parse_mask_use(const std::string& text);
 OnBadFile parse_on_bad_file(const std::string& text);
 
 struct LoaderConfig {
@@ -45,11 +39,11 @@ struct LoaderConfig {
   int channels = 1;  // 1, or 3 equal ones for models that want RGB
   int batch = 8;
   Fit fit = Fit::stretch;
-  bool shuffle = true;     // a new order every epoch, from (seed, epoch)
-  bool drop_last = false;  // leave out the last batch of an epoch when it is not full
-  bool with_label = true;  // "label": i64 [N]
-  bool with_mask = false;  // "mask": f32 [N,H,W,1], 0 or 1
-  MaskUse mask_use = MaskUse::ignore;
+  bool shuffle = true;      // a new order every epoch, from (seed, epoch)
+  bool drop_last = false;   // leave out the last batch of an epoch when it is not full
+  bool with_label = true;   // "label": i64 [N]
+  bool with_mask = false;   // "mask": f32 [N,H,W,1], 0 or 1
+  View view = View::whole;  // what of the image is shown, before augmentation
   // "image" is (pixel - mean) / deviation with pixels in 0..1, after augmentation.
   float mean = 0.f, deviation = 1.f;
   AugmentConfig augment;
@@ -67,7 +61,7 @@ struct PreparedSample {
   ImageU8 mask;  // empty unless one is needed
 };
 
-// Decodes one sample as the loader does: gray, mask_use, size. Also for `segment` and `predict`.
+// Decodes one sample as the loader does: gray, view, size. Also for `segment` and `predict`.
 PreparedSample prepare_sample(const Sample& sample, const LoaderConfig& config);
 
 class Loader : public BatchSource {

@@ -2,7 +2,11 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <vector>
+
+#include "engine/io/atomic_file.h"
 
 namespace thorax {
 
@@ -37,6 +41,20 @@ void Checksum::add(const Tensor& tensor) {
 
 std::string Checksum::hex() const {
   return fmt::format("{:016x}", XXH3_64bits_digest(state_->state));
+}
+
+std::string file_checksum(const std::filesystem::path& path) {
+  const InputFile file(path);
+  std::vector<std::byte> piece(std::size_t{1} << 20);
+  Checksum sum;
+  for (std::uint64_t at = 0; at < file.size();) {
+    const auto count =
+        static_cast<std::size_t>(std::min<std::uint64_t>(piece.size(), file.size() - at));
+    file.read(at, std::span(piece.data(), count));
+    sum.add(std::span<const std::byte>(piece.data(), count));
+    at += count;
+  }
+  return sum.hex();
 }
 
 }  // namespace thorax

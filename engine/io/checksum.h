@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -30,5 +31,8 @@ class Checksum {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// 16 hexadecimal digits of a file's bytes. Throws Error "[io] ..." when it cannot be read.
+std::string file_checksum(const std::filesystem::path& path);
 
 }  // namespace thorax

@@ -188,9 +188,9 @@ TEST_CASE("loader: masks cut the image, or the lungs out of it; wrong sizes are 
   auto samples = make_samples(tmp, 2);
   LoaderConfig c = small_config();
   const PreparedSample all = prepare_sample(samples[0], c);
-  c.mask_use = MaskUse::keep_inside;
+  c.view = View::lungs;
   const PreparedSample inside = prepare_sample(samples[0], c);
-  c.mask_use = MaskUse::keep_outside;
+  c.view = View::no_lungs;
   const PreparedSample outside = prepare_sample(samples[0], c);
   CHECK(inside.image.at(2, 5) == all.image.at(2, 5));
   CHECK(outside.image.at(2, 5) == 0);

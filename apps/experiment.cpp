@@ -1,0 +1,236 @@
+#include "apps/experiment.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <map>
+#include <set>
+
+#include "apps/fold_files.h"
+#include "engine/io/config.h"
+#include "engine/io/file_lock.h"
+#include "engine/runtime/philox.h"
+#include "engine/train/checkpoint.h"
+
+namespace thorax::app {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::uint64_t kLabelStream = 0x6c6162656c73;  // "labels"
+
+// Classes are dealt anew to whole patients, each class as often as before.
+void shuffle_labels(Dataset& dataset, std::uint64_t seed) {
+  std::map<std::string, int> of_patient;
+  for (const Sample& s : dataset.samples) of_patient.emplace(s.patient, s.label);
+  std::vector<int> labels;
+  for (const auto& [patient, label] : of_patient) labels.push_back(label);
+  Philox random(seed, kLabelStream);
+  for (std::size_t i = labels.size(); i > 1; --i) {
+    std::swap(labels[i - 1], labels[static_cast<std::size_t>(random.below(i))]);
+  }
+  std::size_t next = 0;
+  for (auto& [patient, label] : of_patient) label = labels[next++];
+  for (Sample& s : dataset.samples) {
+    s.label = of_patient.at(s.patient);
+    s.class_name = dataset.classes[static_cast<std::size_t>(s.label)];
+  }
+}
+
+// What two folders of one experiment must agree on: everything but where files lie.
+nlohmann::json without_places(nlohmann::json config) {
+  config.erase("version");
+  const auto strip = [](nlohmann::json& settings) {
+    settings.erase("data");
+    settings.erase("segmenter");
+    settings.erase("weights");
+  };
+  if (config.contains("settings")) strip(config["settings"]);
+  if (config.contains("experiment") && config["experiment"].contains("rows"))
+    for (nlohmann::json& row : config["experiment"]["rows"]) strip(row["settings"]);
+  return config;
+}
+
+}  // namespace
+
+fs::path Experiment::folder(const ExperimentRow& row) const {
+  return row.name.empty() ? run.folder : run.folder / "rows" / row.name;
+}
+
+fs::path Experiment::fold_folder(const ExperimentRow& row, std::size_t fold) const {
+  return folder(row) / fmt::format("fold_{}", fold);
+}
+
+bool Experiment::finished(const ExperimentRow& row) const {
+  for (std::size_t k = 0; k < splits(row).folds.size(); ++k)
+    if (!fold_finished(fold_folder(row, k))) return false;
+  return true;
+}
+
+bool Experiment::finished() const {
+  return std::all_of(rows.begin(), rows.end(), [this](const auto& row) { return finished(row); });
+}
+
+Experiment open_experiment(const TrainSettings& shared, std::vector<ExperimentRow> rows,
+                           const RunRequest& request, const Compute& compute) {
+  RunRequest full = request;
+  THORAX_CHECK(!rows.empty(), "[experiment] no rows");
+  std::set<std::string> names;
+  for (const ExperimentRow& row : rows) {
+    if (row.name.empty()) continue;  // its settings are the shared ones
+    THORAX_CHECK(names.insert(row.name).second, "[experiment] two rows are called '{}'", row.name);
+    full.extra["rows"].push_back({{"name", row.name},
+                                  {"random_labels", row.random_labels},
+                                  {"settings", row.settings.to_json()}});
+  }
+  Experiment e;
+  e.run = open_run(shared, full, compute);
+  e.rows = std::move(rows);
+  const auto folds = static_cast<int>(shared.folds);
+  const auto seed = static_cast<std::uint64_t>(shared.seed);
+  const auto wanted = [&](const char* group) {
+    return std::any_of(e.rows.begin(), e.rows.end(),
+                       [&](const auto& row) { return row.settings.group == group; });
+  };
+  if (wanted("patient"))
+    e.by_patient = run_splits(e.run, "splits.json", [&](const std::vector<SplitItem>& items) {
+      return k_fold(items, folds, seed, Grouping::group);
+    });
+  if (wanted("image"))
+    e.by_image =
+        run_splits(e.run, "splits_by_image.json", [&](const std::vector<SplitItem>& items) {
+          return k_fold(items, folds, seed, Grouping::image);
+        });
+  return e;
+}
+
+std::vector<FoldChoice> parse_fold_choices(const std::vector<std::string>& texts,
+                                           const std::vector<ExperimentRow>& rows, int folds) {
+  std::vector<FoldChoice> choices;
+  for (const std::string& text : texts) {
+    const std::size_t slash = text.find('/');
+    FoldChoice choice{text.substr(0, slash), -1};
+    std::string names;
+    bool known = false;
+    for (const ExperimentRow& row : rows) {
+      names += (names.empty() ? "" : ", ") + row.name;
+      known = known || row.name == choice.row;
+    }
+    THORAX_CHECK(known, "[experiment] --only {}: there is no such row; rows: {}", text, names);
+    if (slash != std::string::npos) {
+      const char* end = text.data() + text.size();
+      const auto [rest, error] = std::from_chars(text.data() + slash + 1, end, choice.fold);
+      THORAX_CHECK(error == std::errc() && rest == end && choice.fold >= 0 && choice.fold < folds,
+                   "[experiment] --only {}: the fold must be 0 to {}", text, folds - 1);
+    }
+    choices.push_back(choice);
+  }
+  return choices;
+}
+
+Dataset row_dataset(const Experiment& experiment, const ExperimentRow& row) {
+  Dataset dataset = experiment.run.dataset;
+  if (row.random_labels) shuffle_labels(dataset, static_cast<std::uint64_t>(row.settings.seed));
+  return dataset;
+}
+
+bool run_experiment(const Experiment& e, const std::vector<FoldChoice>& choices,
+                    bool keep_checkpoints, const Compute& compute) {
+  for (const ExperimentRow& row : e.rows) {
+    const Splits& splits = e.splits(row);
+    for (std::size_t k = 0; k < splits.folds.size(); ++k) {
+      const bool chosen =
+          choices.empty() || std::any_of(choices.begin(), choices.end(), [&](const auto& c) {
+            return c.row == row.name && (c.fold < 0 || c.fold == static_cast<int>(k));
+          });
+      const fs::path folder = e.fold_folder(row, k);
+      if (!chosen || fold_finished(folder)) continue;
+      fs::create_directories(folder);
+      const std::optional<FileLock> lock = FileLock::try_lock(folder / "lock");
+      if (!lock) {
+        fmt::print("{}fold {}: another process is at it\n", row.name.empty() ? "" : row.name + " ",
+                   k);
+        continue;
+      }
+      const Dataset dataset = row_dataset(e, row);
+      const FoldResult result =
+          train_fold(row.settings, dataset.classes, select(dataset, splits.folds[k].train),
+                     select(dataset, splits.folds[k].validation), folder,
+                     {.title = fmt::format("{} {}/{}", row.name.empty() ? "fold" : row.name, k + 1,
+                                           splits.folds.size()),
+                      .resume = true,
+                      .weights_only = !keep_checkpoints},
+                     compute);
+      if (!result.finished) return false;
+    }
+  }
+  return true;
+}
+
+std::string unfinished(const Experiment& e) {
+  std::string text;
+  for (const ExperimentRow& row : e.rows) {
+    std::vector<std::size_t> left;
+    for (std::size_t k = 0; k < e.splits(row).folds.size(); ++k)
+      if (!fold_finished(e.fold_folder(row, k))) left.push_back(k);
+    if (!left.empty())
+      text += fmt::format("{}{}: folds {} left", text.empty() ? "" : "\n", row.name,
+                          fmt::join(left, ", "));
+  }
+  return text;
+}
+
+std::vector<FoldResult> load_results(const Experiment& e, const ExperimentRow& row) {
+  std::vector<FoldResult> results;
+  for (std::size_t k = 0; k < e.splits(row).folds.size(); ++k) {
+    const fs::path folder = e.fold_folder(row, k);
+    FoldResult result = load_fold(folder, row.settings.task);
+    std::set<std::string> held_out;
+    for (const std::string& id : e.splits(row).folds[k].validation) held_out.insert(id);
+    for (const Scored& scored : result.scored)
+      THORAX_CHECK(held_out.erase(scored.image) == 1,
+                   "[experiment] {}: '{}' is not held out in fold {}, or twice there",
+                   (folder / "predictions.csv").string(), scored.image, k);
+    THORAX_CHECK(held_out.empty() || row.settings.on_error == "skip",
+                 "[experiment] {}: '{}' is held out in fold {} and has no row",
+                 (folder / "predictions.csv").string(), *held_out.begin(), k);
+    results.push_back(std::move(result));
+  }
+  return results;
+}
+
+int merge_experiment(const Experiment& e, const std::vector<fs::path>& others) {
+  const nlohmann::json own = without_places(load_json(e.run.folder / "config.json"));
+  int copied = 0;
+  for (const fs::path& other : others) {
+    const fs::path config = other / "config.json";
+    const std::string different = config_differences(own, without_places(load_json(config)));
+    THORAX_CHECK(different.empty(), "[merge] {}: is another experiment: {}", config.string(),
+                 different);
+    for (const char* name : {"splits.json", "splits_by_image.json"})
+      if (fs::exists(e.run.folder / name)) load_splits(other / name, e.run.items);
+    for (const ExperimentRow& row : e.rows)
+      for (std::size_t k = 0; k < e.splits(row).folds.size(); ++k) {
+        const fs::path to = e.fold_folder(row, k);
+        const fs::path from = other / fs::relative(to, e.run.folder);
+        if (fold_finished(to) || !fold_finished(from)) continue;
+        load_fold(from, row.settings.task);  // refuse a broken one before anything is copied
+        fs::create_directories(to);
+        const std::optional<FileLock> lock = FileLock::try_lock(to / "lock");
+        THORAX_CHECK(lock.has_value(), "[merge] {}: another process is at work there", to.string());
+        for (const auto& entry : fs::directory_iterator(from)) {
+          const std::string name = entry.path().filename();
+          if (entry.is_regular_file() && name != "result.json" && name != "lock")
+            fs::copy_file(entry.path(), to / name, fs::copy_options::overwrite_existing);
+        }
+        // Last, and whole or not at all: it is what makes the fold count as finished.
+        save_json(to / "result.json", load_json(from / "result.json"));
+        ++copied;
+      }
+  }
+  return copied;
+}
+
+}  // namespace thorax::app
