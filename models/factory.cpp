@@ -4,7 +4,9 @@
 
 #include "engine/io/safetensors.h"
 #include "models/config_reader.h"
+#include "models/densenet.h"
 #include "models/hrnet.h"
+#include "models/resnet.h"
 #include "models/unet.h"
 
 namespace thorax {
@@ -13,11 +15,12 @@ namespace {
 constexpr const char* kConfigKey = "thorax.model";
 constexpr const char* kCheckpointPrefix = "model.";
 
-std::unique_ptr<Model> create_unet(const nlohmann::json& json, std::uint64_t seed) {
+std::unique_ptr<Model> create_unet(const std::string& name, const nlohmann::json& json,
+                                   std::uint64_t seed) {
   UNetConfig config;
-  std::string name;
-  ConfigReader reader(json, "'unet'");
-  reader.get("model", name);
+  std::string ignored;
+  ConfigReader reader(json, fmt::format("'{}'", name));
+  reader.get("model", ignored);
   reader.get("in_channels", config.in_channels);
   reader.get("out_channels", config.out_channels);
   reader.get("width", config.width);
@@ -30,18 +33,11 @@ std::unique_ptr<Model> create_unet(const nlohmann::json& json, std::uint64_t see
 std::unique_ptr<Model> create_hrnet(const std::string& name, const nlohmann::json& json,
                                     std::uint64_t seed) {
   HrnetConfig config = hrnet_preset(name);
-  std::string ignored, head = "imagenet";
+  std::string ignored;
   ConfigReader reader(json, fmt::format("'{}'", name));
   reader.get("model", ignored);
-  reader.get("head", head);
-  THORAX_CHECK(head == "imagenet" || head == "study",
-               "[model] '{}': head '{}' is neither 'imagenet' nor 'study'", name, head);
-  config.head = head == "study" ? HrnetHead::study : HrnetHead::imagenet;
-  config.outputs = config.head == HrnetHead::study ? 1 : 1000;
+  config.head = read_head(reader, name);
   reader.get("in_channels", config.in_channels);
-  reader.get("outputs", config.outputs);
-  reader.get("hidden", config.hidden);
-  reader.get("dropout", config.dropout);
   reader.get("recompute", config.recompute);
   reader.get("stem", config.stem);
   reader.get("layer1_planes", config.layer1_planes);
@@ -66,65 +62,74 @@ std::unique_ptr<Model> create_hrnet(const std::string& name, const nlohmann::jso
   return std::make_unique<Hrnet>(config, seed);
 }
 
-// A filter over several channels applied to a gray image repeated in each of them = the filter
-// summed over its channels.
-void adapt_first_filter(StateDict& dict, const StateDict& own) {
-  const auto theirs = dict.find("conv1.weight");
-  const auto ours = own.find("conv1.weight");
-  if (theirs == dict.end() || ours == own.end()) return;
-  const Tensor from = theirs->second;
-  const Tensor& to = ours->second;
-  if (from.rank() != 4 || to.size(3) != 1 || from.size(3) != 3 || from.size(0) != to.size(0) ||
-      from.size(1) != to.size(1) || from.size(2) != to.size(2))
-    return;
-  const Tensor wide = from.to(Device{}).to(DType::f32).to_contiguous();
-  const Tensor summed = Tensor::empty(to.shape());
-  for (std::int64_t i = 0; i < summed.numel(); ++i) {
-    const float* rgb = wide.data<float>() + 3 * i;
-    summed.data<float>()[i] = rgb[0] + rgb[1] + rgb[2];
-  }
-  theirs->second = summed;
+std::unique_ptr<Model> create_resnet(const std::string& name, const nlohmann::json& json,
+                                     std::uint64_t seed) {
+  ResnetConfig config = resnet_preset(name);
+  std::string ignored, block = config.block == BlockKind::basic ? "basic" : "bottleneck";
+  ConfigReader reader(json, fmt::format("'{}'", name));
+  reader.get("model", ignored);
+  config.head = read_head(reader, name);
+  reader.get("in_channels", config.in_channels);
+  reader.get("block", block);
+  THORAX_CHECK(block == "basic" || block == "bottleneck",
+               "[model] '{}': block '{}' is neither 'basic' nor 'bottleneck'", name, block);
+  config.block = block == "basic" ? BlockKind::basic : BlockKind::bottleneck;
+  reader.get("layers", config.layers);
+  reader.get("stem", config.stem);
+  reader.get("width", config.width);
+  reader.get("recompute", config.recompute);
+  reader.finish();
+  return std::make_unique<Resnet>(config, seed);
 }
 
-LoadReport load_dict(const Model& model, StateDict dict, const std::filesystem::path& path,
-                     WeightUse use) {
-  std::vector<std::string> free;
-  if (use == WeightUse::pretrain) {
-    free = model.head_names();
-    adapt_first_filter(dict, model.state_dict());
-    // A head of the same name but another task must not slip in.
-    std::erase_if(dict, [&](const auto& entry) {
-      return std::any_of(free.begin(), free.end(), [&](const std::string& pattern) {
-        return entry.first.starts_with(std::string_view(pattern).substr(0, pattern.size() - 1));
-      });
-    });
-  }
-  try {
-    return model.load_state_dict(dict, free);
-  } catch (const Error& error) {
-    fail("[model] {}: {}", path.string(), error.what());
-  }
+std::unique_ptr<Model> create_densenet(const std::string& name, const nlohmann::json& json,
+                                       std::uint64_t seed) {
+  DensenetConfig config = densenet_preset(name);
+  std::string ignored;
+  ConfigReader reader(json, fmt::format("'{}'", name));
+  reader.get("model", ignored);
+  config.head = read_head(reader, name);
+  reader.get("in_channels", config.in_channels);
+  reader.get("growth", config.growth);
+  reader.get("blocks", config.blocks);
+  reader.get("recompute", config.recompute);
+  reader.finish();
+  return std::make_unique<Densenet>(config, seed);
+}
+
+using Create = std::unique_ptr<Model> (*)(const std::string& name, const nlohmann::json& json,
+                                          std::uint64_t seed);
+struct Family {
+  std::vector<std::string> names;
+  Create create;
+};
+const std::vector<Family>& families() {
+  static const std::vector<Family> table = {
+      {{"unet"}, create_unet},
+      {{"hrnet_w18", "hrnet_w32", "hrnet_w48", "hrnet_w18_small_v2"}, create_hrnet},
+      {resnet_names(), create_resnet},
+      {densenet_names(), create_densenet},
+  };
+  return table;
 }
 
 }  // namespace
 
 std::vector<std::string> model_names() {
-  return {"unet", "hrnet_w18", "hrnet_w32", "hrnet_w48", "hrnet_w18_small_v2"};
+  std::vector<std::string> names;
+  for (const Family& family : families())
+    names.insert(names.end(), family.names.begin(), family.names.end());
+  return names;
 }
 
 std::unique_ptr<Model> create_model(const nlohmann::json& config, std::uint64_t seed) {
   THORAX_CHECK(config.is_object() && config.contains("model") && config["model"].is_string(),
                "[model] wants an object with a string under 'model', got {}", config.dump());
   const std::string name = config["model"];
-  if (name == "unet") return create_unet(config, seed);
-  for (const std::string& known : model_names())
-    if (name == known) return create_hrnet(name, config, seed);
+  for (const Family& family : families())
+    if (std::find(family.names.begin(), family.names.end(), name) != family.names.end())
+      return family.create(name, config, seed);
   fail("[model] unknown model '{}'; there are: {}", name, fmt::join(model_names(), ", "));
-}
-
-LoadReport load_model_weights(const Model& model, const std::filesystem::path& path,
-                              WeightUse use) {
-  return load_dict(model, load_weights(path), path, use);
 }
 
 std::map<std::string, std::string> model_metadata(const Model& model) {
@@ -166,7 +171,7 @@ std::unique_ptr<Model> load_model(const std::filesystem::path& path) {
       dict[name.substr(std::string_view(kCheckpointPrefix).size())] = tensor;
     }
   }
-  load_dict(*model, std::move(dict), path, WeightUse::exact);
+  load_model_weights(*model, std::move(dict), path, WeightUse::exact);
   model->eval();
   return model;
 }

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "models/model.h"
+#include "models/weights.h"
 
 namespace thorax {
 
@@ -21,18 +22,6 @@ std::vector<std::string> model_names();
 // of the model's own keys (README.md); the others keep their defaults. Throws Error "[model] ..."
 // for an unknown model, an unknown key or a value of the wrong type or range.
 std::unique_ptr<Model> create_model(const nlohmann::json& config, std::uint64_t seed = 0);
-
-enum class WeightUse {
-  exact,     // the same network: every name, nothing else
-  pretrain,  // another task's weights: the head stays as it is and the file's head is ignored; a
-             // first convolution over 3 channels is summed to fit a model with 1
-};
-
-// Loads a safetensors state dict (PyTorch's order) into the model: published weights, or a file
-// made by save_model. Throws Error naming the file and what is missing, unknown or of another
-// shape; nothing is changed then. The report lists what the mode allowed.
-LoadReport load_model_weights(const Model& model, const std::filesystem::path& path,
-                              WeightUse use = WeightUse::exact);
 
 // Writes the state dict with the configuration in the metadata ("thorax.model"); `metadata` adds
 // entries of the caller's own.

@@ -1,6 +1,5 @@
 #include "models/hrnet.h"
 
-#include "kernels/dropout/dropout.h"
 #include "kernels/fuse_multires/fuse_multires.h"
 #include "kernels/pool/pool.h"
 
@@ -10,15 +9,10 @@ namespace {
 constexpr std::int64_t kStemOut = 64;
 constexpr std::size_t kBranches = 4;
 
-// 3x3 with padding 1.
-ConvSpec conv3x3(std::int64_t in, std::int64_t out, std::int64_t stride, bool bias = false) {
-  return {.in = in, .out = out, .kernel = 3, .stride = stride, .padding = 1, .bias = bias};
-}
-
 const HrnetConfig& checked(const HrnetConfig& c) {
   THORAX_CHECK(c.in_channels >= 1 && c.stem >= 1 && c.layer1_planes >= 1 && c.layer1_blocks >= 1 &&
-                   c.width >= 1 && c.features >= 1 && c.outputs >= 1,
-               "[{}] channels, blocks and outputs must be positive", c.name);
+                   c.width >= 1 && c.features >= 1,
+               "[{}] channels and blocks must be positive", c.name);
   THORAX_CHECK(c.stages.size() == kBranches - 1, "[{}] {} stages, wants 3 (2, 3 and 4 branches)",
                c.name, c.stages.size());
   for (const HrnetStage& stage : c.stages)
@@ -29,10 +23,6 @@ const HrnetConfig& checked(const HrnetConfig& c) {
                c.name, c.head_planes.size(), kBranches);
   for (const std::int64_t planes : c.head_planes)
     THORAX_CHECK(planes >= 1, "[{}] head_planes must be positive", c.name);
-  for (const std::int64_t width : c.hidden)
-    THORAX_CHECK(width >= 1, "[{}] hidden widths must be positive", c.name);
-  THORAX_CHECK(c.dropout >= 0 && c.dropout < 1, "[{}] dropout {} is outside [0, 1)", c.name,
-               c.dropout);
   return c;
 }
 
@@ -60,13 +50,12 @@ HrnetConfig hrnet_preset(const std::string& name) {
 
 Hrnet::Hrnet(const HrnetConfig& config, std::uint64_t seed)
     : config_(checked(config)),
-      conv1_(conv3x3(config.in_channels, config.stem, 2)),
-      conv2_(conv3x3(config.stem, kStemOut, 2)),
+      conv1_(same_conv(config.in_channels, config.stem, 3, 2)),
+      conv2_(same_conv(config.stem, kStemOut, 3, 2)),
       layer1_(BlockKind::bottleneck, kStemOut, config.layer1_planes, config.layer1_blocks),
-      final_layer_({.in = 4 * config.head_planes.back(),
-                    .out = config.features,
-                    .kernel = 1,
-                    .padding = 0}) {
+      final_layer_(
+          {.in = 4 * config.head_planes.back(), .out = config.features, .kernel = 1, .padding = 0}),
+      head_(config.head, config.features, "classifier", config.name) {
   add_module("conv1", conv1_.conv);
   add_module("bn1", conv1_.bn);
   add_module("conv2", conv2_.conv);
@@ -82,10 +71,10 @@ Hrnet::Hrnet(const HrnetConfig& config, std::uint64_t seed)
       std::unique_ptr<ConvPath> path;
       if (b >= before.size()) {  // the new branch: half the resolution of the last one
         path = std::make_unique<ConvPath>();
-        path->add(conv3x3(before.back(), channels[b], 2), "0.", /*relu=*/true);
+        path->add(same_conv(before.back(), channels[b], 3, 2), "0.", /*relu=*/true);
       } else if (channels[b] != before[b]) {
         path = std::make_unique<ConvPath>();
-        path->add(conv3x3(before[b], channels[b], 1), "", /*relu=*/true);
+        path->add(same_conv(before[b], channels[b], 3, 1), "", /*relu=*/true);
       }
       if (path) add_module(fmt::format("transition{}.{}", s + 1, b), *path);
       paths.push_back(std::move(path));
@@ -105,28 +94,15 @@ Hrnet::Hrnet(const HrnetConfig& config, std::uint64_t seed)
   }
   for (std::size_t b = 0; b + 1 < kBranches; ++b) {
     downsamp_.push_back(std::make_unique<ConvBn>(
-        conv3x3(4 * config.head_planes[b], 4 * config.head_planes[b + 1], 2, /*bias=*/true)));
+        same_conv(4 * config.head_planes[b], 4 * config.head_planes[b + 1], 3, 2, /*bias=*/true)));
     add_module(fmt::format("downsamp_modules.{}.0", b), downsamp_.back()->conv);
     add_module(fmt::format("downsamp_modules.{}.1", b), downsamp_.back()->bn);
   }
   add_module("final_layer.0", final_layer_.conv);
   add_module("final_layer.1", final_layer_.bn);
 
-  std::string last = "classifier";
-  if (config.head == HrnetHead::imagenet) {
-    head_.push_back(std::make_unique<Linear>(config.features, config.outputs));
-    add_module(last, *head_.back());
-  } else {
-    std::int64_t in = config.features;
-    for (std::size_t i = 0; i <= config.hidden.size(); ++i) {
-      const std::int64_t out = i < config.hidden.size() ? config.hidden[i] : config.outputs;
-      head_.push_back(std::make_unique<Linear>(in, out));
-      last = fmt::format("head.fc{}", i + 1);
-      add_module(last, *head_.back());
-      in = out;
-    }
-  }
-  initialise(*this, seed, /*fan_out=*/true, {last + ".weight"});
+  for (const auto& [name, layer] : head_.layers()) add_module(name, *layer);
+  initialise(*this, seed, /*fan_out=*/true, {head_.last_weight()});
 }
 
 std::vector<Variable> Hrnet::transition(std::size_t stage,
@@ -179,33 +155,25 @@ Variable Hrnet::forward(const Variable& x) const {
       "[{}] input {}: a quarter of height and width must be a multiple of 8, so that four "
       "resolutions fit on each other (use 224, 256, 512, ...)",
       config_.name, shape);
-  Variable y = pooled_features(x);
-  if (config_.head == HrnetHead::imagenet) return (*head_[0])(y);
-  for (std::size_t i = 0; i < head_.size(); ++i) {
-    y = dropout(y, config_.dropout, training(), seed_, step_ * head_.size() + i);
-    y = (*head_[i])(y, /*relu=*/i + 1 < head_.size());
-  }
-  return y;
+  return head_(pooled_features(x), training(), seed_, step_);
 }
 
 nlohmann::json Hrnet::config() const {
   nlohmann::json stages = nlohmann::json::array();
   for (const HrnetStage& stage : config_.stages)
     stages.push_back({{"modules", stage.modules}, {"blocks", stage.blocks}});
-  return {{"model", config_.name},
-          {"in_channels", config_.in_channels},
-          {"stem", config_.stem},
-          {"layer1_planes", config_.layer1_planes},
-          {"layer1_blocks", config_.layer1_blocks},
-          {"width", config_.width},
-          {"stages", stages},
-          {"head_planes", config_.head_planes},
-          {"features", config_.features},
-          {"head", config_.head == HrnetHead::imagenet ? "imagenet" : "study"},
-          {"outputs", config_.outputs},
-          {"hidden", config_.hidden},
-          {"dropout", config_.dropout},
-          {"recompute", config_.recompute}};
+  nlohmann::json config = {{"model", config_.name},
+                           {"in_channels", config_.in_channels},
+                           {"stem", config_.stem},
+                           {"layer1_planes", config_.layer1_planes},
+                           {"layer1_blocks", config_.layer1_blocks},
+                           {"width", config_.width},
+                           {"stages", stages},
+                           {"head_planes", config_.head_planes},
+                           {"features", config_.features},
+                           {"recompute", config_.recompute}};
+  write_head(config, config_.head);
+  return config;
 }
 
 }  // namespace thorax

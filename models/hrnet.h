@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "models/head.h"
 #include "models/hrnet_blocks.h"
 #include "models/model.h"
 
@@ -16,11 +17,6 @@ namespace thorax {
 struct HrnetStage {
   std::int64_t modules = 1;
   std::int64_t blocks = 4;  // in each branch
-};
-
-enum class HrnetHead {
-  imagenet,  // `classifier`: one linear layer, as timm
-  study,     // `head.fc1`, `head.fc2`, ...: hidden layers with ReLU, dropout before every layer
 };
 
 struct HrnetConfig {
@@ -33,10 +29,7 @@ struct HrnetConfig {
   std::vector<HrnetStage> stages = {{1, 4}, {4, 4}, {3, 4}};   // 2, 3 and 4 branches
   std::vector<std::int64_t> head_planes = {32, 64, 128, 256};  // times 4: widths of incre_modules
   std::int64_t features = 2048;  // channels of final_layer, then pooled over the image
-  HrnetHead head = HrnetHead::imagenet;
-  std::int64_t outputs = 1000;  // classes; 1 = a single logit for binary cross-entropy
-  std::vector<std::int64_t> hidden = {512, 128};  // study head: widths of the hidden layers
-  double dropout = 0.5;                           // study head
+  HeadConfig head;               // the ImageNet head is `classifier`
   bool recompute = false;  // keep block inputs only and compute blocks again in the backward pass
 };
 
@@ -65,7 +58,7 @@ class Hrnet : public Model {
   std::vector<std::unique_ptr<BlockChain>> incre_;
   std::vector<std::unique_ptr<ConvBn>> downsamp_;
   ConvBn final_layer_;
-  std::vector<std::unique_ptr<Linear>> head_;  // the ImageNet head is one layer
+  ClassifierHead head_;
 };
 
 }  // namespace thorax

@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
+#include <vector>
 
 #include "engine/nn/module.h"
 #include "kernels/batch_norm/batch_norm.h"
@@ -18,6 +21,17 @@ struct ConvSpec {
   std::int64_t padding = 1;
   bool bias = true;
 };
+// Odd kernel, padded so that with stride 1 the size stays; without bias unless told, as before a
+// batch norm.
+inline ConvSpec same_conv(std::int64_t in, std::int64_t out, std::int64_t kernel,
+                          std::int64_t stride = 1, bool bias = false) {
+  return {.in = in,
+          .out = out,
+          .kernel = kernel,
+          .stride = stride,
+          .padding = kernel / 2,
+          .bias = bias};
+}
 
 // `weight` out x k x k x in (KRSC), `bias` out (or none).
 class Conv2d : public Module {

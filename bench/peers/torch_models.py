@@ -1,4 +1,4 @@
-"""The study's two networks in PyTorch: the peer to outrun and the oracle to agree with."""
+"""The study's networks and its baselines in PyTorch: the peer to outrun and the oracle to agree with."""
 import timm
 import torch
 from torch import nn
@@ -56,7 +56,11 @@ class UNet(nn.Module):
 
 
 HRNETS = ("hrnet_w18", "hrnet_w32", "hrnet_w48", "hrnet_w18_small_v2")
-COUNTS = {"unet": 7_759_521, "hrnet_w18": 21_299_004, "hrnet_w32": 41_232_680, "hrnet_w48": 77_469_864}
+BASELINES = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "densenet121", "densenet169", "densenet201")
+NAMES = ("unet", *HRNETS, *BASELINES)
+COUNTS = {"unet": 7_759_521, "hrnet_w18": 21_299_004, "hrnet_w32": 41_232_680, "hrnet_w48": 77_469_864, "resnet18": 11_689_512,
+          "resnet34": 21_797_672, "resnet50": 25_557_032, "resnet101": 44_549_160, "resnet152": 60_192_808, "densenet121": 7_978_856,
+          "densenet169": 14_149_480, "densenet201": 20_013_928}
 
 
 def dice_loss(logits, target, per_image: bool = False, eps: float = 0.0):
@@ -67,11 +71,11 @@ def dice_loss(logits, target, per_image: bool = False, eps: float = 0.0):
 
 
 def build(name: str, num_classes: int | None = None) -> nn.Module:
-    """`unet`, or a name of HRNETS with timm's head (1000 classes unless told)."""
+    """One of NAMES; all but `unet` with timm's head (1000 classes unless told)."""
     if name == "unet":
         return UNet()
-    if name not in HRNETS:
-        raise ValueError(f"unknown model '{name}'; known: unet, {', '.join(HRNETS)}")
+    if name not in NAMES:
+        raise ValueError(f"unknown model '{name}'; known: {', '.join(NAMES)}")
     return timm.create_model(name, pretrained=False, num_classes=1000 if num_classes is None else num_classes)
 
 
@@ -101,6 +105,23 @@ def tiny_hrnet(num_classes: int = 3) -> nn.Module:
     return Tiny(cfg, num_classes=num_classes, head="classification")
 
 
+def tiny_resnet(bottleneck: bool, num_classes: int = 3) -> nn.Module:
+    """timm's ResNet made small, for gray images; the stem keeps timm's 64 channels. Basic blocks: 2, 1, 1, 1 of 3, 6, 12, 24
+    planes; bottlenecks: 1, 2, 1, 1 of 2, 4, 8, 16 (times 4)."""
+    from timm.models.resnet import BasicBlock, Bottleneck, ResNet
+
+    if bottleneck:
+        return ResNet(Bottleneck, (1, 2, 1, 1), num_classes=num_classes, in_chans=1, channels=(2, 4, 8, 16))
+    return ResNet(BasicBlock, (2, 1, 1, 1), num_classes=num_classes, in_chans=1, channels=(3, 6, 12, 24))
+
+
+def tiny_densenet(num_classes: int = 3) -> nn.Module:
+    """timm's DenseNet made small: growth 4 (8 channels in the stem), blocks of 1, 3, 2, 1 layers."""
+    from timm.models.densenet import DenseNet
+
+    return DenseNet(growth_rate=4, block_config=(1, 3, 2, 1), num_classes=num_classes)
+
+
 def fill(model: nn.Module) -> nn.Module:
     """Every parameter and buffer from hashfill.py."""
     old = model.state_dict()
@@ -111,7 +132,7 @@ def fill(model: nn.Module) -> nn.Module:
 
 
 if __name__ == "__main__":
-    for name in ("unet",) + HRNETS:
+    for name in NAMES:
         count = sum(p.numel() for p in build(name).parameters())
         print(f"{name:20} {count:>12,}")
         assert COUNTS.get(name, count) == count

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Golden files of whole models, made once by PyTorch and timm: make_models.py [NAME...] (all by default).
+"""Golden files of whole models, made once by PyTorch and timm: make_models.py [NAME...] (all by default; `states` is
+state_dicts.json).
 
 Everything stored is the float64 run, rounded to float32 where the file is safetensors. Beside each tensor stands
 `err`: the largest absolute difference from it over four float32 runs of PyTorch (blocked convolutions, channels last,
@@ -32,15 +33,34 @@ FULL = {
     "hrnet_tiny": dict(make=lambda: torch_models.tiny_hrnet(3), loss="cross_entropy", classes=3, input=(3, 3, 64, 96), input_name="input.1",
                        about="HRNet: stem 8 then 64; stage 1: 1 bottleneck of 4; stages 2, 3, 4: 1, 1, 2 modules of 1 basic block "
                              "a branch, channels 4, 8, 16, 32; head planes 4, 8, 16, 32 (times 4), 64 features, 3 classes"),
+    # Where a max pooling and another batch norm follow, a first batch norm that leaves nothing to its ReLU has no gradient but
+    # rounding: their biases are moved to around -0.5.
+    "resnet_basic": dict(make=lambda: torch_models.tiny_resnet(bottleneck=False), lower="bn1.bias", loss="cross_entropy", classes=3,
+                         input=(3, 1, 64, 51),
+                         about="ResNet: stem 64, basic blocks 2 1 1 1 of 3, 6, 12, 24 planes, 1 input channel, 3 classes, not square"),
+    "resnet_bottleneck": dict(make=lambda: torch_models.tiny_resnet(bottleneck=True), lower="bn1.bias", loss="cross_entropy", classes=3,
+                              input=(3, 1, 64, 64),
+                              about="ResNet: stem 64, bottlenecks 1 2 1 1 of 2, 4, 8, 16 planes (times 4), 1 input channel, 3 classes"),
+    "densenet_tiny": dict(make=torch_models.tiny_densenet, lower="features.norm0.bias", loss="cross_entropy", classes=3,
+                          input=(3, 3, 64, 58),
+                          about="DenseNet: growth 4, blocks of 1 3 2 1 layers, 3 input channels, 3 classes, not square"),
 }
 SAMPLED = {name: dict(make=lambda name=name: torch_models.build(name), loss="cross_entropy", classes=1000, input=(4, 3, 64, 64))
            for name in torch_models.HRNETS}
 SAMPLED["unet"] = dict(make=torch_models.UNet, loss="dice", input=(2, 1, 64, 64))
 
 
+def filled(spec):
+    model = torch_models.fill(spec["make"]())
+    if "lower" in spec:
+        with torch.no_grad():
+            model.state_dict()[spec["lower"]].sub_(1.5)
+    return model
+
+
 def one_run(spec, dtype=torch.float64, channels_last=False, mkldnn=True, jitter=False):
     """Forward, backward and three SGD steps in train mode; everything as float64 arrays."""
-    model = torch_models.fill(spec["make"]()).train()
+    model = filled(spec).train()
     if jitter:
         with torch.no_grad():
             for name, p in model.named_parameters():
@@ -125,7 +145,7 @@ def tolerances(size, err):
 
 def make_full(name, spec):
     exact, err, tol, norm_tol = runs(spec)
-    state = torch_models.fill(spec["make"]()).state_dict()
+    state = filled(spec).state_dict()
     tensors = {f"param.{n}": t.numpy() for n, t in state.items()}
     tensors["input"], tensors["target"] = hashfill.uniform(spec.get("input_name", "input"), spec["input"]), target_of(spec)
     for key, value in exact.items():
@@ -174,6 +194,20 @@ def make_sampled(name, spec):
     worst(name, exact, err)
 
 
+def make_states():
+    """Per model its parameter count, and the FNV-1a 64 of its state dict: a line "name extent extent ...\\n" per tensor, sorted by
+    name."""
+    states = {}
+    for name in torch_models.NAMES:
+        model = torch_models.build(name)
+        lines = sorted(" ".join([n, *map(str, t.shape)]) + "\n" for n, t in model.state_dict().items())
+        states[name] = dict(parameters=sum(p.numel() for p in model.parameters()), tensors=len(lines),
+                            fnv1a64=f"{hashfill.fnv1a64(''.join(lines)):016x}")
+    with open(os.path.join(HERE, "state_dicts.json"), "w") as f:
+        json.dump(states, f, indent=1)
+        f.write("\n")
+
+
 def worst(name, exact, err):
     for kind in ("losses", "logits", "grad.", "after3."):
         keys = [k for k in exact if k.startswith(kind) and exact[k].dtype != np.int64]
@@ -187,9 +221,11 @@ def worst(name, exact, err):
 if __name__ == "__main__":
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    wanted = sys.argv[1:] or [*FULL, *SAMPLED]
+    wanted = sys.argv[1:] or [*FULL, *SAMPLED, "states"]
     for name in wanted:
-        if name in FULL:
+        if name == "states":
+            make_states()
+        elif name in FULL:
             make_full(name, FULL[name])
         else:
             make_sampled(name, SAMPLED[name])

@@ -207,13 +207,32 @@ const json kTinyHrnet = {
     {"outputs", 3},
 };
 
+const json kTinyResnet = {{"model", "resnet18"},
+                          {"in_channels", 1},
+                          {"layers", {2, 1, 1, 1}},
+                          {"width", 3},
+                          {"outputs", 3}};
+const json kTinyBottleneck = {{"model", "resnet50"},
+                              {"in_channels", 1},
+                              {"layers", {1, 2, 1, 1}},
+                              {"width", 2},
+                              {"outputs", 3}};
+const json kTinyDensenet = {
+    {"model", "densenet121"}, {"growth", 4}, {"blocks", {1, 3, 2, 1}}, {"outputs", 3}};
+
 void check_small() {
   check_full("unet_w4_d4", {{"model", "unet"}, {"width", 4}});
   check_full("unet_w8_d2", {{"model", "unet"}, {"width", 8}, {"depth", 2}, {"in_channels", 3}});
-  check_full("hrnet_tiny", kTinyHrnet);
-  json forgetful = kTinyHrnet;
-  forgetful["recompute"] = true;
-  check_full("hrnet_tiny", forgetful);
+  const std::pair<const char*, json> classifiers[] = {{"hrnet_tiny", kTinyHrnet},
+                                                      {"resnet_basic", kTinyResnet},
+                                                      {"resnet_bottleneck", kTinyBottleneck},
+                                                      {"densenet_tiny", kTinyDensenet}};
+  for (const auto& [name, config] : classifiers) {
+    check_full(name, config);
+    json forgetful = config;
+    forgetful["recompute"] = true;
+    check_full(name, forgetful);
+  }
 }
 
 }  // namespace
@@ -230,6 +249,28 @@ TEST_CASE("small models, reference everywhere") {
   } reset;
   choose_providers("*=reference");
   check_small();
+}
+
+// Of every model: the names and shapes of its state dict, and its parameters.
+TEST_CASE("state dicts in full size are PyTorch's and timm's") {
+  std::ifstream stream(kFolder / "state_dicts.json");
+  REQUIRE(stream.good());
+  const json golden = json::parse(stream);
+  REQUIRE(golden.size() == model_names().size());
+  for (const std::string& name : model_names()) {
+    CAPTURE(name);
+    const auto model = create_model({{"model", name}});
+    std::string lines;
+    for (const auto& [key, tensor] : model->state_dict()) {
+      lines += key;
+      for (const std::int64_t extent : hashfill::torch_shape(tensor.shape()).extents())
+        lines += fmt::format(" {}", extent);
+      lines += '\n';
+    }
+    CHECK(model->parameter_count() == golden.at(name).at("parameters").get<std::int64_t>());
+    CHECK(model->state_dict().size() == golden.at(name).at("tensors").get<std::size_t>());
+    CHECK(fmt::format("{:016x}", hashfill::hash_name(lines)) == golden.at(name).at("fnv1a64"));
+  }
 }
 
 TEST_CASE("unet at its full width") {

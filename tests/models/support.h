@@ -26,6 +26,15 @@ inline nlohmann::json tiny_hrnet() {
             {{"modules", 1}, {"blocks", 2}}}}};
 }
 
+inline nlohmann::json tiny_resnet(const char* block = "bottleneck") {
+  return {{"model", "resnet18"}, {"block", block}, {"layers", {1, 2, 1, 1}},
+          {"stem", 8},           {"width", 2},     {"outputs", 3}};
+}
+
+inline nlohmann::json tiny_densenet() {
+  return {{"model", "densenet121"}, {"growth", 4}, {"blocks", {2, 3, 2, 2}}, {"outputs", 3}};
+}
+
 // Batch norms that are not the identity: running statistics as after some training.
 inline void unsettle(const Model& model) {
   for (const auto& [name, tensor] : model.state_dict()) {

@@ -1,0 +1,113 @@
+#include "models/weights.h"
+
+#include <algorithm>
+
+#include "engine/io/safetensors.h"
+#include "models/model.h"
+
+namespace thorax {
+namespace {
+
+bool starts_with_one_of(const std::string& name, const std::vector<std::string>& patterns) {
+  return std::any_of(patterns.begin(), patterns.end(), [&](const std::string& pattern) {
+    return name.starts_with(std::string_view(pattern).substr(0, pattern.size() - 1));
+  });
+}
+
+// torchvision's DenseNets were published when PyTorch still allowed dots in the names of a layer's
+// parts: "features.denseblock1.denselayer1.norm.1.weight" is "...denselayer1.norm1.weight" now.
+std::string modern_name(const std::string& name) {
+  if (name.find(".denselayer") == std::string::npos) return name;
+  for (const std::string_view old : {".norm.1.", ".norm.2.", ".conv.1.", ".conv.2."}) {
+    const std::size_t at = name.find(old);
+    if (at != std::string::npos) return std::string(name).erase(at + old.size() - 3, 1);
+  }
+  return name;
+}
+
+void rename_old(StateDict& dict, const StateDict& own, WeightReport& report) {
+  StateDict renamed;
+  for (auto& [name, tensor] : dict) {
+    std::string modern = own.contains(name) ? name : modern_name(name);
+    if (!own.contains(modern)) modern = name;
+    if (modern != name) {
+      THORAX_CHECK(!dict.contains(modern), "[load] both '{}' and its old name '{}' are there",
+                   modern, name);
+      report.renamed.emplace_back(name, modern);
+    }
+    renamed.emplace(modern, tensor);
+  }
+  dict = std::move(renamed);
+}
+
+// A filter over several channels applied to a gray image repeated in each of them = the filter
+// summed over its channels.
+void adapt_first_filter(StateDict& dict, const StateDict& own, WeightReport& report) {
+  for (const char* first : {"conv1.weight", "features.conv0.weight"}) {
+    const auto theirs = dict.find(first);
+    const auto ours = own.find(first);
+    if (theirs == dict.end() || ours == own.end()) continue;
+    const Tensor from = theirs->second;
+    const Tensor& to = ours->second;
+    if (from.rank() != 4 || to.size(3) != 1 || from.size(3) != 3 || from.size(0) != to.size(0) ||
+        from.size(1) != to.size(1) || from.size(2) != to.size(2))
+      continue;
+    const Tensor wide = from.to(Device{}).to(DType::f32).to_contiguous();
+    const Tensor summed = Tensor::empty(to.shape());
+    for (std::int64_t i = 0; i < summed.numel(); ++i) {
+      const float* rgb = wide.data<float>() + 3 * i;
+      summed.data<float>()[i] = rgb[0] + rgb[1] + rgb[2];
+    }
+    theirs->second = summed;
+    report.adapted.push_back(fmt::format("{}: 3 channels summed to 1", first));
+  }
+}
+
+// Whether the file has the model's own head, in name and shape.
+bool head_fits(const StateDict& dict, const StateDict& own, const std::vector<std::string>& head) {
+  return std::all_of(own.begin(), own.end(), [&](const auto& entry) {
+    if (!starts_with_one_of(entry.first, head)) return true;
+    const auto found = dict.find(entry.first);
+    return found != dict.end() && found->second.shape() == entry.second.shape();
+  });
+}
+
+}  // namespace
+
+WeightReport load_model_weights(const Model& model, StateDict dict,
+                                const std::filesystem::path& path, WeightUse use) {
+  WeightReport report;
+  std::vector<std::string> may_miss;
+  try {
+    if (use != WeightUse::exact) {
+      const StateDict own = model.state_dict();
+      const std::vector<std::string> head = model.head_names();
+      rename_old(dict, own, report);
+      adapt_first_filter(dict, own, report);
+      // Counts came with PyTorch 0.4.1; with a momentum, as here, nothing is computed from them.
+      for (const auto& [name, tensor] : own)
+        if (name.ends_with(".num_batches_tracked")) may_miss.push_back(name);
+      // A head of the same name but another task must not slip in, and never half a head.
+      const bool keep = use == WeightUse::adapt && head_fits(dict, own, head);
+      if (!keep) may_miss.insert(may_miss.end(), head.begin(), head.end());
+      std::erase_if(dict, [&](const auto& entry) {
+        // Of a head that fits, what the model does not know ("head.*" beside "fc.*") goes too.
+        if (!starts_with_one_of(entry.first, head) || (keep && own.contains(entry.first)))
+          return false;
+        report.left_out.push_back(entry.first);
+        return true;
+      });
+    }
+    static_cast<LoadReport&>(report) = model.load_state_dict(dict, may_miss);
+  } catch (const Error& error) {
+    fail("[model] {}: {}", path.string(), error.what());
+  }
+  return report;
+}
+
+WeightReport load_model_weights(const Model& model, const std::filesystem::path& path,
+                                WeightUse use) {
+  return load_model_weights(model, load_weights(path), path, use);
+}
+
+}  // namespace thorax
