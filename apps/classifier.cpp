@@ -20,7 +20,7 @@ Classifier::Classifier(const std::filesystem::path& checkpoint, const Compute& c
   model_->to(compute.device);
 }
 
-std::vector<double> Classifier::operator()(const std::vector<Image>& grays) const {
+Tensor Classifier::network_input(const std::vector<Image>& grays) const {
   const auto count = static_cast<std::int64_t>(grays.size());
   const std::int64_t pixels = std::int64_t{input_.size} * input_.size;
   const Tensor x = Tensor::empty({count, input_.size, input_.size, 1});
@@ -28,6 +28,12 @@ std::vector<double> Classifier::operator()(const std::vector<Image>& grays) cons
     const Image scaled = resize(grays[static_cast<std::size_t>(n)], input_.size, input_.size);
     normalise(scaled.pixels, x.data<float>() + n * pixels);
   }
+  return x;
+}
+
+std::vector<double> Classifier::operator()(const std::vector<Image>& grays) const {
+  const auto count = static_cast<std::int64_t>(grays.size());
+  const Tensor x = network_input(grays);
   const NoGrad no_grad;
   const Tensor logits =
       model_->logits(Variable(x.to(compute_.device)), compute_.precision).value().to(Device{});

@@ -25,6 +25,11 @@ class Classifier {
   // them.
   std::vector<double> operator()(const std::vector<Image>& grays) const;
 
+  // What the network sees of such images, N x size x size x 1, on the CPU.
+  Tensor network_input(const std::vector<Image>& grays) const;
+  // In eval mode, on the device that was asked for.
+  const Model& network() const { return *model_; }
+
  private:
   ModelInput input_;
   std::unique_ptr<Model> model_;

@@ -15,18 +15,6 @@ namespace {
 // Keeps the shuffle's random streams apart from those of the augmentation.
 constexpr uint64_t kShuffleStream = uint64_t{1} << 62;
 
-ImageU8 merged_mask(const Sample& sample, const Image& image) {
-  ImageU8 mask;
-  for (const auto& path : sample.masks) {
-    ImageU8 one = load_mask(path);
-    THORAX_CHECK(one.height == image.height && one.width == image.width,
-                 "[data] {}: mask is {}x{}, its image {} is {}x{}", path.string(), one.width,
-                 one.height, sample.image.string(), image.width, image.height);
-    mask = mask.empty() ? std::move(one) : merge_masks(mask, one);
-  }
-  return mask;
-}
-
 template <class T>
 T choose(const std::string& what, const std::string& text,
          const std::vector<std::pair<std::string, T>>& known) {
@@ -49,10 +37,23 @@ OnBadFile parse_on_bad_file(const std::string& text) {
                            {{"fail", OnBadFile::fail}, {"skip", OnBadFile::skip}});
 }
 
+ImageU8 sample_mask(const Sample& sample, int height, int width) {
+  ImageU8 mask;
+  for (const auto& path : sample.masks) {
+    ImageU8 one = load_mask(path);
+    THORAX_CHECK(one.height == height && one.width == width,
+                 "[data] {}: mask is {}x{}, its image {} is {}x{}", path.string(), one.width,
+                 one.height, sample.image.string(), width, height);
+    mask = mask.empty() ? std::move(one) : merge_masks(mask, one);
+  }
+  return mask;
+}
+
 PreparedSample prepare_sample(const Sample& sample, const LoaderConfig& config) {
   Image image = load_gray(sample.image);
   ImageU8 mask;
-  if (config.with_mask || needs_mask(config.view)) mask = merged_mask(sample, image);
+  if (config.with_mask || needs_mask(config.view))
+    mask = sample_mask(sample, image.height, image.width);
   if (needs_mask(config.view))
     THORAX_CHECK(!mask.empty(), "[data] {}: has no lung mask", sample.image.string());
   image = apply_view(config.view, std::move(image), mask);

@@ -2,6 +2,7 @@
 
 #include "kernels/fuse_multires/fuse_multires.h"
 #include "kernels/pool/pool.h"
+#include "models/activations.h"
 
 namespace thorax {
 namespace {
@@ -125,24 +126,32 @@ Variable Hrnet::pooled_features(const Variable& x) const {
   const bool forget = config_.recompute;
   Variable y = run_block(
       forget, [this](const std::vector<Variable>& in) { return conv2_(conv1_(in[0])); }, {x});
-  std::vector<Variable> branches = {layer1_(y, forget)};
+  y = offer_activation("stem", y);
+  std::vector<Variable> branches = {offer_activation("layer1", layer1_(y, forget))};
   y = {};
   for (std::size_t s = 0; s < stages_.size(); ++s) {
     branches = transition(s, branches);
-    for (const auto& module : stages_[s]) branches = (*module)(branches, forget);
+    for (std::size_t m = 0; m < stages_[s].size(); ++m)
+      branches = (*stages_[s][m])(branches, forget, fmt::format("stage{}.{}", s + 2, m));
   }
-  y = (*incre_[0])(branches[0], forget);
-  for (std::size_t b = 1; b < branches.size(); ++b) {
-    const Variable wide = (*incre_[b])(branches[b], forget);
+  for (std::size_t b = 0; b < branches.size(); ++b) {
+    const Variable wide =
+        offer_activation(fmt::format("incre_modules.{}", b), (*incre_[b])(branches[b], forget));
     branches[b] = {};
+    if (b == 0) {
+      y = wide;
+      continue;
+    }
     y = run_block(forget,
                   [&down = *downsamp_[b - 1]](const std::vector<Variable>& in) {
                     return fuse_multires({in[0], down(in[1])}, /*relu=*/false);
                   },
                   {wide, y});
+    y = offer_activation(fmt::format("downsamp_modules.{}", b - 1), y);
   }
-  return global_avg_pool(run_block(
-      forget, [this](const std::vector<Variable>& in) { return final_layer_(in[0]); }, {y}));
+  y = run_block(forget, [this](const std::vector<Variable>& in) { return final_layer_(in[0]); },
+                {y});
+  return global_avg_pool(offer_activation("final_layer", y));
 }
 
 Variable Hrnet::forward(const Variable& x) const {

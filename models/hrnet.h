@@ -42,6 +42,9 @@ class Hrnet : public Model {
   explicit Hrnet(const HrnetConfig& config, std::uint64_t seed = 0);
   // x: N x H x W x in_channels -> N x outputs. ceil(H / 4) and ceil(W / 4) must be multiples of 8
   // (224, 256, 512, ...). Training needs more than one pixel a channel at 1/32 of the resolution.
+  // Layers offered (activations.h): stem, layer1, stage{s}.{m}.branches.{b} (before the fusion) and
+  // .fuse_layers.{b} (after it), incre_modules.{b}, downsamp_modules.{b} (sums on the way down),
+  // final_layer.
   Variable forward(const Variable& x) const override;
   nlohmann::json config() const override;
   std::vector<std::string> head_names() const override { return {"head.*", "classifier.*"}; }

@@ -1,6 +1,7 @@
 #include "models/hrnet_blocks.h"
 
 #include "kernels/fuse_multires/fuse_multires.h"
+#include "models/activations.h"
 
 namespace thorax {
 void ConvPath::add(const ConvSpec& spec, const std::string& prefix, bool relu) {
@@ -42,13 +43,16 @@ HrModule::HrModule(const std::vector<std::int64_t>& channels, std::int64_t block
   }
 }
 
-std::vector<Variable> HrModule::operator()(const std::vector<Variable>& inputs, bool forget) const {
+std::vector<Variable> HrModule::operator()(const std::vector<Variable>& inputs, bool forget,
+                                           const std::string& name) const {
   std::vector<Variable> branches;
   for (std::size_t b = 0; b < branches_.size(); ++b)
-    branches.push_back((*branches_[b])(inputs[b], forget));
+    branches.push_back(offer_activation(fmt::format("{}.branches.{}", name, b),
+                                        (*branches_[b])(inputs[b], forget)));
   std::vector<Variable> outputs;
-  for (const auto& paths : fuse_) {
-    outputs.push_back(run_block(
+  for (std::size_t i = 0; i < fuse_.size(); ++i) {
+    const auto& paths = fuse_[i];
+    const Variable fused = run_block(
         forget,
         [&paths](const std::vector<Variable>& in) {
           std::vector<Variable> parts;
@@ -56,7 +60,8 @@ std::vector<Variable> HrModule::operator()(const std::vector<Variable>& inputs, 
             parts.push_back(paths[j] ? (*paths[j])(in[j]) : in[j]);
           return fuse_multires(parts, /*relu=*/true);
         },
-        branches));
+        branches);
+    outputs.push_back(offer_activation(fmt::format("{}.fuse_layers.{}", name, i), fused));
   }
   return outputs;
 }

@@ -26,11 +26,13 @@ class ConvPath : public Module {
 // fusion: output i = ReLU( sum_j f_ij(branch j) ), f_ij = identity for j = i, a 1x1 convolution and
 // nearest upsampling for j > i, i - j strided 3x3 convolutions for j < i.
 // Wang et al., "Deep high-resolution representation learning", TPAMI 2020.
-// Names: branches.{b}.{k}.*, fuse_layers.{i}.{j}.*.
+// Names: branches.{b}.{k}.*, fuse_layers.{i}.{j}.*. Offers (activations.h) the end of each branch,
+// <name>.branches.{b}, and each output, <name>.fuse_layers.{i}.
 class HrModule : public Module {
  public:
   HrModule(const std::vector<std::int64_t>& channels, std::int64_t blocks);
-  std::vector<Variable> operator()(const std::vector<Variable>& branches, bool forget) const;
+  std::vector<Variable> operator()(const std::vector<Variable>& branches, bool forget,
+                                   const std::string& name) const;
 
  private:
   std::vector<std::unique_ptr<BlockChain>> branches_;

@@ -10,6 +10,7 @@
 #include "engine/nn/init.h"
 #include "kernels/conv_transpose2d/conv_transpose2d.h"
 #include "kernels/linear/linear.h"
+#include "models/activations.h"
 
 namespace thorax {
 namespace {
@@ -154,7 +155,7 @@ std::shared_ptr<const ConvBn::Folded> ConvBn::folded() const {
 
 Variable run_block(bool forget, const std::function<Variable(const std::vector<Variable>&)>& block,
                    const std::vector<Variable>& inputs) {
-  if (!forget || !grad_enabled()) return block(inputs);
+  if (!forget || !grad_enabled() || activations_wanted()) return block(inputs);
   return recompute(
       [block](const std::vector<Variable>& again) {
         const NoFolding same_bits;

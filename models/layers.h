@@ -144,7 +144,8 @@ class NoFolding {
 };
 
 // block(inputs), remembered on the tape as usual, or, when `forget`, recomputed in the backward
-// pass.
+// pass. While somebody looks at activations (activations.h) nothing is forgotten: a layer inside
+// the block would be offered twice, and first with gradients off.
 Variable run_block(bool forget, const std::function<Variable(const std::vector<Variable>&)>& block,
                    const std::vector<Variable>& inputs);
 

@@ -3,6 +3,7 @@
 #include "engine/autograd/recompute.h"
 #include "kernels/concat/concat.h"
 #include "kernels/pool/pool.h"
+#include "models/activations.h"
 
 namespace thorax {
 
@@ -83,22 +84,25 @@ Variable UNet::forward(const Variable& x) const {
                     return (*down_[static_cast<std::size_t>(i)])(in[0], half);
                   },
                   {y});
+    y = offer_activation(fmt::format("down.{}", i), y);
     skips.push_back(y);
     y = max_pool2d(y, {.kernel = 2, .stride = 2});
   }
   y = run_block(config_.recompute,
                 [this](const std::vector<Variable>& in) { return bottom_(in[0]); }, {y});
-  for (const auto& up : up_) {
+  y = offer_activation("bottom", y);
+  for (std::size_t i = 0; i < up_.size(); ++i) {
     const Tensor buffer = std::move(joined.back());
     const Variable skip = std::move(skips.back());
     joined.pop_back();
     skips.pop_back();
     const Tensor half = buffer.channel_slice(0, buffer.channels() / 2);
     y = run_block(config_.recompute,
-                  [&layer = *up, half](const std::vector<Variable>& in) {
+                  [&layer = *up_[i], half](const std::vector<Variable>& in) {
                     return layer(concat({layer.up(in[0], half), in[1]}));
                   },
                   {y, skip});
+    y = offer_activation(fmt::format("up.{}", i), y);
   }
   return head_(y);
 }

@@ -23,7 +23,8 @@ struct UNetConfig {
 };
 
 // 32..512 channels, one channel in and out: 7,759,521 parameters. Names: down.{i}.conv1|conv2,
-// bottom.conv1|conv2, up.{i}.up|conv1|conv2 (up.0 is the deepest), head.
+// bottom.conv1|conv2, up.{i}.up|conv1|conv2 (up.0 is the deepest), head. Layers offered
+// (activations.h): down.{i}, bottom, up.{i}.
 class UNet : public Model {
  public:
   explicit UNet(const UNetConfig& config, std::uint64_t seed = 0);

@@ -1,0 +1,149 @@
+// `thorax explain`: where a classifier looks, and how much of that is lung.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+
+#include "apps/command.h"
+#include "apps/heatmap.h"
+#include "apps/image_list.h"
+#include "engine/io/atomic_file.h"
+
+namespace thorax::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  std::vector<std::string> inputs, data;
+  std::string classifier, segmenter, layer, method = "grad-cam", target = "predicted", out,
+                                            on_error = "fail";
+  double min_area = 50000;
+  int batch = 4;
+  bool masks = false, raw = false, list_layers = false, json = false;
+  ComputeOptions compute;
+};
+
+void list_layers(const Classifier& classifier, bool json) {
+  const std::vector<OfferedLayer> layers = heatmap_layers(classifier);
+  const std::string last = last_spatial_layer(layers);
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  for (const OfferedLayer& layer : layers) {
+    if (json) {
+      rows.push_back({{"layer", layer.name},
+                      {"shape", std::vector<std::int64_t>(layer.shape.extents().begin(),
+                                                          layer.shape.extents().end())},
+                      {"default", layer.name == last}});
+    } else {
+      fmt::print("{:<28} {}{}\n", layer.name, layer.shape,
+                 layer.name == last ? "  (the default)" : "");
+    }
+  }
+  if (json) fmt::print("{}\n", rows.dump(2));
+}
+
+std::vector<Sample> samples_of(const Options& o, const Classifier& classifier) {
+  THORAX_CHECK(o.inputs.empty() != o.data.empty(),
+               "[explain] give images or folders, or --data, and not both");
+  if (!o.data.empty()) {
+    const Dataset dataset = load_datasets(o.data);
+    for (const std::string& name : dataset.classes)
+      if (std::find(classifier.input().classes.begin(), classifier.input().classes.end(), name) ==
+          classifier.input().classes.end())
+        fmt::print(stderr, "note: the classifier does not know the data's class '{}'\n", name);
+    return dataset.samples;
+  }
+  std::vector<Sample> samples;
+  for (const fs::path& path : list_images(o.inputs)) {
+    Sample sample;
+    sample.image = path;
+    samples.push_back(std::move(sample));
+  }
+  return samples;
+}
+
+void run(const Options& o) {
+  const Compute compute{apply(o.compute), DType::f32};
+  const Classifier classifier(o.classifier, compute);
+  if (o.list_layers) return list_layers(classifier, o.json);
+  THORAX_CHECK(!o.out.empty(), "[explain] --out is missing: the folder for the pictures");
+  THORAX_CHECK(!o.masks || !o.data.empty(),
+               "[explain] --masks uses the masks of --data; images by themselves have none");
+  THORAX_CHECK(!needs_mask(classifier.input().view) || !o.segmenter.empty() || o.masks,
+               "[explain] {}: needs the lungs: give --segmenter, or --data with --masks",
+               o.classifier);
+  std::unique_ptr<LungSegmenter> segmenter;
+  if (!o.segmenter.empty())
+    segmenter = std::make_unique<LungSegmenter>(o.segmenter, o.min_area, compute);
+  const HeatmapOptions options{.cam = {.layer = o.layer,
+                                       .method = parse_cam_method(o.method),
+                                       .target = o.target == "positive"   ? 1
+                                                 : o.target == "negative" ? 0
+                                                                          : kPredictedClass},
+                               .batch = o.batch,
+                               .use_masks = o.masks,
+                               .skip_unreadable = o.on_error == "skip",
+                               .out = o.out,
+                               .raw = o.raw};
+  const HeatmapReport report =
+      make_heatmaps(classifier, segmenter.get(), samples_of(o, classifier), options);
+  const fs::path folder = o.out;
+  write_heatmap_csv(report, folder / "heatmaps.csv");
+  const nlohmann::ordered_json summary = heatmap_summary(report);
+  atomic_write(folder / "summary.json", summary.dump(2) + "\n");
+  if (o.json) {
+    fmt::print("{}\n", summary.dump(2));
+    return;
+  }
+  fmt::print("{} of {}, for the {} class\n{}", name_of(report.method), report.layer, o.target,
+             heatmap_table(report));
+  fmt::print("{}/overlays  {}heatmaps.csv  summary.json\n", o.out, o.raw ? "maps  " : "");
+}
+
+void add(CLI::App& root) {
+  static Options o;
+  CLI::App* c = root.add_subcommand(
+      "explain", "Heatmaps: where a classifier looks, and how much of that is lung");
+  c->add_option("inputs", o.inputs, "Images and folders of images (PNG, JPEG)");
+  c->add_option("--data", o.data,
+                "Dataset instead of files, kind:PATH[,key=value] (see thorax data): figures per "
+                "class");
+  c->add_option("--classifier", o.classifier, "Checkpoint of the classifier")->required();
+  c->add_option("--segmenter", o.segmenter, "Checkpoint of the lung segmenter");
+  c->add_flag("--masks", o.masks,
+              "Use the data's own lung masks; images without one go to the segmenter");
+  c->add_option("--layer", o.layer,
+                "Layer to explain (--list-layers shows them); the last one when absent");
+  c->add_option("--method", o.method, "How places are weighted (see apps/README.md)")
+      ->capture_default_str()
+      ->check(CLI::IsMember(cam_method_names()));
+  c->add_option("--class", o.target, "Class that is explained")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"positive", "negative", "predicted"}));
+  c->add_option("--out", o.out, "Folder for overlays/, heatmaps.csv and summary.json");
+  c->add_flag("--raw", o.raw, "Write maps/, too: 16-bit PNG, 65535 = the heatmap's maximum");
+  c->add_flag("--list-layers", o.list_layers, "List the classifier's layers and stop");
+  c->add_option("--min-area", o.min_area,
+                "A segmenter's lungs that cover fewer pixels of 512 x 512 do not count")
+      ->capture_default_str();
+  c->add_option("--batch", o.batch, "Images computed at once")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+  c->add_option("--on-error", o.on_error, "What an unreadable image does: fail or skip")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"fail", "skip"}));
+  c->add_flag("--json", o.json, "Print JSON");
+  add_compute_options(*c, o.compute);
+  c->footer(
+      "Examples:\n  thorax explain --list-layers --classifier runs/covid/last.safetensors\n"
+      "  thorax explain image.png --classifier runs/covid/last.safetensors "
+      "--segmenter runs/lungs/best.safetensors --out why\n"
+      "  thorax explain --data covid:DIR,masks=DIR2 --masks --classifier "
+      "runs/covid/last.safetensors --method grad-cam++ --class positive --out why\n\n"
+      "Not for diagnostic use.");
+  c->callback([] { run(o); });
+}
+
+}  // namespace
+THORAX_COMMAND(55, add)
+}  // namespace thorax::app

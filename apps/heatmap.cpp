@@ -1,0 +1,276 @@
+#include "apps/heatmap.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+
+#include "apps/heatmap_picture.h"
+#include "apps/progress.h"
+#include "data/csv.h"
+#include "data/decode.h"
+#include "data/encode.h"
+#include "data/loader.h"
+#include "data/overlay.h"
+#include "engine/io/atomic_file.h"
+#include "engine/train/metrics.h"
+
+namespace thorax::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Waiting {
+  std::size_t sample;
+  Image gray;
+  ImageU8 lungs;  // empty: none
+};
+
+void write_pictures(const HeatmapReport& report, const Waiting& item, const Image& heat,
+                    const HeatmapOptions& options, HeatmapRow& row) {
+  const std::string name = fmt::format("{:04}_{}", item.sample, row.sample.image.stem().string());
+  row.picture = fs::path("overlays") / (name + ".png");
+  const std::string& explained = report.classes[static_cast<std::size_t>(row.target)];
+  std::vector<std::string> caption{
+      fmt::format("P({}) {:.3f}", report.classes[1], row.probability),
+      row.peak > 0
+          ? fmt::format("for {}: {} of {}", explained, name_of(report.method), report.layer)
+          : fmt::format("nothing speaks for {} in {}", explained, report.layer)};
+  if (row.focus)
+    caption.push_back(fmt::format("{:.0f}% in the lungs, which are {:.0f}% of the image",
+                                  100 * row.focus->energy_share, 100 * row.focus->area_share));
+  save_image(options.out / row.picture, heatmap_picture(item.gray, heat, item.lungs, caption));
+  if (options.raw) atomic_write(options.out / "maps" / (name + ".png"), encode_png(to_u16(heat)));
+}
+
+void explain_batch(const Classifier& classifier, const std::vector<Sample>& samples,
+                   const std::vector<Waiting>& items, const HeatmapOptions& options,
+                   const CamOptions& cam, HeatmapReport& report) {
+  std::vector<Image> seen;
+  for (const Waiting& item : items)
+    seen.push_back(apply_view(classifier.input().view, item.gray, item.lungs));
+  const CamResult result =
+      class_activation_maps(classifier.network(), classifier.network_input(seen), cam);
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const auto n = static_cast<std::int64_t>(i);
+    const Waiting& item = items[i];
+    HeatmapRow row;
+    row.sample = samples[item.sample];
+    row.probability = probability(result.logits.data<float>()[n]);
+    row.target = result.targets[i];
+    const Tensor map = result.maps.batch_slice(n, 1);
+    row.peak = *std::max_element(map.data<float>(), map.data<float>() + map.numel());
+    // The classifier's input is the whole image, stretched: the map is stretched back.
+    const Tensor large = upsampled_maps(map, item.gray.height, item.gray.width);
+    Image heat(item.gray.height, item.gray.width);
+    std::copy_n(large.data<float>(), large.numel(), heat.pixels.begin());
+    row.has_lungs = !item.lungs.empty();
+    if (row.has_lungs) row.focus = lung_focus(heat, item.lungs);
+    if (!options.out.empty()) write_pictures(report, item, heat, options, row);
+    report.rows.push_back(std::move(row));
+  }
+}
+
+// The figures of a group of rows, in the order they are shown.
+struct Figures {
+  std::int64_t images = 0, empty = 0, without_lungs = 0;
+  std::vector<double> energy, area, ratio, hits;
+};
+
+Figures figures(const HeatmapReport& report, const std::string* class_name) {
+  Figures f;
+  for (const HeatmapRow& row : report.rows) {
+    if (class_name && row.sample.class_name != *class_name) continue;
+    ++f.images;
+    f.empty += row.peak == 0;
+    f.without_lungs += !row.has_lungs;
+    if (!row.focus) continue;
+    f.energy.push_back(row.focus->energy_share);
+    f.area.push_back(row.focus->area_share);
+    f.ratio.push_back(row.focus->ratio());
+    f.hits.push_back(row.focus->hit ? 1 : 0);
+  }
+  return f;
+}
+
+std::vector<std::pair<std::string, Figures>> groups(const HeatmapReport& report) {
+  std::vector<std::pair<std::string, Figures>> result;
+  for (const std::string& name : report.classes) {
+    Figures f = figures(report, &name);
+    if (f.images > 0) result.emplace_back(name, std::move(f));
+  }
+  result.emplace_back("all", figures(report, nullptr));
+  return result;
+}
+
+nlohmann::ordered_json summary_of(const std::vector<double>& values) {
+  const MeanDeviation s = spread(values);
+  nlohmann::ordered_json json{{"mean", nullptr}, {"sd", nullptr}, {"n", values.size()}};
+  if (!values.empty()) json["mean"] = s.mean;
+  if (values.size() > 1) json["sd"] = s.deviation;
+  return json;
+}
+
+}  // namespace
+
+std::optional<LungFocus> lung_focus(const Image& heat, const ImageU8& lungs) {
+  THORAX_CHECK(heat.channels == 1 && lungs.channels == 1 && heat.height == lungs.height &&
+                   heat.width == lungs.width,
+               "[explain] heatmap {}x{}x{} and lungs {}x{}x{} differ in size", heat.height,
+               heat.width, heat.channels, lungs.height, lungs.width, lungs.channels);
+  double all = 0, inside = 0;
+  std::int64_t area = 0;
+  float most = 0;
+  std::vector<std::size_t> maxima;
+  for (std::size_t i = 0; i < heat.pixels.size(); ++i) {
+    const float value = heat.pixels[i];
+    THORAX_CHECK(value >= 0, "[explain] heatmap value {} at pixel {}", value, i);
+    all += static_cast<double>(value);
+    if (lungs.pixels[i] != 0) {
+      inside += static_cast<double>(value);
+      ++area;
+    }
+    if (value > most) {
+      most = value;
+      maxima.clear();
+    }
+    if (value == most) maxima.push_back(i);
+  }
+  if (all <= 0 || area == 0) return std::nullopt;
+  return LungFocus{inside / all,
+                   static_cast<double>(area) / static_cast<double>(heat.pixels.size()),
+                   lungs.pixels[maxima[maxima.size() / 2]] != 0};
+}
+
+std::vector<OfferedLayer> heatmap_layers(const Classifier& classifier) {
+  const std::int64_t size = classifier.input().size;
+  return offered_layers(classifier.network(), {1, size, size, 1});
+}
+
+HeatmapReport make_heatmaps(const Classifier& classifier, const LungSegmenter* segmenter,
+                            const std::vector<Sample>& samples, const HeatmapOptions& options) {
+  THORAX_CHECK(!samples.empty(), "[explain] no images");
+  THORAX_CHECK(options.batch > 0, "[explain] batch {}", options.batch);
+  const std::vector<OfferedLayer> layers = heatmap_layers(classifier);
+  HeatmapReport report;
+  report.layer = options.cam.layer.empty() ? last_spatial_layer(layers) : options.cam.layer;
+  THORAX_CHECK(std::any_of(layers.begin(), layers.end(),
+                           [&](const OfferedLayer& layer) { return layer.name == report.layer; }),
+               "[explain] the classifier has no layer '{}'; there are: {}", report.layer,
+               layer_list(layers));
+  report.method = options.cam.method;
+  report.classes = classifier.input().classes;
+  CamOptions cam = options.cam;
+  cam.layer = report.layer;
+  if (!options.out.empty()) {
+    fs::create_directories(options.out / "overlays");
+    if (options.raw) fs::create_directories(options.out / "maps");
+  }
+
+  const bool wants_lungs = needs_mask(classifier.input().view);
+  Progress progress("explain", static_cast<std::int64_t>(samples.size()), "img");
+  std::vector<Waiting> batch;
+  const auto flush = [&] {
+    if (batch.empty()) return;
+    explain_batch(classifier, samples, batch, options, cam, report);
+    progress.advance(static_cast<std::int64_t>(batch.size()));
+    batch.clear();
+  };
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    const Sample& sample = samples[i];
+    Waiting item{i, {}, {}};
+    try {
+      item.gray = load_gray(sample.image);
+      if (options.use_masks) item.lungs = sample_mask(sample, item.gray.height, item.gray.width);
+    } catch (const Error& error) {
+      if (!options.skip_unreadable) throw;
+      report.unreadable.push_back(error.what());
+      fmt::print(stderr, "skipped: {}\n", error.what());
+      progress.advance(1);
+      continue;
+    }
+    if (item.lungs.empty() && segmenter) {
+      const Lungs lungs = (*segmenter)(item.gray);
+      if (lungs.kept) item.lungs = lungs.mask;
+    }
+    if (wants_lungs && item.lungs.empty()) {
+      THORAX_CHECK(
+          segmenter != nullptr,
+          "[explain] {}: no lung mask, and the classifier was trained on a view that needs "
+          "one: give a segmenter",
+          sample.image.string());
+      report.rejected.push_back(sample.image.string());
+      progress.advance(1);
+      continue;
+    }
+    batch.push_back(std::move(item));
+    if (static_cast<int>(batch.size()) == options.batch) flush();
+  }
+  flush();
+  return report;
+}
+
+void write_heatmap_csv(const HeatmapReport& report, const fs::path& path) {
+  std::string csv =
+      "image,patient,source,class,probability,explained,layer,method,peak,energy_in_lungs,"
+      "lung_area,energy_ratio,pointing_hit,overlay\n";
+  for (const HeatmapRow& row : report.rows) {
+    std::string focus = ",,,";
+    if (row.focus)
+      focus = fmt::format("{:.6f},{:.6f},{:.4f},{}", row.focus->energy_share, row.focus->area_share,
+                          row.focus->ratio(), row.focus->hit ? 1 : 0);
+    csv += fmt::format(
+        "{},{},{},{},{:.9g},{},{},{},{:.9g},{},{}\n", csv_field(row.sample.image.string()),
+        csv_field(row.sample.patient), csv_field(row.sample.source),
+        csv_field(row.sample.class_name), row.probability,
+        csv_field(report.classes[static_cast<std::size_t>(row.target)]), csv_field(report.layer),
+        name_of(report.method), row.peak, focus, csv_field(row.picture.generic_string()));
+  }
+  atomic_write(path, csv);
+}
+
+nlohmann::ordered_json heatmap_summary(const HeatmapReport& report) {
+  nlohmann::ordered_json classes = nlohmann::ordered_json::array();
+  for (const auto& [name, f] : groups(report))
+    classes.push_back({{"class", name},
+                       {"images", f.images},
+                       {"empty_maps", f.empty},
+                       {"without_lungs", f.without_lungs},
+                       {"energy_in_lungs", summary_of(f.energy)},
+                       {"lung_area", summary_of(f.area)},
+                       {"energy_ratio", summary_of(f.ratio)},
+                       {"pointing_hit", summary_of(f.hits)}});
+  return {{"layer", report.layer},
+          {"method", name_of(report.method)},
+          {"rejected", report.rejected.size()},
+          {"unreadable", report.unreadable.size()},
+          {"classes", classes}};
+}
+
+std::string heatmap_table(const HeatmapReport& report) {
+  const auto cell = [](const std::vector<double>& values) {
+    const MeanDeviation s = spread(values);
+    if (values.empty()) return std::string("-");
+    return values.size() == 1 ? fmt::format("{:.3f}", s.mean)
+                              : fmt::format("{:.3f} ± {:.3f}", s.mean, s.deviation);
+  };
+  std::string text =
+      fmt::format("{:<14} {:>6} {:>6}  {:>15}  {:>15}  {:>15}  {:>8}\n", "class", "images", "maps",
+                  "energy in lungs", "lung area", "ratio", "pointing");
+  for (const auto& [name, f] : groups(report))
+    text += fmt::format("{:<14} {:>6} {:>6}  {:>15}  {:>15}  {:>15}  {:>8}\n", name, f.images,
+                        f.energy.size(), cell(f.energy), cell(f.area), cell(f.ratio),
+                        f.hits.empty() ? "-" : fmt::format("{:.3f}", spread(f.hits).mean));
+  const Figures all = figures(report, nullptr);
+  if (all.empty > 0)
+    text +=
+        fmt::format("{} maps are empty: nothing in the layer speaks for the class\n", all.empty);
+  if (all.without_lungs > 0)
+    text += fmt::format("{} images without lungs to compare with\n", all.without_lungs);
+  if (!report.rejected.empty())
+    text += fmt::format("{} images rejected: too little lung\n", report.rejected.size());
+  return text;
+}
+
+}  // namespace thorax::app

@@ -1,0 +1,88 @@
+// Heatmaps of a trained classifier over many images, and how much of them lies inside the lungs.
+//
+// A classifier that learned the disease looks at the lungs; one that learned the hospital looks at
+// borders and text. Two figures say which, each beside its level of chance, the lungs' share of the
+// image's area: the share of the heatmap's sum that lies inside the lungs (Wang et al.,
+// "Score-CAM", CVPRW 2020, call it the energy-based pointing game), and how often its maximum does
+// (Zhang et al., "Top-down neural attention by excitation backprop", IJCV 2018, pointing game).
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apps/classifier.h"
+#include "apps/segmenter.h"
+#include "data/dataset.h"
+#include "data/image.h"
+#include "models/activations.h"
+#include "models/grad_cam.h"
+
+namespace thorax::app {
+
+struct LungFocus {
+  double energy_share = 0;  // of the heatmap's sum, inside the lungs
+  double area_share = 0;    // of the image's pixels, inside the lungs: what chance would give
+  bool hit = false;         // whether the heatmap's maximum lies inside
+  double ratio() const { return energy_share / area_share; }
+};
+
+// `heat`: one channel, not negative; `lungs`: a mask of its size. Nothing when the heatmap is zero
+// everywhere or the mask empty. Of several maxima the middle one in reading order counts.
+std::optional<LungFocus> lung_focus(const Image& heat, const ImageU8& lungs);
+
+struct HeatmapOptions {
+  CamOptions cam;  // layer, method, class
+  int batch = 4;
+  bool use_masks = false;  // the samples' own lung masks, where they have any
+  bool skip_unreadable = false;
+  std::filesystem::path out;  // where pictures go; empty: none are drawn
+  bool raw = false;           // maps/NAME.png as well: 16 bit, 65535 = the heatmap's maximum
+};
+
+struct HeatmapRow {
+  Sample sample;
+  double probability = 0;          // of class 1
+  std::int64_t target = 1;         // the class explained
+  double peak = 0;                 // largest value of the map before it is normalised; 0: empty map
+  bool has_lungs = false;          // whether there was a mask
+  std::optional<LungFocus> focus;  // of maps that are not empty, where there was a mask
+  std::filesystem::path picture;   // relative to `out`; empty when none was drawn
+};
+
+struct HeatmapReport {
+  std::string layer;
+  CamMethod method = CamMethod::grad_cam;
+  std::vector<std::string> classes;     // the classifier's: [negative, positive]
+  std::vector<HeatmapRow> rows;         // in the order of the samples
+  std::vector<std::string> rejected;    // images too small in lung area for a lungs-only classifier
+  std::vector<std::string> unreadable;  // error messages of skipped files
+};
+
+// Layers of the classifier, for one image.
+std::vector<OfferedLayer> heatmap_layers(const Classifier& classifier);
+
+// A heatmap for every sample. Lungs come from the sample's masks (with use_masks) or, where it has
+// none, from `segmenter` (may be null); a mask that the segmenter rejects counts as none. The
+// classifier sees what it was trained on: input().view. With `out`, writes
+// out/overlays/NNNN_NAME.png (radiograph, heatmap on it, both with the lungs' outline, colour bar).
+// Throws Error "[explain] ..." for an unknown layer, listing those there are, before any image is
+// read; and when a lungs-only classifier meets a sample without a mask and there is no segmenter.
+HeatmapReport make_heatmaps(const Classifier& classifier, const LungSegmenter* segmenter,
+                            const std::vector<Sample>& samples, const HeatmapOptions& options);
+
+// One row per image: image, patient, source, class, probability, explained, layer, method, peak,
+// energy_in_lungs, lung_area, energy_ratio, pointing_hit, overlay. Empty fields where there is no
+// figure.
+void write_heatmap_csv(const HeatmapReport& report, const std::filesystem::path& path);
+
+// Per class of the samples (and over all): n, and mean, sd and n of each figure. `classes` in the
+// report's order; unlabelled samples count in "all" only.
+nlohmann::ordered_json heatmap_summary(const HeatmapReport& report);
+// The same as a table.
+std::string heatmap_table(const HeatmapReport& report);
+
+}  // namespace thorax::app
