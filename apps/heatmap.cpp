@@ -41,7 +41,9 @@ void write_pictures(const HeatmapReport& report, const Waiting& item, const Imag
     caption.push_back(fmt::format("{:.0f}% in the lungs, which are {:.0f}% of the image",
                                   100 * row.focus->energy_share, 100 * row.focus->area_share));
   save_image(options.out / row.picture, heatmap_picture(item.gray, heat, item.lungs, caption));
-  if (options.raw) atomic_write(options.out / "maps" / (name + ".png"), encode_png(to_u16(heat)));
+  if (options.raw)
+    atomic_write(options.out / "maps" / (name + ".png"),
+                 std::as_bytes(std::span(encode_png(to_u16(heat)))));
 }
 
 void explain_batch(const Classifier& classifier, const std::vector<Sample>& samples,

@@ -61,15 +61,11 @@ struct PreparedSample {
   ImageU8 mask;  // empty unless one is needed
 };
 
-<<<<<<< HEAD
-// Decodes one sample as the loader does: gray, view, size. Also for `segment` and `predict`.
-=======
 // The sample's masks as one, 0 or 255; empty when it has none. Throws when a mask's size is not the
 // image's.
 ImageU8 sample_mask(const Sample& sample, int height, int width);
 
-// Decodes one sample as the loader does: gray, mask_use, size. Also for `segment` and `predict`.
->>>>>>> 73823a2 (explain: networks offer their layers; Grad-CAM and its kin, against PyTorch; heatmaps over data sets)
+// Decodes one sample as the loader does: gray, view, size. Also for `segment` and `predict`.
 PreparedSample prepare_sample(const Sample& sample, const LoaderConfig& config);
 
 class Loader : public BatchSource {
