@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "data/decode.h"
@@ -114,6 +115,60 @@ TEST_CASE("phantoms to verdict: every subcommand does its part") {
     CHECK(row.at("probability").get<double>() < 1);
     CHECK(fs::exists(row.at("overlay").get<std::string>()));
   }
+}
+
+TEST_CASE("the study's baselines train, checkpoint and predict as the HRNet does") {
+  const TemporaryFolder t;
+  make_phantoms(t / "phantoms");
+  // Small networks from a file of settings, and of the published ones the smallest by name.
+  std::ofstream(t / "resnet.json")
+      << R"({"model": {"model": "resnet50", "in_channels": 1, "head": "study", "outputs": 1,
+                       "hidden": [8], "layers": [1, 1, 1, 1], "stem": 8, "width": 4}})";
+  std::ofstream(t / "densenet.json")
+      << R"({"model": {"model": "densenet121", "in_channels": 1, "head": "study", "outputs": 1,
+                       "hidden": [8], "growth": 4, "blocks": [2, 2, 2], "recompute": true}})";
+  const std::vector<std::pair<std::string, std::vector<std::string>>> runs{
+      {"resnet", {"--config", t / "resnet.json"}},
+      {"densenet", {"--config", t / "densenet.json"}},
+      {"resnet_sim", {"--config", t / "resnet.json", "--device", "sim"}},
+      {"densenet_sim", {"--config", t / "densenet.json", "--device", "sim"}},
+      {"resnet18", {"--model", "resnet18"}},
+      {"densenet121", {"--model", "densenet121"}}};
+  std::map<std::string, double> losses;
+  for (const auto& [name, options] : runs) {
+    CAPTURE(name);
+    const Outcome trained =
+        run_thorax(std::vector<std::string>{
+                       "train", "classifier", "--data", "manifest:" + (t / "phantoms/manifest.csv"),
+                       "--size", "32", "--epochs", "1", "--batch", "4", "--out", t / name} +
+                   options);
+    INFO(trained.output);
+    REQUIRE(trained.exit_code == 0);
+    CHECK(trained.output.find("auc") != std::string::npos);
+    std::ifstream metrics(t / (name + "/metrics.jsonl"));
+    std::string line, last;
+    while (std::getline(metrics, line)) last = line;
+    losses[name] = nlohmann::json::parse(last).at("train_loss").get<double>();
+    if (name.ends_with("_sim")) continue;
+    const Outcome verdict =
+        run_thorax({"predict", t / "phantoms/CXR_png", "--classifier",
+                    t / (name + "/last.safetensors"), "--out", t / (name + "_seen"), "--json"});
+    INFO(verdict.output);
+    REQUIRE(verdict.exit_code == 0);
+    for (const auto& row : nlohmann::json::parse(verdict.output)) {
+      CHECK(row.at("probability").get<double>() > 0);
+      CHECK(row.at("probability").get<double>() < 1);
+    }
+  }
+  CHECK(losses["resnet_sim"] == doctest::Approx(losses["resnet"]).epsilon(1e-3));
+  CHECK(losses["densenet_sim"] == doctest::Approx(losses["densenet"]).epsilon(1e-3));
+  // Another network's checkpoint does not continue.
+  const Outcome other =
+      run_thorax({"train", "classifier", "--data", "manifest:" + (t / "phantoms/manifest.csv"),
+                  "--size", "32", "--epochs", "1", "--batch", "4", "--out", t / "resnet18",
+                  "--resume", "--model", "resnet34"});
+  CHECK(other.exit_code == 1);
+  CHECK(other.output.find("model") != std::string::npos);
 }
 
 TEST_CASE(

@@ -84,6 +84,12 @@ Setup hrnet() {
   return {model, 4, 32, false, {{"name", "sgd"}, {"momentum", 0.8}}};
 }
 
+Setup baseline(nlohmann::json model) {
+  model["outputs"] = 2;
+  model["in_channels"] = 1;
+  return {model, 4, 32, false, {{"name", "sgd"}, {"momentum", 0.8}}};
+}
+
 struct Run {
   std::vector<double> losses;
   StateDict weights;  // on the CPU
@@ -192,6 +198,16 @@ TEST_CASE("a UNet trains on the simulated GPU as on the CPU") {
 
 TEST_CASE("an HRNet trains on the simulated GPU as on the CPU") {
   check_follows(hrnet());
+}
+
+TEST_CASE("a ResNet trains on the simulated GPU as on the CPU") {
+  check_follows(baseline(test::tiny_resnet("bottleneck")));
+}
+
+TEST_CASE("a DenseNet trains on the simulated GPU as on the CPU") {
+  nlohmann::json model = test::tiny_densenet();
+  model["blocks"] = {2, 2, 1};  // 2 x 2 pixels at the end
+  check_follows(baseline(model));
 }
 
 TEST_CASE("a constant of the optimizer that is off by a hundredth would be seen") {

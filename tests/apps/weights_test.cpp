@@ -1,0 +1,142 @@
+// `thorax weights`: what is in a file, and from published weights to a model file.
+#include <doctest/doctest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "engine/io/safetensors.h"
+#include "models/factory.h"
+#include "tests/support/check.h"
+#include "tests/support/program.h"
+
+using namespace thorax::test;
+using nlohmann::json;
+
+namespace {
+
+const json kTiny = {{"growth", 2}, {"blocks", {2, 1}}, {"outputs", 7}};
+
+// A published file as torchvision's first ones: old names, no batch counts, three channels.
+thorax::StateDict publish(const std::string& path) {
+  json config = kTiny;
+  config["model"] = "densenet121";
+  const auto model = thorax::create_model(config, 11);
+  thorax::StateDict old;
+  for (const auto& [name, tensor] : model->state_dict()) {
+    if (name.ends_with("num_batches_tracked")) continue;
+    std::string before = name;
+    for (const char* part : {"norm1.", "norm2.", "conv1.", "conv2."})
+      if (const auto at = before.find(part); at != std::string::npos) before.insert(at + 4, ".");
+    old[before] = tensor;
+  }
+  thorax::save_weights(path, old, {{"format", "pt"}, {"evil", "\x1b[2J\nname"}});
+  return model->state_dict();
+}
+
+void write_text(const std::string& path, const std::string& text) {
+  std::ofstream(path) << text;
+}
+
+void fails(const std::vector<std::string>& arguments, int code, const std::string& wanted) {
+  const Outcome outcome = run_thorax(arguments);
+  INFO(outcome.output);
+  CHECK(outcome.exit_code == code);
+  CHECK(outcome.output.find(wanted) != std::string::npos);
+}
+
+}  // namespace
+
+TEST_CASE("weights show: tensors, metadata, totals") {
+  const TemporaryFolder t;
+  const std::string file = t / "old.safetensors";
+  const thorax::StateDict dict = publish(file);
+  std::int64_t parameters = 0, statistics = 0;
+  for (const auto& [name, tensor] : dict)
+    if (name.find("running_") != std::string::npos) {
+      statistics += tensor.numel();
+    } else if (!name.ends_with("num_batches_tracked")) {
+      parameters += tensor.numel();
+    }
+  const json shown = json::parse(run_thorax({"weights", "show", file, "--json"}).output);
+  CHECK(shown["totals"]["parameters"] == parameters);
+  CHECK(shown["totals"]["other_values"] == statistics);
+  CHECK(shown["totals"]["bytes"] == 4 * (parameters + statistics));
+  CHECK(shown["totals"]["tensors"] == shown["tensors"].size());
+  CHECK(shown["metadata"]["evil"] == "\x1b[2J\nname");
+  const json first{{"name", "features.conv0.weight"},
+                   {"dtype", "f32"},
+                   {"shape", {4, 3, 7, 7}},
+                   {"parameters", 588}};
+  CHECK(std::find(shown["tensors"].begin(), shown["tensors"].end(), first) !=
+        shown["tensors"].end());
+
+  const std::string text = run_thorax({"weights", "show", file}).output;
+  CHECK(text.find("features.conv0.weight ") != std::string::npos);
+  CHECK(text.find(" 4x3x7x7 ") != std::string::npos);
+  CHECK(text.find("format: pt") != std::string::npos);
+  // A terminal is not to obey what stands in a file.
+  CHECK(text.find('\x1b') == std::string::npos);
+  CHECK(text.find("evil: \\x1b[2J\\x0aname") != std::string::npos);
+
+  fails({"weights", "show", t / "none.safetensors"}, 1, "none.safetensors");
+  write_text(t / "junk.safetensors", "this is no safetensors file");
+  fails({"weights", "show", t / "junk.safetensors"}, 1, "junk.safetensors");
+  fails({"weights"}, 2, "subcommand");
+}
+
+TEST_CASE("weights convert: old names, gray images, the study's head") {
+  const TemporaryFolder t;
+  const std::string file = t / "old.safetensors", out = t / "new.safetensors";
+  const thorax::StateDict published = publish(file);
+  json keys = kTiny;
+  write_text(t / "keys.json", keys.dump());
+  const std::vector<std::string> command{"weights",       "convert",     file,
+                                         "--model",       "densenet121", "--config",
+                                         t / "keys.json", "--out",       out};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), command.begin(), command.end());
+    return more;
+  };
+
+  const Outcome same = run_thorax(command);
+  INFO(same.output);
+  REQUIRE(same.exit_code == 0);
+  CHECK(same.output.find("renamed   30") != std::string::npos);
+  CHECK(same.output.find("features.denseblock1.denselayer1.conv.1.weight -> "
+                         "features.denseblock1.denselayer1.conv1.weight") != std::string::npos);
+  CHECK(same.output.find("left out") == std::string::npos);
+  const auto model = thorax::load_model(out);
+  for (const auto& [name, tensor] : model->state_dict())
+    CHECK_MESSAGE(same_values(tensor, published.at(name)), name);
+  CHECK(thorax::read_safetensors_header(out).metadata.at("thorax.source") == "old.safetensors");
+
+  keys.erase("outputs");
+  write_text(t / "keys.json", keys.dump());
+  const Outcome study = run_thorax(with({"--in-channels", "1", "--head", "study", "--json"}));
+  INFO(study.output);
+  REQUIRE(study.exit_code == 0);
+  const json report = json::parse(study.output);
+  CHECK(report["adapted"] == json{"features.conv0.weight: 3 channels summed to 1"});
+  CHECK(report["left_out"] == json{"classifier.bias", "classifier.weight"});
+  CHECK(report["renamed"].size() == 30);
+  CHECK(report["model"]["head"] == "study");
+  const auto gray = thorax::load_model(out);
+  const float* rgb = published.at("features.conv0.weight").data<float>();
+  CHECK(gray->state_dict().at("features.conv0.weight").data<float>()[0] ==
+        rgb[0] + rgb[1] + rgb[2]);
+  CHECK(gray->state_dict().at("features.norm5.weight").shape() ==
+        published.at("features.norm5.weight").shape());
+
+  fails(with({"--head", "big"}), 2, "big");
+  fails(with({"--model", "resnet18"}), 2, "--model");
+  fails({"weights", "convert", file, "--model", "vgg", "--out", out}, 2, "vgg");
+  fails({"weights", "convert", file, "--model", "resnet18", "--out", t / "x"}, 1,
+        "missing from the file: bn1.bias");
+  fails({"weights", "convert", file, "--model", "densenet121", "--config", t / "keys.json", "--out",
+         file},
+        1, "name another --out");
+  fails({"weights", "convert", file, "--model", "unet", "--head", "study", "--out", t / "x"}, 1,
+        "'unet': unknown key 'head'");
+  write_text(t / "keys.json", "[1]");
+  fails(command, 1, "keys.json: wants a JSON object");
+  CHECK(!std::filesystem::exists(t / "x"));
+}
