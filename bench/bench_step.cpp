@@ -2,9 +2,10 @@
 // peers/torch_step.py, to be held against it.
 //
 // A training step is forward, loss, backward and SGD with momentum 0.9; UNet: Dice with logits
-// (squared denominator), HRNet: two classes, cross entropy. Inference is eval mode with gradients
-// off. Weights and inputs come from peers/hashfill.h unless files are given. The dump is made
-// before timing starts: `logits`, and in train mode `loss` and `grad.<name>`, in PyTorch's order.
+// (squared denominator), classifiers: two classes, cross entropy. Inference is eval mode with
+// gradients off. Weights and inputs come from peers/hashfill.h unless files are given. The dump is
+// made before timing starts: `logits`, and in train mode `loss` and `grad.<name>`, in PyTorch's
+// order.
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -224,8 +225,8 @@ int main(int argc, char** argv) {
       ->required()
       ->check(CLI::IsMember(thorax::model_names()));
   app.add_option("--mode", args.mode)->check(CLI::IsMember({"train", "infer"}));
-  app.add_option("--size", args.size, "default 512 for unet, 224 for hrnet");
-  app.add_option("--batch", args.batch, "default 1 for unet, 8 for hrnet");
+  app.add_option("--size", args.size, "default 512 for unet, else 224");
+  app.add_option("--batch", args.batch, "default 1 for unet, else 8");
   app.add_option("--threads", args.threads)->check(CLI::PositiveNumber);
   app.add_option("--device", args.device_name, "cpu, cuda or sim")->capture_default_str();
   app.add_option("--precision", args.precision_name, "of activations, on cuda and sim")

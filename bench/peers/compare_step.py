@@ -3,8 +3,8 @@
 
     compare_step.py --bench build/bench/bench_step [--rounds 3] [--only unet/infer ...] [--json out.json]
 
-Work: UNet 512² batch 1 (Dice) and HRNet-W18 224² batch 8 (two classes, cross entropy), a training step (SGD, momentum 0.9)
-and an inference, float32. PyTorch runs as NCHW and as channels last; the faster one counts. The programs take turns,
+Work: UNet 512² batch 1 (Dice); HRNet-W18, and, when named by --only, ResNet152 and DenseNet121, 224² batch 8 (two classes,
+cross entropy); a training step (SGD, momentum 0.9) and an inference, float32. PyTorch runs as NCHW and as channels last; the faster one counts. The programs take turns,
 each round in processes of their own, and the minimum counts, so that noise on the machine hits both alike.
 
 Agreement: logits, and for training the loss and every gradient, against PyTorch NCHW, as L2 norms of differences. What float32
@@ -32,7 +32,9 @@ import hashfill
 import torch_models
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-WORK = {"unet": (1, 1, 512, 512), "hrnet_w18": (8, 3, 224, 224)}
+WORK = {"unet": (1, 1, 512, 512), "hrnet_w18": (8, 3, 224, 224), "resnet152": (8, 3, 224, 224), "densenet121": (8, 3, 224, 224)}
+MODES = ("train", "infer")
+DEFAULT = [f"{m}/{d}" for m in ("unet", "hrnet_w18") for d in MODES]
 
 
 def write_work(folder, model_name, shape):
@@ -100,7 +102,8 @@ def main():
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--repeat", type=int, default=4, help="steps a round")
     p.add_argument("--threads", type=int, default=2)
-    p.add_argument("--only", nargs="+", metavar="MODEL/MODE", help="of " + ", ".join(f"{m}/{d}" for m in WORK for d in ("train", "infer")))
+    p.add_argument("--only", nargs="+", default=DEFAULT, metavar="MODEL/MODE", choices=[f"{m}/{d}" for m in WORK for d in MODES],
+                   help=f"of %(choices)s (default {' '.join(DEFAULT)})")
     p.add_argument("--json", help="write every row here")
     p.add_argument("--smoke", action="store_true", help="small images: is everything wired up and in agreement? times mean nothing")
     args = p.parse_args()
@@ -111,7 +114,7 @@ def main():
         for model, shape in WORK.items():
             if args.smoke:
                 shape = (*shape[:2], 64, 64)
-            modes = [m for m in ("train", "infer") if not args.only or f"{model}/{m}" in args.only]
+            modes = [m for m in MODES if f"{model}/{m}" in args.only]
             files = write_work(folder, model, shape) if modes else []
             for mode in modes:
                 common = ["--model", model, "--mode", mode, "--size", str(shape[2]), "--batch", str(shape[0]), "--threads", str(args.threads),

@@ -6,7 +6,7 @@
     torch_step.py --model hrnet_w18 --mode infer --size 224 --batch 8 --weights w.safetensors --dump out.safetensors
 
 A training step is forward, loss, backward and SGD with momentum 0.9; UNet: Dice with logits (squared denominator),
-HRNet: two classes, cross entropy. Inference is eval mode under no_grad. Weights and inputs come from hashfill.py unless
+classifiers: two classes, cross entropy. Inference is eval mode under no_grad. Weights and inputs come from hashfill.py unless
 files are given, so another program can do the same work without any file. The dump is taken before timing starts:
 `logits`, and in train mode `loss` and `grad.<name>`, in PyTorch's order.
 
@@ -23,10 +23,10 @@ import time
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--model", required=True, choices=["unet", "hrnet_w18", "hrnet_w32", "hrnet_w48", "hrnet_w18_small_v2"])
+    p.add_argument("--model", required=True, help="a name of torch_models.py")
     p.add_argument("--mode", choices=["train", "infer"], default="train")
-    p.add_argument("--size", type=int, help="default 512 for unet, 224 for hrnet")
-    p.add_argument("--batch", type=int, help="default 1 for unet, 8 for hrnet")
+    p.add_argument("--size", type=int, help="default 512 for unet, else 224")
+    p.add_argument("--batch", type=int, help="default 1 for unet, else 8")
     p.add_argument("--layout", choices=["nchw", "nhwc", "best"], default="best")
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
