@@ -24,7 +24,7 @@ namespace thorax::app {
 namespace gnuplot {
 namespace {
 
-constexpr const char* kFont = "DejaVu Sans,11";
+constexpr const char* kFont = "DejaVu Sans,13";
 constexpr auto kLongestRun = std::chrono::seconds(60);
 
 // A file in memory: gnuplot reads its commands from one and writes picture and messages to two
@@ -240,15 +240,43 @@ int point_type(int look) {
   return kTypes[static_cast<std::size_t>((look + look / kLooks) % kLooks)];
 }
 
+LegendLayout legend_layout(const std::vector<std::string>& names, int width) {
+  std::size_t longest = 1;
+  for (const std::string& name : names) longest = std::max(longest, text_columns(name));
+  const int entry = 62 + 8 * static_cast<int>(longest);
+  const int count = static_cast<int>(names.size());
+  LegendLayout layout;
+  layout.columns = std::clamp((width - 10) / entry, 1, std::max(1, count));
+  layout.rows = (count + layout.columns - 1) / layout.columns;
+  // Three of four entries above one another look better than four and a straggler.
+  layout.columns = layout.rows > 0 ? (count + layout.rows - 1) / layout.rows : 1;
+  layout.bottom = kAxisHeight + kLegendRow * layout.rows;
+  return layout;
+}
+
+std::string legend_below(const LegendLayout& layout, int height) {
+  return fmt::format(
+      "set key at screen 0.5,screen {} center bottom horizontal maxcols {} Left reverse samplen 3 "
+      "spacing 1.1\n",
+      number(5.0 / height), layout.columns);
+}
+
+std::string axis_label(const std::string& label, int bottom, int height) {
+  return fmt::format(
+      "set bmargin at screen {}\nset label {} at graph 0.5,screen {} center textcolor rgb '{}'\n",
+      number(static_cast<double>(bottom) / height), literal(shortened(label, 70)),
+      number((bottom - 46.0) / height), kInk);
+}
+
 std::string preamble(const std::string& title, int width) {
   std::string out = "set encoding utf8\n";
   out += fmt::format("set border 3 lc rgb '{}' lw 0.8\n", kInk);
   out += fmt::format("set tics nomirror out scale 0.6 textcolor rgb '{}'\n", kInk);
   out += "set format '%g'\n";
-  out += fmt::format("set grid lc rgb '{}' lw 0.7 dt solid back\n", kGridColour);
+  out += fmt::format("set grid back lt 1 lc rgb '{}' lw 0.8 dt solid\n", kGridColour);
   if (!title.empty())
-    out += fmt::format("set title {} font ',13' textcolor rgb '#000000'\n",
-                       wrapped(title, static_cast<std::size_t>(width / 9)));
+    out += fmt::format("set title {} font ',15' textcolor rgb '#000000'\n",
+                       wrapped(title, static_cast<std::size_t>(width / 10)));
   return out;
 }
 
@@ -258,11 +286,12 @@ Figure render(const std::string& script, const std::string& title, int width, in
   figure.width = width;
   figure.height = height;
   const std::string svg = fmt::format(
-      "set terminal svg noenhanced size {},{} fixed font '{}' background '#ffffff' linewidth 1\n",
+      "set terminal svg noenhanced size {},{} fixed font '{}' background '#ffffff' linewidth 1\n"
+      "POINT = 0.7\n",
       width, height, kFont);
   const std::string png = fmt::format(
       "set terminal pngcairo noenhanced size {},{} font '{}' fontscale 1.5 linewidth 2 pointscale "
-      "1.5 background '#ffffff'\n",
+      "2 background '#ffffff'\nPOINT = 1\n",
       2 * width, 2 * height, kFont);
   figure.svg = tidy_svg(run(svg + script, title), title);
   figure.png = run(png + script, title);

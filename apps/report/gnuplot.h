@@ -33,6 +33,19 @@ inline constexpr const char* kGridColour = "#d9d9d9";
 // Encoding, border, ticks, grid, title: what every figure begins with.
 std::string preamble(const std::string& title, int width);
 
+// A legend below the label of the horizontal axis: in how many columns and rows entries of these
+// names stand, and how much room is taken from the lower edge up to the axis, CSS pixels.
+struct LegendLayout {
+  int columns = 1, rows = 0, bottom = 0;
+};
+inline constexpr int kAxisHeight = 62, kLegendRow = 22;
+LegendLayout legend_layout(const std::vector<std::string>& names, int width);
+// Places it, and the lower margin, in a figure of this height.
+std::string legend_below(const LegendLayout& layout, int height);
+// The label of the horizontal axis, below its middle, where `bottom` pixels lie below the axis.
+// gnuplot's own place for it differs between SVG and PNG.
+std::string axis_label(const std::string& label, int bottom, int height);
+
 // Runs the script once for SVG and once for PNG. `script` must not choose terminal or output.
 Figure render(const std::string& script, const std::string& title, int width, int height);
 

@@ -72,8 +72,10 @@ Range extent(const Plot& p, bool of_x) {
 }
 
 std::string axis_script(const Axis& axis, char name, const Range& data) {
-  std::string out = fmt::format("set {}label {} textcolor rgb '{}'\n", name,
-                                literal(shortened(axis.label, 80)), kInk);
+  std::string out;
+  if (name == 'y')
+    out +=
+        fmt::format("set ylabel {} textcolor rgb '{}'\n", literal(shortened(axis.label, 70)), kInk);
   if (axis.log) out += fmt::format("set logscale {} 10\n", name);
   std::optional<double> low = axis.low, high = axis.high;
   if (data.empty()) {  // nothing to draw: axes all the same
@@ -95,6 +97,13 @@ std::string axis_script(const Axis& axis, char name, const Range& data) {
     if (!low) low = data.low;
     if (!high) high = data.high;
   }
+  // All the data beyond the one end that was given: the axis still runs upwards.
+  if (low && !high && data.high <= *low) high = axis.log ? *low * 10 : *low + 1;
+  if (high && !low && data.low >= *high) low = axis.log ? *high / 10 : *high - 1;
+  if (low && high && *low >= *high) {
+    if (!axis.low) low = axis.log ? *high / 10 : *high - 1;
+    if (!axis.high) high = axis.log ? *low * 10 : *low + 1;
+  }
   out += fmt::format("set {}range [{}:{}]\n", name, low ? number(*low) : "*",
                      high ? number(*high) : "*");
   if (axis.integer && !axis.log && low && high && *high - *low <= 12)
@@ -107,7 +116,7 @@ std::string legend_script(Legend legend) {
     case Legend::none:
       return "unset key\n";
     case Legend::below:
-      return "set key below center horizontal Left reverse samplen 3.5 spacing 1.15\n";
+      return {};  // placed by legend_below
     case Legend::right:
       return "set key outside right top vertical Left reverse samplen 3 spacing 1.15\n";
     default:
@@ -173,11 +182,11 @@ std::string style_of(const Series& s, int look) {
     case SeriesStyle::line:
       return "with lines " + line;
     case SeriesStyle::line_points:
-      return fmt::format("with linespoints {} pt {} ps 0.7", line, point_type(look));
+      return fmt::format("with linespoints {} pt {} ps 0.7*POINT", line, point_type(look));
     case SeriesStyle::steps:
       return "with steps " + line;
     case SeriesStyle::points:
-      return fmt::format("with points lc rgb '{}' pt {} ps {}", paint, point_type(look),
+      return fmt::format("with points lc rgb '{}' pt {} ps {}*POINT", paint, point_type(look),
                          s.faint ? 0.5 : 0.9);
     case SeriesStyle::bars:
       return fmt::format("with boxes fs transparent solid {} border lc rgb '{}' lc rgb '{}' lw 0.7",
@@ -198,59 +207,85 @@ std::string alt_text(const Plot& p) {
   return alt;
 }
 
-}  // namespace
-
-Figure draw(const Plot& p) {
-  check(p);
-  std::string script = preamble(p.title, p.width);
-  if (p.square) script += "set size square\n";
-  script += axis_script(p.x, 'x', extent(p, true)) + axis_script(p.y, 'y', extent(p, false));
-  script += legend_script(p.legend);
-  std::vector<std::string> parts;
+// What is drawn, and what the legend shows.
+struct Parts {
+  std::string data;                 // datablocks
   std::vector<std::string> behind;  // bands and bars never hide lines
+  std::vector<std::string> front;
+  std::vector<std::pair<std::string, std::string>> legend;  // style, name
+  std::size_t points = 0;
+};
+
+Parts parts_of(const Plot& p) {
+  Parts parts;
   int next_look = 0;
-  std::size_t shown = 0;
   for (std::size_t i = 0; i < p.series.size(); ++i) {
     const Series& s = p.series[i];
     const int look = s.look >= 0 ? s.look : next_look;
     if (s.look < 0 && !s.faint) ++next_look;
     const Data data = data_of(s, p);
-    shown += data.points;
-    const std::string title =
-        s.name.empty() ? "notitle" : "title " + literal(shortened(s.name, kLongestName));
-    if (data.points == 0) {  // stays in the legend, so that nobody wonders where it is
-      if (!s.name.empty())
-        parts.push_back(fmt::format("keyentry {} title {}", style_of(s, look),
-                                    literal(shortened(s.name + " (no values)", kLongestName))));
-      continue;
-    }
-    script += fmt::format("$d{} << THORAX_END\n{}THORAX_END\n", i, data.text);
+    const std::string style = style_of(s, look);
+    // A series without values stays in the legend, so that nobody wonders where it is.
+    if (!s.name.empty())
+      parts.legend.emplace_back(
+          style, shortened(s.name + (data.points == 0 ? " (no values)" : ""), kLongestName));
+    if (data.points == 0) continue;
+    parts.points += data.points;
+    parts.data += fmt::format("$d{} << THORAX_END\n{}THORAX_END\n", i, data.text);
     const std::string columns =
         s.style == SeriesStyle::band
             ? "1:2:3"
             : (s.style == SeriesStyle::bars ? "1:2:(" + number(bar_width(s)) + ")" : "1:2");
     const bool is_area = s.style == SeriesStyle::band || s.style == SeriesStyle::bars;
-    (is_area ? behind : parts)
-        .push_back(fmt::format("$d{} using {} {} {}", i, columns, style_of(s, look), title));
+    (is_area ? parts.behind : parts.front)
+        .push_back(fmt::format("$d{} using {} {} notitle", i, columns, style));
     const bool is_line = s.style == SeriesStyle::line || s.style == SeriesStyle::steps;
     if (is_line && !data.alone.empty()) {
-      script += fmt::format("$a{} << THORAX_END\n{}THORAX_END\n", i, data.alone);
+      parts.data += fmt::format("$a{} << THORAX_END\n{}THORAX_END\n", i, data.alone);
       Series dot = s;
       dot.style = SeriesStyle::points;
-      parts.push_back(fmt::format("$a{} using 1:2 {} notitle", i, style_of(dot, look)));
+      parts.front.push_back(fmt::format("$a{} using 1:2 {} notitle", i, style_of(dot, look)));
     }
   }
-  if (!p.diagonal.empty())
-    behind.push_back(fmt::format("x with lines lc rgb '{}' lw 1 dt (4,4) title {}", kFaint,
-                                 literal(shortened(p.diagonal, kLongestName))));
-  if (shown == 0)
+  if (!p.diagonal.empty()) {
+    const std::string style = fmt::format("with lines lc rgb '{}' lw 1 dt (4,4)", kFaint);
+    parts.behind.push_back("x " + style + " notitle");
+    parts.legend.emplace_back(style, shortened(p.diagonal, kLongestName));
+  }
+  return parts;
+}
+
+}  // namespace
+
+Figure draw(const Plot& p) {
+  check(p);
+  const Parts parts = parts_of(p);
+  std::vector<std::string> names;
+  for (const auto& [style, name] : parts.legend) names.push_back(name);
+  const bool below = p.legend == Legend::below && !names.empty();
+  const LegendLayout layout = legend_layout(names, p.width);
+  // Further rows of the legend must not eat the axes.
+  const int height = p.height + (below ? kLegendRow * (layout.rows - 1) : 0);
+
+  std::string script = preamble(p.title, p.width);
+  if (p.square) script += "set size square\n";
+  script += axis_script(p.x, 'x', extent(p, true)) + axis_script(p.y, 'y', extent(p, false));
+  script += axis_label(p.x.label, below ? layout.bottom : kAxisHeight, height);
+  script += below ? legend_below(layout, height) : legend_script(p.legend);
+  script += parts.data;
+  if (parts.points == 0)
     script +=
         fmt::format("set label 'no values' at graph 0.5,0.5 center textcolor rgb '{}'\n", kInk);
-  behind.insert(behind.end(), parts.begin(), parts.end());
+  std::vector<std::string> drawn;
   // gnuplot draws no axes for a legend alone.
-  if (shown == 0) behind.insert(behind.begin(), "NaN notitle");
-  script += fmt::format("plot {}\n", fmt::join(behind, ", \\\n  "));
-  Figure figure = render(script, p.title, p.width, p.height);
+  if (parts.points == 0) drawn.push_back("NaN notitle");
+  drawn.insert(drawn.end(), parts.behind.begin(), parts.behind.end());
+  drawn.insert(drawn.end(), parts.front.begin(), parts.front.end());
+  if (p.legend != Legend::none)
+    for (const auto& [style, name] : parts.legend)
+      drawn.push_back(fmt::format("keyentry {} title {}", style, literal(name)));
+  script += fmt::format("plot {}\n", fmt::join(drawn, ", \\\n  "));
+  Figure figure = render(script, p.title, p.width, height);
   figure.alt = alt_text(p);
   figure.caption = p.caption;
   return figure;

@@ -16,6 +16,7 @@ namespace {
 
 using namespace gnuplot;
 
+constexpr std::size_t kLongestName = 48;   // characters in the legend
 constexpr std::size_t kLongestLabel = 40;  // characters of a group's or class's name
 
 // From white to the first colour of the series, by share; gray paper shows the same order.
@@ -83,22 +84,23 @@ Figure draw(const MatrixPlot& p) {
     longest = std::max(longest, std::min(kLongestLabel, text_columns(clean_text(name))));
   // A cell holds the count and the share below it, and its class's name must fit below the column.
   const int cell = n <= 3 ? 104 : n <= 6 ? 72 : 54;
-  const int wide = std::max(cell, static_cast<int>(longest) * 8 + 10);
-  const int left = 60 + static_cast<int>(longest) * 8, top = 70, bottom = 70, right = 24;
-  const int width = std::max(300, left + wide * n + right), height = top + cell * n + bottom;
+  const int wide = std::max(cell, static_cast<int>(longest) * 9 + 10);
+  const int left = 44 + static_cast<int>(longest) * 9, bottom = 64, right = 24;
+  const int width = std::max(300, left + wide * n + right);
+  const int top = static_cast<int>(text_columns(clean_text(p.title))) * 9 > width ? 66 : 48;
+  const int height = top + cell * n + bottom;
   std::string script = preamble({}, width);
-  script += fmt::format("set title {} font ',13'\n",
-                        wrapped(p.title, static_cast<std::size_t>(width / 9), 2));
+  script += fmt::format("set title {} font ',15'\n",
+                        wrapped(p.title, static_cast<std::size_t>(width / 10), 2));
   script += "unset key\nunset grid\nunset border\n";
   script += fmt::format("set lmargin at screen {}\nset rmargin at screen {}\n",
                         number(static_cast<double>(left) / width),
                         number(static_cast<double>(left + wide * n) / width));
-  script += fmt::format("set bmargin at screen {}\nset tmargin at screen {}\n",
-                        number(static_cast<double>(bottom) / height),
-                        number(1 - static_cast<double>(top) / height));
-  script += fmt::format("set xrange [-0.5:{0}.5]\nset yrange [{0}.5:-0.5]\n", n - 1);
   script +=
-      fmt::format("set xlabel {}\nset ylabel {}\n", literal(p.column_label), literal(p.row_label));
+      fmt::format("set tmargin at screen {}\n", number(1 - static_cast<double>(top) / height));
+  script += fmt::format("set xrange [-0.5:{0}.5]\nset yrange [{0}.5:-0.5]\n", n - 1);
+  script += axis_label(p.column_label, bottom, height);
+  script += fmt::format("set ylabel {} textcolor rgb '{}'\n", literal(p.row_label), kInk);
   script += ticks('x', p.names) + ticks('y', p.names);
   std::string alt = fmt::format("Matrix: {}. ", clean_text(p.title));
   for (int r = 0; r < n; ++r) {
@@ -109,17 +111,17 @@ Figure draw(const MatrixPlot& p) {
       const std::int64_t count = row[static_cast<std::size_t>(c)];
       const double share = sum > 0 ? static_cast<double>(count) / static_cast<double>(sum) : 0;
       script += fmt::format(
-          "set object rectangle from {},{} to {},{} fc rgb '{}' fs solid border lc rgb '#ffffff' "
+          "set object rectangle from {},{} to {},{} fc rgb '{}' fs solid border lc rgb '#b8b8b8' "
           "behind\n",
           number(c - 0.5), number(r - 0.5), number(c + 0.5), number(r + 0.5), shade(share));
       const char* ink = share > 0.55 ? "#ffffff" : "#000000";
       script += fmt::format(
           "set label '{}' at {},{} center offset 0,0.6 font ',{}' textcolor rgb '{}' front\n",
-          count, c, r, n <= 3 ? 17 : 12, ink);
+          count, c, r, n <= 3 ? 19 : 13, ink);
       const std::string percent = sum > 0 ? fmt::format("{:.1f} %", 100 * share) : "-";
       script += fmt::format(
           "set label '{}' at {},{} center offset 0,-0.8 font ',{}' textcolor rgb '{}' front\n",
-          percent, c, r, n <= 6 ? 10 : 8, ink);
+          percent, c, r, n <= 6 ? 11 : 9, ink);
       alt +=
           fmt::format("{} {}, {} {}: {} ({}). ", clean_text(p.row_label),
                       clean_text(p.names[static_cast<std::size_t>(r)]), clean_text(p.column_label),
@@ -158,12 +160,15 @@ Figure draw(const BarChart& p) {
   std::size_t longest_name = 4;
   for (const std::string& name : p.groups)
     longest_name = std::max(longest_name, std::min(kLongestLabel, text_columns(clean_text(name))));
-  const int left = 24 + static_cast<int>(7.2 * static_cast<double>(longest_name));
-  const int right = 30 + 8 * static_cast<int>(longest_number);
+  const int left = 24 + static_cast<int>(8.5 * static_cast<double>(longest_name));
+  const int right = 30 + 9 * static_cast<int>(longest_number);
   const bool legend = count > 1;
   const int width = std::max(p.width, left + right + 200);
   const int row = count == 1 ? 26 : 16 * static_cast<int>(count) + 12;
-  const int top = 56, bottom = 56 + (legend ? 24 + 18 * static_cast<int>(count / 4) : 0);
+  std::vector<std::string> names;
+  for (const BarSeries& s : p.series) names.push_back(shortened(s.name, kLongestName));
+  const LegendLayout layout = legend_layout(legend ? names : std::vector<std::string>{}, width);
+  const int top = 56, bottom = layout.bottom;
   const int height = top + row * static_cast<int>(groups) + bottom;
 
   std::string script = preamble(p.title, width);
@@ -171,17 +176,15 @@ Figure draw(const BarChart& p) {
   script += fmt::format("set lmargin at screen {}\nset rmargin at screen {}\n",
                         number(static_cast<double>(left) / width),
                         number(1 - static_cast<double>(right) / width));
-  script += fmt::format("set bmargin at screen {}\nset tmargin at screen {}\n",
-                        number(static_cast<double>(bottom) / height),
-                        number(1 - static_cast<double>(top) / height));
-  script += fmt::format("set xlabel {}\n", literal(shortened(p.value_label, 80)));
+  script +=
+      fmt::format("set tmargin at screen {}\n", number(1 - static_cast<double>(top) / height));
+  script += axis_label(p.value_label, bottom, height);
   script += ticks('y', p.groups);
-  script += fmt::format("set grid {} lc rgb '{}' lw 0.7 dt solid back\n",
+  script += fmt::format("set grid {} back lt 1 lc rgb '{}' lw 0.7 dt solid\n",
                         p.dots ? "xtics ytics" : "noytics xtics", kGridColour);
   script += fmt::format("set xrange [{}:{}]\nset yrange [{}:-0.5]\n", number(low), number(high),
                         number(static_cast<double>(groups) - 0.5));
-  script += legend ? "set key below center horizontal Left reverse samplen 1.5 spacing 1.15\n"
-                   : "unset key\n";
+  script += legend ? legend_below(layout, height) : "unset key\n";
   std::string alt = fmt::format("{}: {}. {}. ", p.dots ? "Dot chart" : "Bar chart",
                                 clean_text(p.title), clean_text(p.value_label));
   std::vector<std::string> parts;
@@ -214,17 +217,17 @@ Figure draw(const BarChart& p) {
       alt += has_interval(s, i) ? fmt::format("{} ({:.{}f} to {:.{}f}). ", shown, s.low[i],
                                               p.digits, s.high[i], p.digits)
                                 : shown + ". ";
-      script += fmt::format("set label '{}' at {},{} left offset 0.6,0 font ',10' front\n", shown,
+      script += fmt::format("set label '{}' at {},{} left offset 0.6,0 font ',11' front\n", shown,
                             number(std::clamp(end, low, high)), number(y));
     }
-    const std::string title =
-        s.name.empty() || !legend ? "notitle" : "title " + literal(shortened(s.name, 48));
-    const std::string dot =
-        fmt::format("with points pt {} ps 1 lc rgb '{}' lw 1.5", point_type(look), colour(look));
+    const std::string title = s.name.empty() || !legend ? "notitle" : "title " + literal(names[k]);
+    const std::string dot = fmt::format("with points pt {} ps POINT lc rgb '{}' lw 1.5",
+                                        point_type(look), colour(look));
     const std::string bar =
         k == 0
-            ? fmt::format("with boxxyerror fs solid 0.85 border lc rgb '{}' lw 0.7", colour(look))
-            : fmt::format("with boxxyerror fs pattern {} border lc rgb '{}' lw 0.9",
+            ? fmt::format("with boxxyerror fs solid 0.85 border lc rgb '{0}' lw 0.7 lc rgb '{0}'",
+                          colour(look))
+            : fmt::format("with boxxyerror fs pattern {0} border lc rgb '{1}' lw 0.9 lc rgb '{1}'",
                           std::array{3, 2, 4, 5, 1, 7, 6}[(k - 1) % 7], colour(look));
     if (!bars.empty()) {
       script += fmt::format("$b{} << THORAX_END\n{}THORAX_END\n", k, bars);

@@ -145,7 +145,8 @@ Report& Report::figures(const std::vector<Figure>& figures) {
   if (figures.empty()) return *this;
   std::string out = "<div class=\"figures\">\n";
   for (const Figure& figure : figures) {
-    out += "<figure class=\"plot\">\n" + inline_svg(figure, ++figures_);
+    out += fmt::format("<figure class=\"plot\" style=\"max-width: {}px\">\n", figure.width) +
+           inline_svg(figure, ++figures_);
     if (!figure.caption.empty())
       out += "<figcaption>" + escape_html(figure.caption) + "</figcaption>\n";
     out += "</figure>\n";

@@ -13,7 +13,7 @@ inline constexpr const char* kReportStyle = R"css(
   figure.plot svg { filter: invert(0.95) hue-rotate(180deg); } }
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; scroll-padding-top: 1rem; }
-body { margin: 0 auto; padding: 1.5rem 1.25rem 4rem; max-width: 62rem; background: var(--paper);
+body { margin: 0 auto; padding: 1.5rem 1.25rem 4rem; max-width: 70rem; background: var(--paper);
   color: var(--ink); font: 1rem/1.55 "Helvetica Neue", Helvetica, Arial, "DejaVu Sans", sans-serif; }
 h1 { font-size: 1.8rem; line-height: 1.2; margin: 0.5rem 0 0.25rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.35rem; margin: 2.5rem 0 0.75rem; padding-bottom: 0.2rem;
@@ -51,7 +51,7 @@ tbody.summary tr:first-child td, tbody.summary tr:first-child th {
 .table-note { font-size: 0.88rem; color: var(--soft); margin: 0.4rem 0 0; }
 .figures { display: flex; flex-wrap: wrap; gap: 1.25rem; margin: 1.25rem 0; align-items: flex-start; }
 figure { margin: 0; }
-figure.plot { max-width: 100%; flex: 0 1 auto; }
+figure.plot { flex: 1 1 24rem; }
 figure.plot svg { display: block; max-width: 100%; height: auto; background: #ffffff; }
 figcaption { font-size: 0.88rem; color: var(--soft); margin-top: 0.35rem; overflow-wrap: anywhere; }
 .images { display: grid; gap: 1rem; margin: 1.25rem 0; }
