@@ -243,10 +243,10 @@ int point_type(int look) {
 LegendLayout legend_layout(const std::vector<std::string>& names, int width) {
   std::size_t longest = 1;
   for (const std::string& name : names) longest = std::max(longest, text_columns(name));
-  const int entry = 62 + 8 * static_cast<int>(longest);
+  const int entry = 70 + 8 * static_cast<int>(longest);
   const int count = static_cast<int>(names.size());
   LegendLayout layout;
-  layout.columns = std::clamp((width - 10) / entry, 1, std::max(1, count));
+  layout.columns = std::clamp(width / entry, 1, std::max(1, count));
   layout.rows = (count + layout.columns - 1) / layout.columns;
   // Three of four entries above one another look better than four and a straggler.
   layout.columns = layout.rows > 0 ? (count + layout.rows - 1) / layout.rows : 1;

@@ -34,7 +34,8 @@ inline constexpr const char* kGridColour = "#d9d9d9";
 std::string preamble(const std::string& title, int width);
 
 // A legend below the label of the horizontal axis: in how many columns and rows entries of these
-// names stand, and how much room is taken from the lower edge up to the axis, CSS pixels.
+// names stand below axes of `width`, and how much room is taken from the lower edge up to the axis,
+// CSS pixels. Errs towards fewer columns: gnuplot makes none that do not fit below the axes.
 struct LegendLayout {
   int columns = 1, rows = 0, bottom = 0;
 };

@@ -28,6 +28,10 @@ struct Range {
   bool empty() const { return !(low <= high); }
 };
 
+bool has_high(const Series& s) {
+  return s.style == SeriesStyle::band || s.style == SeriesStyle::interval;
+}
+
 bool drawable(double value, const Axis& axis) {
   return std::isfinite(value) && (!axis.log || value > 0);
 }
@@ -50,7 +54,7 @@ void check(const Plot& p) {
   for (const Series& s : p.series) {
     THORAX_CHECK(s.x.size() == s.y.size(), "{}series '{}' has {} x and {} y", where(p.title),
                  clean_text(s.name), s.x.size(), s.y.size());
-    const std::size_t upper = s.style == SeriesStyle::band ? s.x.size() : 0;
+    const std::size_t upper = has_high(s) ? s.x.size() : 0;
     THORAX_CHECK(s.high.size() == upper, "{}series '{}' has {} upper edges for {} points of a {}",
                  where(p.title), clean_text(s.name), s.high.size(), s.x.size(),
                  upper > 0 ? "band" : "line without one");
@@ -64,7 +68,7 @@ Range extent(const Plot& p, bool of_x) {
     for (std::size_t i = 0; i < s.x.size(); ++i) {
       if (!drawable(s.x[i], p.x) || !drawable(s.y[i], p.y)) continue;
       range.add(of_x ? s.x[i] : s.y[i]);
-      if (!of_x && s.style == SeriesStyle::band && drawable(s.high[i], p.y)) range.add(s.high[i]);
+      if (!of_x && has_high(s) && drawable(s.high[i], p.y)) range.add(s.high[i]);
     }
     if (!of_x && s.style == SeriesStyle::bars && !p.y.log && !s.x.empty()) range.add(0);
   }
@@ -148,7 +152,7 @@ Data data_of(const Series& s, const Plot& p) {
     run.clear();
   };
   for (std::size_t i = 0; i < s.x.size(); ++i) {
-    const bool band = s.style == SeriesStyle::band;
+    const bool band = has_high(s);
     if (!drawable(s.x[i], p.x) || !drawable(s.y[i], p.y) || (band && !drawable(s.high[i], p.y))) {
       finish();
       continue;
@@ -191,6 +195,8 @@ std::string style_of(const Series& s, int look) {
     case SeriesStyle::bars:
       return fmt::format("with boxes fs transparent solid {} border lc rgb '{}' lc rgb '{}' lw 0.7",
                          s.faint ? 0.35 : 0.6, paint, paint);
+    case SeriesStyle::interval:  // not yerrorbars: they blot out what lies behind their middle
+      return fmt::format("with vectors heads size graph 0.008,90 lc rgb '{}' lw 1.2", paint);
     case SeriesStyle::band:
       return fmt::format("with filledcurves fs transparent solid 0.2 noborder lc rgb '{}'", paint);
   }
@@ -233,7 +239,8 @@ Parts parts_of(const Plot& p) {
     parts.points += data.points;
     parts.data += fmt::format("$d{} << THORAX_END\n{}THORAX_END\n", i, data.text);
     const std::string columns =
-        s.style == SeriesStyle::band
+        s.style == SeriesStyle::interval ? "1:2:(0):($3-$2)"
+        : s.style == SeriesStyle::band
             ? "1:2:3"
             : (s.style == SeriesStyle::bars ? "1:2:(" + number(bar_width(s)) + ")" : "1:2");
     const bool is_area = s.style == SeriesStyle::band || s.style == SeriesStyle::bars;
@@ -263,7 +270,7 @@ Figure draw(const Plot& p) {
   std::vector<std::string> names;
   for (const auto& [style, name] : parts.legend) names.push_back(name);
   const bool below = p.legend == Legend::below && !names.empty();
-  const LegendLayout layout = legend_layout(names, p.width);
+  const LegendLayout layout = legend_layout(names, p.width - 90);
   // Further rows of the legend must not eat the axes.
   const int height = p.height + (below ? kLegendRow * (layout.rows - 1) : 0);
 

@@ -25,8 +25,8 @@ struct Figure {
 };
 
 struct Axis {
-  std::string label;                // with the unit in brackets: "time (s)"
-  std::optional<double> low, high;  // where the axis ends; by the data where absent
+  std::string label;                          // with the unit in brackets: "time (s)"
+  std::optional<double> low = {}, high = {};  // where the axis ends; by the data where absent
   bool log = false;
   bool integer = false;  // epochs, folds: no ticks between whole numbers
 };
@@ -36,15 +36,16 @@ enum class SeriesStyle {
   line_points,  // with a mark at every point
   steps,        // a value holds until the next x
   points,
-  bars,  // from 0 to y
-  band,  // the area between y and `high`
+  bars,      // from 0 to y
+  band,      // the area between y and `high`
+  interval,  // at every x a vertical line from y to `high`
 };
 
 struct Series {
   std::string name;  // in the legend; empty = not there
   SeriesStyle style = SeriesStyle::line;
   std::vector<double> x, y;
-  std::vector<double> high = {};  // band: its upper edge
+  std::vector<double> high = {};  // band, interval: the upper edge
   // Colour, dash and point type: a series and its band share a number. -1 = the series' place among
   // those without a number.
   int look = -1;

@@ -167,7 +167,8 @@ Figure draw(const BarChart& p) {
   const int row = count == 1 ? 26 : 16 * static_cast<int>(count) + 12;
   std::vector<std::string> names;
   for (const BarSeries& s : p.series) names.push_back(shortened(s.name, kLongestName));
-  const LegendLayout layout = legend_layout(legend ? names : std::vector<std::string>{}, width);
+  const LegendLayout layout =
+      legend_layout(legend ? names : std::vector<std::string>{}, width - left - right);
   const int top = 56, bottom = layout.bottom;
   const int height = top + row * static_cast<int>(groups) + bottom;
 
@@ -239,8 +240,9 @@ Figure draw(const BarChart& p) {
     if (!intervals.empty()) {
       script += fmt::format("$i{} << THORAX_END\n{}THORAX_END\n", k, intervals);
       parts.push_back(
-          fmt::format("$i{} using 1:2:3:4 with xerrorbars pt -1 lc rgb '{}' lw 1.3 notitle", k,
-                      p.dots ? colour(look) : kInk));
+          fmt::format("$i{} using 3:2:($4-$3):(0) with vectors heads size screen 0.006,90 lc rgb "
+                      "'{}' lw 1.3 notitle",
+                      k, p.dots ? colour(look) : kInk));
     }
   }
   if (parts.empty()) parts.push_back("NaN notitle");
