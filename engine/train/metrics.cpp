@@ -26,28 +26,6 @@ void check_scores(std::span<const int> labels, std::span<const double> scores) {
   }
 }
 
-// SplitItem numbers by falling score.
-std::vector<std::size_t> by_score(std::span<const double> scores) {
-  std::vector<std::size_t> order(scores.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(),
-                   [&](std::size_t a, std::size_t b) { return scores[a] > scores[b]; });
-  return order;
-}
-
-// Calls step(score, positives, negatives) for each distinct score, falling.
-template <class Step>
-void for_scores(std::span<const int> labels, std::span<const double> scores, const Step& step) {
-  const std::vector<std::size_t> order = by_score(scores);
-  for (std::size_t i = 0; i < order.size();) {
-    std::int64_t positives = 0, negatives = 0;
-    const double score = scores[order[i]];
-    for (; i < order.size() && scores[order[i]] == score; ++i)
-      ++(labels[order[i]] == 1 ? positives : negatives);
-    step(score, positives, negatives);
-  }
-}
-
 }  // namespace
 
 ConfusionMatrix::ConfusionMatrix(int classes) : classes_(classes) {
@@ -153,30 +131,44 @@ BinaryCounts binary_counts(std::span<const int> labels, std::span<const double> 
   return counts;
 }
 
-double roc_auc(std::span<const int> labels, std::span<const double> scores) {
+std::vector<ScoreGroup> score_groups(std::span<const int> labels, std::span<const double> scores) {
   check_scores(labels, scores);
+  std::vector<std::size_t> order(scores.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return scores[a] > scores[b]; });
+  std::vector<ScoreGroup> groups;
+  for (const std::size_t i : order) {
+    if (groups.empty() || groups.back().score != scores[i]) groups.push_back({scores[i], 0, 0});
+    ++(labels[i] == 1 ? groups.back().positives : groups.back().negatives);
+  }
+  return groups;
+}
+
+double roc_auc(std::span<const int> labels, std::span<const double> scores) {
   std::int64_t positives = 0, negatives = 0, twice_wins = 0;
-  for_scores(labels, scores, [&](double, std::int64_t p, std::int64_t n) {
-    twice_wins += n * (2 * positives + p);  // positives above these negatives, and level with them
-    positives += p;
-    negatives += n;
-  });
+  for (const ScoreGroup& group : score_groups(labels, scores)) {
+    // Positives above these negatives, and level with them.
+    twice_wins += group.negatives * (2 * positives + group.positives);
+    positives += group.positives;
+    negatives += group.negatives;
+  }
   return ratio(twice_wins, 2 * positives * negatives);
 }
 
 std::vector<RocPoint> roc_curve(std::span<const int> labels, std::span<const double> scores) {
-  check_scores(labels, scores);
+  const std::vector<ScoreGroup> groups = score_groups(labels, scores);
   const std::int64_t positives = std::count(labels.begin(), labels.end(), 1);
   const std::int64_t negatives = static_cast<std::int64_t>(labels.size()) - positives;
   std::vector<RocPoint> curve;
   if (positives == 0 || negatives == 0) return curve;
   curve.push_back({0, 0, std::numeric_limits<double>::infinity()});
   std::int64_t tp = 0, fp = 0;
-  for_scores(labels, scores, [&](double score, std::int64_t p, std::int64_t n) {
-    tp += p;
-    fp += n;
-    curve.push_back({ratio(fp, negatives), ratio(tp, positives), score});
-  });
+  for (const ScoreGroup& group : groups) {
+    tp += group.positives;
+    fp += group.negatives;
+    curve.push_back({ratio(fp, negatives), ratio(tp, positives), group.score});
+  }
   return curve;
 }
 

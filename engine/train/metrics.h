@@ -62,6 +62,14 @@ struct BinaryCounts {
 BinaryCounts binary_counts(std::span<const int> labels, std::span<const double> scores,
                            double threshold = 0.5);
 
+// The samples of one score. Labels and scores as binary_counts takes them.
+struct ScoreGroup {
+  double score;
+  std::int64_t positives, negatives;
+};
+// One per distinct score, by falling score: what every curve and rank statistic is made from.
+std::vector<ScoreGroup> score_groups(std::span<const int> labels, std::span<const double> scores);
+
 // Area under the ROC curve: the probability that a positive scores above a negative, ties counting
 // half; exact (Mann-Whitney on ranks, whole numbers). NaN when one of the classes is absent.
 double roc_auc(std::span<const int> labels, std::span<const double> scores);
