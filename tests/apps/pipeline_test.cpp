@@ -140,7 +140,7 @@ TEST_CASE("the study's baselines train, checkpoint and predict as the HRNet does
     const Outcome trained =
         run_thorax(std::vector<std::string>{
                        "train", "classifier", "--data", "manifest:" + (t / "phantoms/manifest.csv"),
-                       "--size", "32", "--epochs", "1", "--batch", "4", "--out", t / name} +
+                       "--size", "64", "--epochs", "1", "--batch", "4", "--out", t / name} +
                    options);
     INFO(trained.output);
     REQUIRE(trained.exit_code == 0);
@@ -165,7 +165,7 @@ TEST_CASE("the study's baselines train, checkpoint and predict as the HRNet does
   // Another network's checkpoint does not continue.
   const Outcome other =
       run_thorax({"train", "classifier", "--data", "manifest:" + (t / "phantoms/manifest.csv"),
-                  "--size", "32", "--epochs", "1", "--batch", "4", "--out", t / "resnet18",
+                  "--size", "64", "--epochs", "1", "--batch", "4", "--out", t / "resnet18",
                   "--resume", "--model", "resnet34"});
   CHECK(other.exit_code == 1);
   CHECK(other.output.find("model") != std::string::npos);
