@@ -1,10 +1,11 @@
-// `thorax data`: make the built-in phantoms, look at a data set.
+// `thorax data`: make the built-in phantoms, look at a data set, draw its figures.
 #include <fmt/format.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
+#include "apps/data_figures.h"
 #include "data/dataset.h"
 #include "data/describe.h"
 #include "data/encode.h"
@@ -113,11 +114,13 @@ void add_describe(CLI::App& data) {
 }
 
 void add(CLI::App& root) {
-  CLI::App* data = root.add_subcommand("data", "Make phantoms, describe data sets");
+  CLI::App* data =
+      root.add_subcommand("data", "Make phantoms, describe data sets, draw their figures");
   data->require_subcommand(1);
   data->footer(kKinds);
   add_phantoms(*data);
   add_describe(*data);
+  add_data_figures(*data, kKinds);
 }
 
 }  // namespace

@@ -19,6 +19,19 @@ struct Lungs {
   bool kept = false;
 };
 
+// What happens on the way, every picture 512 x 512: the study's Figure 6.
+struct LungSteps {
+  Image gray;         // the radiograph
+  Image probability;  // sigmoid of the UNet's logits, 0..1
+  ImageU8 raw;        // probability > 0.5; 0 or 255, as the two below
+  ImageU8 dilated;    // after the dilation
+  ImageU8 closed;     // after the closing: the mask that is used
+  Image cut;          // the radiograph inside of it
+  double area = 0;    // of the mask, pixels
+  int regions = 0;    // its connected regions
+  bool kept = false;  // whether the area suffices
+};
+
 // The study's way: scale to a square, UNet, sigmoid > 0.5, scale the mask to 512 x 512 (the
 // resolution that its iteration counts and its 50,000 pixels are meant for), Algorithm 1, and back
 // to the size of the image.
@@ -36,8 +49,13 @@ class LungSegmenter {
   // Masks of gray images of any size, computed as one batch.
   std::vector<Lungs> operator()(const std::vector<Image>& grays) const;
   Lungs operator()(const Image& gray) const;
+  // The same for one image, with every step.
+  LungSteps steps(const Image& gray) const;
 
  private:
+  // Logits of each image, scaled to 512 x 512.
+  std::vector<Image> logits(const std::vector<Image>& grays) const;
+
   std::unique_ptr<Model> model_;
   int size_ = 0;
   std::string checksum_;

@@ -10,8 +10,8 @@ LungMask lung_postprocess(const Tensor& mask, const LungPostprocessOptions& opti
   THORAX_CHECK(options.min_area >= 0, "[lung_postprocess] least area {} is negative",
                options.min_area);
   LungMask result;
-  result.mask = close(dilate(mask, options.dilations, options.structure), options.closings,
-                      options.structure);
+  result.dilated = dilate(mask, options.dilations, options.structure);
+  result.mask = close(result.dilated, options.closings, options.structure);
   result.regions = connected_components(result.mask, options.connectivity).components;
   for (const Component& region : result.regions) result.area += region.area;
   const double pixels = static_cast<double>(mask.size(1)) * static_cast<double>(mask.size(2));

@@ -21,7 +21,8 @@ struct LungPostprocessOptions {
 };
 
 struct LungMask {
-  Tensor mask;                     // u8, 1 x H x W x 1, 0 or 1: after dilation and closing
+  Tensor dilated;                  // u8, 1 x H x W x 1, 0 or 1: after the dilation
+  Tensor mask;                     // the same after the closing
   std::vector<Component> regions;  // its connected regions
   std::int64_t area = 0;           // their total area in pixels of this mask
   double area_512 = 0;             // the same in pixels of a 512 x 512 mask
