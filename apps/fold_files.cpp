@@ -25,12 +25,12 @@ double parse_number(const CsvTable& table, std::int64_t row, int column) {
 
 void save_fold(const fs::path& folder, Task task, const FoldResult& result) {
   const bool segmenter = task == Task::segmenter;
-  std::string csv =
-      segmenter ? "image,patient,source,dice,iou\n" : "image,patient,source,label,probability\n";
+  std::string csv = segmenter ? "image,patient,source,dice,iou,hausdorff95\n"
+                              : "image,patient,source,label,probability\n";
   for (const Scored& row : result.scored) {
     csv += fmt::format("{},{},{},", csv_field(row.image), csv_field(row.patient),
                        csv_field(row.source));
-    csv += segmenter ? fmt::format("{:.9g},{:.9g}\n", row.score, row.iou)
+    csv += segmenter ? fmt::format("{:.9g},{:.9g},{:.9g}\n", row.score, row.iou, row.hausdorff95)
                      : fmt::format("{},{:.17g}\n", row.label, row.score);
   }
   atomic_write(folder / "predictions.csv", csv);
@@ -58,7 +58,8 @@ FoldResult load_fold(const fs::path& folder, Task task) {
   const int image = table.column("image"), patient = table.column("patient"),
             source = table.column("source"),
             score = table.column(segmenter ? "dice" : "probability"),
-            other = table.column(segmenter ? "iou" : "label");
+            other = table.column(segmenter ? "iou" : "label"),
+            distance = segmenter ? table.column("hausdorff95") : -1;
   for (std::int64_t row = 0; row < table.rows(); ++row) {
     Scored scored;
     scored.image = table.at(row, image);
@@ -68,7 +69,12 @@ FoldResult load_fold(const fs::path& folder, Task task) {
     const double value = parse_number(table, row, other);
     THORAX_CHECK(segmenter || value == 0 || value == 1, "[fold] {}: label {} is neither 0 nor 1",
                  table.where(row), value);
-    segmenter ? void(scored.iou = value) : void(scored.label = static_cast<int>(value));
+    if (segmenter) {
+      scored.iou = value;
+      scored.hausdorff95 = parse_number(table, row, distance);
+    } else {
+      scored.label = static_cast<int>(value);
+    }
     result.scored.push_back(std::move(scored));
   }
   const std::int64_t images = object.integer("images", 0);

@@ -43,7 +43,7 @@ void write_pictures(const HeatmapReport& report, const Waiting& item, const Imag
   save_image(options.out / row.picture, heatmap_picture(item.gray, heat, item.lungs, caption));
   if (options.raw)
     atomic_write(options.out / "maps" / (name + ".png"),
-                 std::as_bytes(std::span(encode_png(to_u16(heat)))));
+                 std::as_bytes(std::span<const std::uint8_t>(encode_png(to_u16(heat)))));
 }
 
 void explain_batch(const Classifier& classifier, const std::vector<Sample>& samples,

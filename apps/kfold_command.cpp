@@ -2,12 +2,10 @@
 #include <fmt/format.h>
 
 #include <memory>
-#include <numeric>
 
 #include "apps/experiment.h"
+#include "apps/kfold_report.h"
 #include "apps/settings.h"
-#include "apps/training.h"
-#include "engine/io/config.h"
 #include "engine/train/splits.h"
 
 namespace thorax::app {
@@ -20,46 +18,6 @@ struct Options {
   std::vector<int> only;
   std::vector<std::string> merge;
 };
-
-void report_classifier(const Run& run, const std::vector<FoldResult>& folds) {
-  std::vector<BinaryReport> reports;
-  BinaryCounts all;
-  std::vector<Scored> pooled;
-  for (const FoldResult& fold : folds) {
-    reports.push_back(classifier_report(fold.scored));
-    all += reports.back().counts;
-    pooled.insert(pooled.end(), fold.scored.begin(), fold.scored.end());
-  }
-  fmt::print("\n{}\n", fold_table(reports));
-  const std::string& positive = run.dataset.classes[1];
-  const std::string& negative = run.dataset.classes[0];
-  for (std::size_t k = 0; k < reports.size(); ++k)
-    fmt::print("fold {}\n{}\n", k, confusion_table(reports[k].counts, positive, negative));
-  fmt::print("all folds\n{}\n", confusion_table(all, positive, negative));
-  nlohmann::json summary = fold_summary(reports);
-  summary["pooled"] = to_json(classifier_report(pooled));
-  save_json(run.folder / "crossval" / "summary.json", summary);
-}
-
-void report_segmenter(const Run& run, const std::vector<FoldResult>& folds) {
-  std::vector<double> dice, iou;
-  fmt::print("\nfold  images    Dice     IoU    loss\n");
-  nlohmann::json rows = nlohmann::json::array();
-  for (std::size_t k = 0; k < folds.size(); ++k) {
-    const auto [d, i] = segmenter_report(folds[k].scored);
-    dice.push_back(d);
-    iou.push_back(i);
-    fmt::print("{:4}  {:6}  {:.4f}  {:.4f}  {:.4f}\n", k, folds[k].scored.size(), d, i,
-               folds[k].loss);
-    rows.push_back({{"fold", k}, {"dice", d}, {"iou", i}, {"loss", folds[k].loss}});
-  }
-  const MeanDeviation d = spread(dice), i = spread(iou);
-  fmt::print("mean          {:.4f}  {:.4f}\nsd            {:.4f}  {:.4f}\n", d.mean, i.mean,
-             d.deviation, i.deviation);
-  save_json(
-      run.folder / "crossval" / "summary.json",
-      {{"folds", rows}, {"dice_mean", d.mean}, {"dice_sd", d.deviation}, {"iou_mean", i.mean}});
-}
 
 void run(Task task, const Options& o) {
   const Device device = apply(o.settings.compute);
@@ -90,11 +48,7 @@ void run(Task task, const Options& o) {
     fmt::print("some folds are left; --resume goes on, --merge takes them from other folders\n");
     return;
   }
-  const std::vector<FoldResult> results = load_results(experiment, experiment.rows[0]);
-  fs::create_directories(experiment.run.folder / "crossval");
-  task == Task::classifier ? report_classifier(experiment.run, results)
-                           : report_segmenter(experiment.run, results);
-  fmt::print("{}\n", (experiment.run.folder / "crossval" / "summary.json").string());
+  report_kfold(experiment);
 }
 
 void add(CLI::App& root) {

@@ -177,10 +177,10 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
         ->check(CLI::Range(0.01, 0.9));
   }
   if (use != SettingsFor::rows)
-  overrides_.emplace_back(command.add_option("--model", model_name_,
-                                             fmt::format("Network (default {})",
-                                                         d.model.at("model").get<std::string>())),
-                          [this](TrainSettings& s) { s.model["model"] = model_name_; });
+    overrides_.emplace_back(command.add_option("--model", model_name_,
+                                               fmt::format("Network (default {})",
+                                                           d.model.at("model").get<std::string>())),
+                            [this](TrainSettings& s) { s.model["model"] = model_name_; });
   if (!classifier)
     overrides_.emplace_back(
         command.add_option("--width", width_, "Channels of the UNet's first block (default 32)"),

@@ -67,16 +67,16 @@ TrainSettings default_settings(Task task);
 // by its Table 5, the UNet with its learning rate). Throws Error "[preset] ..." for another name.
 TrainSettings preset_settings(Task task, const std::string& name);
 
-// Throws Error for a model, view, schedule or augmentation that does not exist: now rather than after
-// the images were read.
+// Throws Error for a model, view, schedule or augmentation that does not exist: now rather than
+// after the images were read.
 void check_settings(const TrainSettings& settings);
 
 // Whose options: one network on one split, one network on folds, or many networks, whose models and
 // views other options name.
 enum class SettingsFor { train, kfold, rows };
 
-// The options of `train`, `kfold`, `compare` and `audit`. Collects what was given; `settings` resolves defaults <
-// config file < command line.
+// The options of `train`, `kfold`, `compare` and `audit`. Collects what was given; `settings`
+// resolves defaults < config file < command line.
 class SettingsOptions {
  public:
   SettingsOptions(CLI::App& command, Task task, SettingsFor use);

@@ -34,9 +34,11 @@ void run(Task task, const SettingsOptions& options) {
     return;
   }
   if (task == Task::segmenter) {
-    const auto [dice, iou] = segmenter_report(result.scored);
-    fmt::print("validation, {} images: Dice {:.4f}  IoU {:.4f}  loss {:.4f}\n",
-               result.scored.size(), dice, iou, result.loss);
+    const SegmenterReport report = segmenter_report(result.scored);
+    fmt::print(
+        "validation, {} images: Dice {:.4f}  IoU {:.4f}  Hausdorff 95 % {:.2f} pixels  loss "
+        "{:.4f}\n",
+        result.scored.size(), report.dice, report.iou, report.hausdorff95, result.loss);
   } else {
     const BinaryReport report = classifier_report(result.scored);
     fmt::print("{}\n{}\n", fold_table(std::span(&report, 1)),

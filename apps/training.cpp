@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cmath>
 #include <memory>
-#include <tuple>
 
 #include "apps/classifier.h"
 #include "apps/fold_files.h"
@@ -15,6 +14,7 @@
 #include "data/loader.h"
 #include "engine/optim/optimizer.h"
 #include "engine/optim/schedule.h"
+#include "engine/stats/surface_distance.h"
 #include "engine/train/trainer.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/dice_loss/dice_loss.h"
@@ -57,6 +57,17 @@ Variable batch_loss(Task task, const Variable& logits, const Batch& batch) {
   return bce_with_logits(logits, binary_target(batch.tensors.at("label")));
 }
 
+// Of the masks logit > 0 and truth > 0.5, in pixels.
+double hausdorff95(const Tensor& logits, const Tensor& truth) {
+  const Tensor a = logits.to_contiguous(), b = truth.to_contiguous();
+  const auto mask = [](const Tensor& t, float threshold) {
+    std::vector<std::uint8_t> set(static_cast<std::size_t>(t.numel()));
+    for (std::size_t i = 0; i < set.size(); ++i) set[i] = t.data<float>()[i] > threshold ? 1 : 0;
+    return set;
+  };
+  return surface_distances(mask(a, 0.f), mask(b, 0.5f), a.size(1), a.size(2)).hausdorff95;
+}
+
 // Runs the network over a loader in eval mode. Dice, IoU and probabilities are per image.
 std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader,
                           const Compute& compute, double& mean_loss) {
@@ -78,12 +89,14 @@ std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader,
     for (std::int64_t n = 0; n < count; ++n) {
       const std::string& name = batch.names[static_cast<std::size_t>(n)];
       const Sample& sample = *by_image.at(name);
-      Scored row{sample.id, sample.patient, sample.source, sample.label, 0, 0};
+      Scored row{sample.id, sample.patient, sample.source, sample.label, 0, 0, 0};
       if (s.task == Task::segmenter) {
         const OverlapCounts counts =
             overlap(logits.batch_slice(n, 1), batch.tensors.at("mask").batch_slice(n, 1), 0.0);
         row.score = counts.dice();
         row.iou = counts.iou();
+        row.hausdorff95 =
+            hausdorff95(logits.batch_slice(n, 1), batch.tensors.at("mask").batch_slice(n, 1));
       } else {
         row.score = probability(logits.data<float>()[n]);
       }
@@ -149,16 +162,15 @@ BinaryReport classifier_report(const std::vector<Scored>& scored) {
   return binary_report(labels, scores);
 }
 
-std::pair<double, double> segmenter_report(const std::vector<Scored>& scored) {
-  double dice = 0, iou = 0;
+SegmenterReport segmenter_report(const std::vector<Scored>& scored) {
+  std::vector<double> dice, iou, distance;
   for (const Scored& row : scored) {
-    dice += row.score;
-    iou += row.iou;
+    dice.push_back(row.score);
+    iou.push_back(row.iou);
+    distance.push_back(row.hausdorff95);
   }
-  const double n = static_cast<double>(scored.size());
-  return {dice / n, iou / n};
+  return {spread(dice).mean, spread(iou).mean, spread(distance).mean};
 }
-
 std::vector<Scored> score_samples(const TrainSettings& settings, Model& model,
                                   const std::vector<Sample>& samples, const Compute& compute) {
   Loader loader(samples, loader_config(settings, false));
@@ -221,7 +233,10 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
     const std::vector<Scored> scored = score(s, *model, validation_loader, compute, loss);
     std::map<std::string, double> metrics{{"loss", loss}};
     if (s.task == Task::segmenter) {
-      std::tie(metrics["dice"], metrics["iou"]) = segmenter_report(scored);
+      const SegmenterReport report = segmenter_report(scored);
+      metrics["dice"] = report.dice;
+      metrics["iou"] = report.iou;
+      metrics["hausdorff95"] = report.hausdorff95;
     } else {
       const BinaryReport report = classifier_report(scored);
       metrics["accuracy"] = report.counts.accuracy();

@@ -17,9 +17,10 @@ namespace thorax::app {
 struct Scored {
   std::string image;  // Sample::id
   std::string patient, source;
-  int label = 0;     // classifier
-  double score = 0;  // classifier: probability of class 1; segmenter: Dice of this image
-  double iou = 0;    // segmenter
+  int label = 0;           // classifier
+  double score = 0;        // classifier: probability of class 1; segmenter: Dice of this image
+  double iou = 0;          // segmenter
+  double hausdorff95 = 0;  // segmenter: pixels of the network's input; NaN when a mask is empty
 };
 
 struct FoldResult {
@@ -50,7 +51,10 @@ std::vector<Scored> score_samples(const TrainSettings& settings, Model& model,
 // Labels and probabilities of scored images, for engine/train/metrics.h.
 BinaryReport classifier_report(const std::vector<Scored>& scored);
 
-// Mean over images of Dice and IoU, in that order.
-std::pair<double, double> segmenter_report(const std::vector<Scored>& scored);
+// Means over images; of the Hausdorff distance over those where it is defined.
+struct SegmenterReport {
+  double dice = 0, iou = 0, hausdorff95 = 0;
+};
+SegmenterReport segmenter_report(const std::vector<Scored>& scored);
 
 }  // namespace thorax::app

@@ -32,9 +32,9 @@ double sharpness(const Image& image) {
 
 const std::vector<std::string>& image_statistic_names() {
   static const std::vector<std::string> names{
-      "height", "width",    "aspect", "jpeg",  "colour", "mean",   "deviation",  "p05",      "p25",
-      "median", "p75",      "p95",    "black", "white",  "border", "corners",    "left-right",
-      "sharpness"};
+      "height",    "width", "aspect", "jpeg",    "colour",     "mean",
+      "deviation", "p05",   "p25",    "median",  "p75",        "p95",
+      "black",     "white", "border", "corners", "left-right", "sharpness"};
   return names;
 }
 
@@ -57,25 +57,26 @@ std::vector<double> image_statistics(const std::filesystem::path& path) {
   for (const float v : sorted) variance += (v - mean) * (v - mean);
   constexpr int kFrame = 256 / 20, kCorner = 256 / 8;
   const auto near_end = [](int i, int width) { return i < width || i >= 256 - width; };
-  return {static_cast<double>(info.height),
-          static_cast<double>(info.width),
-          static_cast<double>(info.width) / info.height,
-          info.format == "jpeg" ? 1.0 : 0.0,
-          info.channels >= 3 ? 1.0 : 0.0,
-          mean,
-          std::sqrt(variance / static_cast<double>(sorted.size())),
-          percentile(0.05),
-          percentile(0.25),
-          percentile(0.5),
-          percentile(0.75),
-          percentile(0.95),
-          share([](float v) { return v < 2.f / 255; }),
-          share([](float v) { return v > 253.f / 255; }),
-          mean_where(small, [&](int y, int x) { return near_end(y, kFrame) || near_end(x, kFrame); }),
-          mean_where(small, [&](int y, int x) { return near_end(y, kCorner) && near_end(x, kCorner); }),
-          mean_where(small, [](int, int x) { return x < 128; }) -
-              mean_where(small, [](int, int x) { return x >= 128; }),
-          sharpness(small)};
+  return {
+      static_cast<double>(info.height),
+      static_cast<double>(info.width),
+      static_cast<double>(info.width) / info.height,
+      info.format == "jpeg" ? 1.0 : 0.0,
+      info.channels >= 3 ? 1.0 : 0.0,
+      mean,
+      std::sqrt(variance / static_cast<double>(sorted.size())),
+      percentile(0.05),
+      percentile(0.25),
+      percentile(0.5),
+      percentile(0.75),
+      percentile(0.95),
+      share([](float v) { return v < 2.f / 255; }),
+      share([](float v) { return v > 253.f / 255; }),
+      mean_where(small, [&](int y, int x) { return near_end(y, kFrame) || near_end(x, kFrame); }),
+      mean_where(small, [&](int y, int x) { return near_end(y, kCorner) && near_end(x, kCorner); }),
+      mean_where(small, [](int, int x) { return x < 128; }) -
+          mean_where(small, [](int, int x) { return x >= 128; }),
+      sharpness(small)};
 }
 
 }  // namespace thorax

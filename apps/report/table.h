@@ -36,8 +36,8 @@ struct Table {
   std::string title;  // may be empty
   std::vector<TableColumn> columns;
   std::vector<std::vector<Cell>> rows;
-  int summary_rows = 0;            // the last rows are means or sums: set off from the others
-  std::vector<std::string> notes;  // sentences below the table
+  int summary_rows = 0;                 // the last rows are means or sums: set off from the others
+  std::vector<std::string> notes = {};  // sentences below the table
 
   // Throws Error "[table] TITLE: ..." when a row has another number of cells than there are
   // columns, a cell does not fit its column's kind, a column name is empty or occurs twice, or

@@ -14,7 +14,8 @@ struct AucFigure {
 enum class ControlKind {
   confounder,  // must not come near the headline: it cannot show the disease
   chance,      // must lie at chance: nothing is there to be learned
-  leak,        // shows what a wrong split gives; a warning about the split, not about this figure
+  leak,        // shows what a wrong split or more of the image adds to the headline
+  memory,      // shows what recognising patients alone gives when they leak
   external,    // images of a source that was not trained on: should come near the headline
 };
 
@@ -40,9 +41,9 @@ struct AuditFacts {
   std::string headline_name;  // "hrnet_w18 on lungs only"
   AucFigure headline;
   std::vector<Control> controls;
-  int duplicate_pairs_across_folds = 0;  // near-duplicate images on both sides of some fold
-  int patients_joined = 0;               // ids that share a radiograph with another id
-  bool classes_by_source = false;        // no source has images of both classes
+  int duplicate_pairs_across_folds = 0;     // near-duplicate images on both sides of some fold
+  int patients_joined = 0;                  // ids that share a radiograph with another id
+  bool classes_by_source = false;           // no source has images of both classes
   double heat_inside = -1, lung_area = -1;  // mean shares; -1: not measured
 };
 

@@ -1,4 +1,4 @@
-#include "apps/audit_verdict.h"
+#include "apps/report/audit_verdict.h"
 
 #include <fmt/format.h>
 
@@ -25,15 +25,15 @@ Statement confounder(const AucFigure& headline, const Control& c, bool& close) {
     return {Severity::note,
             fmt::format("{}: AUC {}, {:.0f} % of what the headline has above chance. {}.", c.name,
                         text_of(c.figure), 100 * share, c.meaning)};
-  return {Severity::fine, fmt::format("{}: AUC {}, far from the headline.", c.name,
-                                      text_of(c.figure))};
+  return {Severity::fine,
+          fmt::format("{}: AUC {}, far from the headline.", c.name, text_of(c.figure))};
 }
 
 Statement at_chance(const Control& c) {
   const bool chance = c.figure.low <= 0.5 && c.figure.high >= 0.5;
   if (chance)
-    return {Severity::fine, fmt::format("{}: AUC {}, at chance as it must be.", c.name,
-                                        text_of(c.figure))};
+    return {Severity::fine,
+            fmt::format("{}: AUC {}, at chance as it must be.", c.name, text_of(c.figure))};
   return {Severity::warning,
           fmt::format("{}: AUC {}, not at chance. {}.", c.name, text_of(c.figure), c.meaning)};
 }
@@ -41,11 +41,17 @@ Statement at_chance(const Control& c) {
 Statement leak(const AucFigure& headline, const Control& c) {
   const double gain = c.figure.auc - headline.auc;
   if (gain > 0.005)
-    return {Severity::note,
-            fmt::format("{}: AUC {}, {:+.3f} against the headline. {}.", c.name, text_of(c.figure),
-                        gain, c.meaning)};
-  return {Severity::fine, fmt::format("{}: AUC {}, no better than the headline.", c.name,
-                                      text_of(c.figure))};
+    return {Severity::note, fmt::format("{}: AUC {}, {:+.3f} against the headline. {}.", c.name,
+                                        text_of(c.figure), gain, c.meaning)};
+  return {Severity::fine,
+          fmt::format("{}: AUC {}, no better than the headline.", c.name, text_of(c.figure))};
+}
+
+Statement memory(const Control& c) {
+  const bool high = c.figure.low > 0.5;
+  return {high ? Severity::note : Severity::fine,
+          fmt::format("{}: AUC {}{}.", c.name, text_of(c.figure),
+                      high ? ". " + c.meaning : ", at chance")};
 }
 
 Statement external(const AucFigure& headline, const Control& c) {
@@ -65,9 +71,10 @@ double share_explained(const AucFigure& headline, const AucFigure& control) {
 std::vector<Statement> audit_verdict(const AuditFacts& facts) {
   std::vector<Statement> out;
   const bool learned = facts.headline.low > 0.5;
-  out.push_back({learned ? Severity::fine : Severity::warning,
-                 fmt::format("Headline, {}: AUC {}{}.", facts.headline_name, text_of(facts.headline),
-                             learned ? "" : "; it cannot be told from chance")});
+  out.push_back(
+      {learned ? Severity::fine : Severity::warning,
+       fmt::format("Headline, {}: AUC {}{}.", facts.headline_name, text_of(facts.headline),
+                   learned ? "" : "; it cannot be told from chance")});
   std::vector<std::string> close_names;
   bool random_high = false, external_falls = false, has_external = false;
   for (const Control& c : facts.controls) {
@@ -89,6 +96,9 @@ std::vector<Statement> audit_verdict(const AuditFacts& facts) {
       case ControlKind::leak:
         out.push_back(leak(facts.headline, c));
         break;
+      case ControlKind::memory:
+        out.push_back(memory(c));
+        break;
       case ControlKind::external:
         has_external = true;
         out.push_back(external(facts.headline, c));
@@ -101,10 +111,11 @@ std::vector<Statement> audit_verdict(const AuditFacts& facts) {
                    "No source has images of both classes: telling the sources apart is enough to "
                    "tell the classes apart."});
   if (facts.duplicate_pairs_across_folds > 0)
-    out.push_back({Severity::warning,
-                   fmt::format("{} pairs of near-duplicate images lie on both sides of a fold: their "
-                               "held-out copies were as good as trained on.",
-                               facts.duplicate_pairs_across_folds)});
+    out.push_back(
+        {Severity::warning,
+         fmt::format("{} pairs of near-duplicate images lie on both sides of a fold: their "
+                     "held-out copies were as good as trained on.",
+                     facts.duplicate_pairs_across_folds)});
   if (facts.patients_joined > 0)
     out.push_back({Severity::note, fmt::format("{} patient ids share a radiograph with another id.",
                                                facts.patients_joined)});
@@ -116,13 +127,15 @@ std::vector<Statement> audit_verdict(const AuditFacts& facts) {
                                100 * facts.heat_inside, 100 * facts.lung_area)});
   }
   if (!learned) {
-    out.push_back({Severity::warning,
-                   "Verdict: the network has not learned to tell the classes apart; there is nothing "
-                   "to audit."});
+    out.push_back(
+        {Severity::warning,
+         "Verdict: the network has not learned to tell the classes apart; there is nothing "
+         "to audit."});
   } else if (random_high) {
-    out.push_back({Severity::warning,
-                   "Verdict: random labels are predicted better than chance, so images leak between "
-                   "the folds and no figure of this run can be believed."});
+    out.push_back(
+        {Severity::warning,
+         "Verdict: random labels are predicted better than chance, so images leak between "
+         "the folds and no figure of this run can be believed."});
   } else if (!close_names.empty()) {
     out.push_back(
         {Severity::warning,
@@ -130,8 +143,8 @@ std::vector<Statement> audit_verdict(const AuditFacts& facts) {
                      "cannot show the disease comes close to it: {}.",
                      fmt::join(close_names, ", "))});
   } else if (external_falls) {
-    out.push_back({Severity::warning,
-                   "Verdict: the headline does not carry over to another source."});
+    out.push_back(
+        {Severity::warning, "Verdict: the headline does not carry over to another source."});
   } else {
     out.push_back({has_external ? Severity::fine : Severity::note,
                    has_external

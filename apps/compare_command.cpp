@@ -1,0 +1,88 @@
+// `thorax compare`: several networks on several views of the same folds, the study's Table 7.
+#include <fmt/format.h>
+
+#include "apps/compare_report.h"
+#include "apps/experiment.h"
+
+namespace thorax::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Options {
+  SettingsOptions settings;
+  std::vector<std::string> models = {"resnet152", "densenet121", "hrnet_w18"};
+  std::vector<std::string> views = {"whole", "lungs"};
+  std::vector<std::string> only = {}, merge = {};
+  bool keep_checkpoints = false;
+};
+
+std::vector<ExperimentRow> rows_of(const TrainSettings& shared, const Options& o) {
+  std::vector<ExperimentRow> rows;
+  for (const std::string& view : o.views)
+    for (const std::string& model : o.models) {
+      ExperimentRow row{model + "-" + view, shared, false};
+      row.settings.model["model"] = model;
+      row.settings.view = view;
+      rows.push_back(std::move(row));
+    }
+  return rows;
+}
+
+void run(const Options& o) {
+  const Device device = apply(o.settings.compute);
+  const TrainSettings shared = o.settings.settings();
+  const Compute compute{device, parse_precision(shared.precision, device)};
+  const std::vector<ExperimentRow> rows = rows_of(shared, o);
+  for (const ExperimentRow& row : rows) check_settings(row.settings);
+  const std::vector<FoldChoice> choices =
+      parse_fold_choices(o.only, rows, static_cast<int>(shared.folds));
+  const Experiment experiment = open_experiment(
+      shared, rows, {o.settings.out, o.settings.resume, o.settings.overwrite, "compare", {}},
+      compute);
+  fmt::print("{}\n", describe_splits(experiment.by_patient.folds.empty() ? experiment.by_image
+                                                                         : experiment.by_patient,
+                                     experiment.run.items));
+  if (!o.merge.empty())
+    fmt::print("{} folds taken over\n",
+               merge_experiment(experiment, {o.merge.begin(), o.merge.end()}));
+  if (!run_experiment(experiment, choices, o.keep_checkpoints, compute)) {
+    fmt::print("stopped; continue with --resume\n");
+    set_exit_code(3);
+    return;
+  }
+  if (!experiment.finished()) {
+    fmt::print("{}\nwhen all are finished, the tables are made\n", unfinished(experiment));
+    return;
+  }
+  report_comparison(experiment);
+}
+
+void add(CLI::App& root) {
+  CLI::App* c = root.add_subcommand(
+      "compare", "Several networks, on whole images and on lungs, judged on the same folds");
+  auto* o = new Options{{*c, Task::classifier, SettingsFor::rows}};
+  c->add_option("--models", o->models, "Networks")->delimiter(',')->capture_default_str();
+  c->add_option("--views", o->views, "What they are shown: whole, lungs, no-lungs, ...")
+      ->delimiter(',')
+      ->capture_default_str()
+      ->check(CLI::IsMember(view_names()));
+  c->add_option("--only", o->only,
+                "Train only this row, or fold of it (MODEL-VIEW or MODEL-VIEW/FOLD, fold from 0); "
+                "other processes with the same --out, or other machines, do the rest");
+  c->add_option("--merge", o->merge,
+                "Take finished folds from these folders of the same comparison");
+  c->add_flag("--keep-checkpoints", o->keep_checkpoints,
+              "Keep each fold's whole checkpoints, not only its weights");
+  c->footer(
+      "Example:\n  thorax compare --data covid:DIR --data nih:DIR2 --segmenter "
+      "runs/lungs/last.safetensors --size 128 --folds 3 --epochs 4 --out runs/compare\n"
+      "On two machines:\n  ... --only resnet152-whole --out a     ... --only hrnet_w18-lungs --out "
+      "b"
+      "\n  ... --merge b --resume --out a");
+  c->callback([o] { run(*o); });
+}
+
+}  // namespace
+THORAX_COMMAND(32, add)
+}  // namespace thorax::app

@@ -1,0 +1,190 @@
+#include "apps/compare_report.h"
+
+#include <fmt/format.h>
+
+#include <map>
+#include <optional>
+
+#include "apps/evaluation.h"
+#include "apps/paired.h"
+#include "apps/report/training_curves.h"
+#include "engine/io/config.h"
+
+namespace thorax::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Table 7 as printed, in percent: accuracy, specificity, sensitivity, F1.
+std::optional<std::array<double, 4>> printed(const std::string& model, const std::string& view) {
+  static const std::map<std::pair<std::string, std::string>, std::array<double, 4>> table{
+      {{"resnet152", "whole"}, {97.80, 98.00, 97.56, 97.56}},
+      {{"densenet121", "whole"}, {98.90, 96.00, 98.00, 98.98}},
+      {{"hrnet", "whole"}, {100, 100, 100, 100}},
+      {{"resnet152", "lungs"}, {94.50, 94.00, 95.12, 93.97}},
+      {{"densenet121", "lungs"}, {93.40, 96.00, 90.24, 92.49}},
+      {{"hrnet", "lungs"}, {99.26, 98.82, 98.53, 99.25}}};
+  const auto found = table.find({model.starts_with("hrnet") ? "hrnet" : model, view});
+  if (found == table.end()) return std::nullopt;
+  return found->second;
+}
+
+struct Row {
+  const ExperimentRow* row;
+  std::string model, view, name;
+  std::vector<FoldResult> folds;
+  ClassifierEvaluation evaluation;
+  double minutes = 0;
+};
+
+Cell cell(const Interval& i) {
+  return std::isnan(i.value) ? Cell{} : Cell{i};
+}
+
+Table table7(const std::vector<Row>& rows) {
+  Table table{"Networks and views on the same folds, pooled over the folds",
+              {{"network", CellKind::text},
+               {"view", CellKind::text},
+               {"accuracy", CellKind::percent, 1},
+               {"sensitivity", CellKind::percent, 1},
+               {"specificity", CellKind::percent, 1},
+               {"F1", CellKind::percent, 1},
+               {"AUC", CellKind::percent, 1},
+               {"minutes", CellKind::number, 1}},
+              {}};
+  for (const Row& r : rows) {
+    std::vector<Cell> cells{r.model, r.view};
+    for (const char* name : {"accuracy", "sensitivity", "specificity", "f1", "auc"})
+      cells.push_back(cell(image_figure(r.evaluation, name)));
+    cells.emplace_back(r.minutes);
+    table.rows.push_back(std::move(cells));
+  }
+  table.notes = {
+      "Per image, standard definitions, threshold 0.5; 95 % intervals by resampling "
+      "patients."};
+  return table;
+}
+
+// Means over folds with the study's definitions, beside its printed row.
+Table against_study(const std::vector<Row>& rows) {
+  Table table{"With the study's definitions, mean over folds, beside what it printed",
+              {{"network", CellKind::text},
+               {"view", CellKind::text},
+               {"accuracy", CellKind::percent},
+               {"specificity", CellKind::percent},
+               {"sensitivity", CellKind::percent},
+               {"F1", CellKind::percent},
+               {"printed accuracy", CellKind::percent},
+               {"printed specificity", CellKind::percent},
+               {"printed sensitivity", CellKind::percent},
+               {"printed F1", CellKind::percent}},
+              {}};
+  for (const Row& r : rows) {
+    std::array<std::vector<double>, 4> values;
+    for (const BinaryReport& fold : r.evaluation.folds) {
+      values[0].push_back(fold.counts.study_accuracy());
+      values[1].push_back(fold.counts.study_specificity());
+      values[2].push_back(fold.counts.sensitivity());
+      values[3].push_back(fold.counts.f1());
+    }
+    std::vector<Cell> cells{r.model, r.view};
+    for (const auto& column : values) {
+      const double mean = spread(column).mean;
+      cells.push_back(std::isnan(mean) ? Cell{} : Cell{mean});
+    }
+    const auto study = printed(r.model, r.view);
+    for (std::size_t i = 0; i < 4; ++i) cells.push_back(study ? Cell{(*study)[i] / 100} : Cell{});
+    table.rows.push_back(std::move(cells));
+  }
+  table.notes = {
+      "The study calls balanced accuracy accuracy and the negative predictive value specificity. "
+      "Its "
+      "data, resolution and training differ from this run's (see the configuration below)."};
+  return table;
+}
+
+std::vector<std::pair<NamedResults, NamedResults>> pairs_of(const std::vector<Row>& rows) {
+  std::vector<std::pair<NamedResults, NamedResults>> pairs;
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    for (std::size_t j = i + 1; j < rows.size(); ++j)
+      if (rows[i].view == rows[j].view || rows[i].model == rows[j].model)
+        pairs.push_back({{rows[i].name, &rows[i].folds}, {rows[j].name, &rows[j].folds}});
+  return pairs;
+}
+
+}  // namespace
+
+void report_comparison(const Experiment& e) {
+  const fs::path out = e.run.folder / "comparison";
+  fs::create_directories(out);
+  std::vector<Row> rows;
+  for (const ExperimentRow& row : e.rows) {
+    Row r{&row,     row.settings.model.at("model"), name_of(row.settings.seen()),
+          row.name, load_results(e, row),           {},
+          0};
+    r.evaluation = evaluate_folds(r.folds, static_cast<std::uint64_t>(row.settings.seed));
+    for (const FoldResult& fold : r.folds) r.minutes += fold.seconds / 60;
+    rows.push_back(std::move(r));
+  }
+  nlohmann::json summary;
+  for (const Row& r : rows) summary[r.name] = to_json(r.evaluation);
+  save_json(out / "summary.json", summary);
+
+  const ClassifierEvaluation& first = rows.front().evaluation;
+  Report report("Comparison of classifiers",
+                fmt::format("{} images of {} patients, {} folds, the same for every row",
+                            first.image_count, first.patient_count, first.folds.size()));
+  report.section("Results");
+  report.table(saved_table(out, "table7", table7(rows)));
+  std::vector<ModelResult> results;
+  for (const Row& r : rows)
+    results.push_back({r.name,
+                       {image_figure(r.evaluation, "accuracy"), image_figure(r.evaluation, "f1"),
+                        image_figure(r.evaluation, "auc")}});
+  report.figure(saved_figure(
+      out, "comparison",
+      comparison_chart("All rows, 95 % intervals", {"accuracy", "F1", "AUC"}, results)));
+  report.table(saved_table(out, "study", against_study(rows)));
+  report.note(
+      "Images of the two classes come from different collections. What a network can learn from "
+      "the "
+      "collection instead of the disease is not in this table: thorax audit measures it.");
+  if (const auto pairs = pairs_of(rows); !pairs.empty()) {
+    report.section("Is one better?");
+    report.table(saved_table(out, "tests", paired_tests(pairs)));
+  }
+  report.section("Curves and confusion matrices");
+  std::map<std::string, std::vector<ScoredSet>> by_view;
+  for (const Row& r : rows) by_view[r.view].push_back(pooled_set(r.model, r.folds));
+  std::vector<Figure> curves, matrices;
+  for (const auto& [view, sets] : by_view)
+    curves.push_back(saved_figure(out, "roc-" + view, roc_plot("ROC, " + view, sets)));
+  for (const Row& r : rows) {
+    BinaryCounts all;
+    for (const BinaryReport& fold : r.evaluation.folds) all += fold.counts;
+    matrices.push_back(saved_figure(
+        out, "confusion-" + r.name,
+        confusion_plot(r.name, all, e.run.dataset.classes[1], e.run.dataset.classes[0])));
+  }
+  report.figures(curves);
+  report.figures(matrices);
+  report.section("Row by row");
+  for (const Row& r : rows) {
+    report.subsection(r.name);
+    Table folds = fold_figures_table(r.evaluation);
+    save_table(folds, out / ("folds-" + r.name));
+    folds.notes.clear();
+    report.table(folds);
+    std::vector<Figure> training;
+    const std::vector<Plot> plots = training_plots(read_training_logs(e.folder(*r.row)), r.name);
+    for (std::size_t i = 0; i < plots.size(); ++i)
+      training.push_back(saved_figure(out, fmt::format("training-{}-{}", r.name, i), plots[i]));
+    report.figures(training);
+  }
+  add_provenance(report, e.run.folder);
+  report.write(e.run.folder / "report.html");
+  fmt::print("\n{}\n{}\n", (out / "summary.json").string(),
+             (e.run.folder / "report.html").string());
+}
+
+}  // namespace thorax::app

@@ -1,0 +1,12 @@
+// The study's Table 7 and what belongs beside it, from a finished comparison.
+#pragma once
+
+#include "apps/experiment.h"
+
+namespace thorax::app {
+
+// run/comparison/: table7, tests (paired), figures as CSV, JSON, text, SVG and PNG; summary.json;
+// and run/report.html. Prints the tables.
+void report_comparison(const Experiment& experiment);
+
+}  // namespace thorax::app

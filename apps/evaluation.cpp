@@ -1,0 +1,164 @@
+#include "apps/evaluation.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "engine/io/config.h"
+
+namespace thorax::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+Cell number_or_nothing(double value) {
+  return std::isnan(value) ? Cell{} : Cell{value};
+}
+
+Cell with_interval(const thorax::Figure& f) {
+  if (std::isnan(f.value)) return {};
+  if (std::isnan(f.interval.low)) return f.value;
+  return Interval{f.value, f.interval.low, f.interval.high};
+}
+
+const std::vector<TableColumn>& measure_columns() {
+  static const std::vector<TableColumn> columns{{"accuracy", CellKind::percent},
+                                                {"sensitivity", CellKind::percent},
+                                                {"specificity", CellKind::percent},
+                                                {"F1", CellKind::percent},
+                                                {"AUC", CellKind::percent},
+                                                {"study's accuracy", CellKind::percent},
+                                                {"study's specificity", CellKind::percent}};
+  return columns;
+}
+
+std::vector<double> measures(const BinaryReport& r) {
+  const BinaryCounts& c = r.counts;
+  return {c.accuracy(), c.sensitivity(),    c.specificity(),      c.f1(),
+          r.auc,        c.study_accuracy(), c.study_specificity()};
+}
+
+}  // namespace
+
+ClassifierEvaluation evaluate_folds(const std::vector<FoldResult>& folds, std::uint64_t seed) {
+  std::vector<EvaluationRow> rows;
+  for (std::size_t k = 0; k < folds.size(); ++k)
+    for (const Scored& s : folds[k].scored)
+      rows.push_back({s.image, s.patient, static_cast<int>(k), s.label, s.score});
+  EvaluationOptions options;
+  options.bootstrap.seed = seed;
+  return evaluate_classifier(rows, options);
+}
+
+Interval image_figure(const ClassifierEvaluation& evaluation, const std::string& name) {
+  for (const thorax::Figure& f : evaluation.images.figures)
+    if (f.name == name && f.method == "bootstrap")
+      return {f.value, f.interval.low, f.interval.high};
+  const double none = std::nan("");
+  return {none, none, none};
+}
+
+Table fold_figures_table(const ClassifierEvaluation& evaluation) {
+  Table table{
+      "Held-out images, by fold", {{"fold", CellKind::text}, {"images", CellKind::integer}}, {}};
+  table.columns.insert(table.columns.end(), measure_columns().begin(), measure_columns().end());
+  std::vector<std::vector<double>> columns(measure_columns().size());
+  for (std::size_t k = 0; k < evaluation.folds.size(); ++k) {
+    const BinaryReport& fold = evaluation.folds[k];
+    std::vector<Cell> row{std::to_string(evaluation.fold_numbers[k] + 1), fold.counts.total()};
+    const std::vector<double> values = measures(fold);
+    for (std::size_t m = 0; m < values.size(); ++m) {
+      row.push_back(number_or_nothing(values[m]));
+      columns[m].push_back(values[m]);
+    }
+    table.rows.push_back(std::move(row));
+  }
+  std::vector<Cell> mean{"mean", {}}, deviation{"sd", {}};
+  for (const std::vector<double>& column : columns) {
+    const MeanDeviation m = spread(column);
+    mean.push_back(number_or_nothing(m.mean));
+    deviation.push_back(number_or_nothing(m.deviation));
+  }
+  table.rows.push_back(std::move(mean));
+  table.rows.push_back(std::move(deviation));
+  table.summary_rows = 2;
+  table.notes = {
+      "Accuracy, sensitivity, specificity and F1 by their usual definitions at a probability of "
+      "0.5; the positive class is COVID-19.",
+      "The study's printed accuracy is balanced accuracy and its specificity the negative "
+      "predictive value: only so do its tables follow from its own confusion counts."};
+  return table;
+}
+
+Table pooled_figures_table(const ClassifierEvaluation& evaluation) {
+  Table table{"All folds together",
+              {{"of", CellKind::text},
+               {"measure", CellKind::text},
+               {"value", CellKind::number, 4},
+               {"interval", CellKind::text},
+               {"n", CellKind::integer}},
+              {}};
+  const auto add = [&](const char* of, const Judgement& judgement) {
+    for (const thorax::Figure& f : judgement.figures)
+      table.rows.push_back({of, f.name, with_interval(f), f.method, f.n});
+  };
+  add("images", evaluation.images);
+  if (evaluation.patients) add("patients", *evaluation.patients);
+  table.notes = {
+      "95 % intervals. Those by bootstrap resample whole patients; wilson, delong and wald take "
+      "images for independent and are too narrow where patients have several.",
+      "A patient's score is the mean over the patient's images."};
+  if (evaluation.patients_in_several_folds > 0)
+    table.notes.push_back(fmt::format("{} patients are in several folds: the split is by image.",
+                                      evaluation.patients_in_several_folds));
+  if (!evaluation.conflicts.empty())
+    table.notes.push_back(fmt::format("No figures of patients: {} have images of both classes.",
+                                      evaluation.conflicts.size()));
+  return table;
+}
+
+std::vector<ScoredSet> fold_sets(const std::vector<FoldResult>& folds) {
+  std::vector<ScoredSet> sets;
+  for (std::size_t k = 0; k < folds.size(); ++k)
+    sets.push_back(pooled_set(fmt::format("fold {}", k + 1), {folds[k]}));
+  return sets;
+}
+
+ScoredSet pooled_set(const std::string& name, const std::vector<FoldResult>& folds) {
+  ScoredSet set{name, {}, {}};
+  for (const FoldResult& fold : folds)
+    for (const Scored& s : fold.scored) {
+      set.labels.push_back(s.label);
+      set.scores.push_back(s.score);
+    }
+  return set;
+}
+
+std::pair<std::size_t, std::size_t> worst_and_best(const ClassifierEvaluation& evaluation) {
+  std::size_t worst = 0, best = 0;
+  const auto score = [&](std::size_t k) { return evaluation.folds[k].counts.balanced_accuracy(); };
+  for (std::size_t k = 1; k < evaluation.folds.size(); ++k) {
+    if (score(k) < score(worst)) worst = k;
+    if (score(k) > score(best)) best = k;
+  }
+  return {worst, best};
+}
+
+Table saved_table(const fs::path& folder, const std::string& name, Table table) {
+  fs::create_directories(folder);
+  save_table(table, folder / name);
+  fmt::print("\n{}", to_text(table));
+  return table;
+}
+
+void add_provenance(Report& report, const fs::path& run) {
+  report.section("What made this");
+  for (const char* name : {"config.json", "provenance.json"})
+    if (fs::exists(run / name)) {
+      report.begin_details(name);
+      report.code(load_json(run / name).dump(2));
+      report.end_details();
+    }
+}
+
+}  // namespace thorax::app

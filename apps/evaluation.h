@@ -1,0 +1,56 @@
+// From the results of folds to tables, figures and report sections: what kfold, compare and audit
+// say of a classifier.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "apps/report/evaluation_figures.h"
+#include "apps/report/report.h"
+#include "apps/report/table.h"
+#include "apps/training.h"
+#include "engine/stats/classifier_evaluation.h"
+
+namespace thorax::app {
+
+// Pooled over folds, intervals by 2000 resamples of the patients. Throws what evaluate_classifier
+// throws.
+ClassifierEvaluation evaluate_folds(const std::vector<FoldResult>& folds, std::uint64_t seed);
+
+// The figure `name` of the images ("accuracy", "auc", ...) with its interval over resampled
+// patients; NaN where there is none.
+Interval image_figure(const ClassifierEvaluation& evaluation, const std::string& name);
+
+// The study's Table 6: a row per fold, then mean and standard deviation; standard definitions, and
+// beside them what the study calls accuracy and specificity (balanced accuracy and negative
+// predictive value).
+Table fold_figures_table(const ClassifierEvaluation& evaluation);
+
+// All pooled figures, of images and of patients, with their intervals and how these were made.
+Table pooled_figures_table(const ClassifierEvaluation& evaluation);
+
+// Labels and probabilities of each fold ("fold 1") / of all folds together.
+std::vector<ScoredSet> fold_sets(const std::vector<FoldResult>& folds);
+ScoredSet pooled_set(const std::string& name, const std::vector<FoldResult>& folds);
+
+// Folds with the lowest and the highest balanced accuracy, the first of equals.
+std::pair<std::size_t, std::size_t> worst_and_best(const ClassifierEvaluation& evaluation);
+
+// A figure drawn, saved beside the report as NAME.svg and NAME.png, and given back for it.
+template <class Description>
+Figure saved_figure(const std::filesystem::path& folder, const std::string& name,
+                    const Description& description) {
+  std::filesystem::create_directories(folder);
+  Figure figure = draw(description);
+  save_figure(figure, folder / name);
+  return figure;
+}
+// A table saved beside the report as NAME.csv and NAME.json, printed, and given back for it.
+Table saved_table(const std::filesystem::path& folder, const std::string& name, Table table);
+
+// Configuration and provenance of the run, folded away at the end of its report.
+void add_provenance(Report& report, const std::filesystem::path& run);
+
+}  // namespace thorax::app

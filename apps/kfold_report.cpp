@@ -1,0 +1,129 @@
+#include "apps/kfold_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "apps/evaluation.h"
+#include "apps/report/training_curves.h"
+#include "data/decode.h"
+#include "data/encode.h"
+#include "data/overlay.h"
+#include "engine/io/config.h"
+
+namespace thorax::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+void add_training(Report& report, const fs::path& run, const fs::path& out) {
+  report.section("Training");
+  std::vector<Figure> figures;
+  const std::vector<Plot> plots = training_plots(read_training_logs(run), "");
+  for (std::size_t i = 0; i < plots.size(); ++i)
+    figures.push_back(saved_figure(out, fmt::format("training_{}", i), plots[i]));
+  report.paragraph("Means over the folds by epoch; bands are one standard deviation to each side.");
+  report.figures(figures);
+}
+
+void report_classifier(const Experiment& e, const std::vector<FoldResult>& folds) {
+  const ExperimentRow& row = e.rows[0];
+  const fs::path out = e.run.folder / "crossval";
+  const std::string& positive = e.run.dataset.classes[1];
+  const std::string& negative = e.run.dataset.classes[0];
+  const ClassifierEvaluation evaluation =
+      evaluate_folds(folds, static_cast<std::uint64_t>(row.settings.seed));
+  nlohmann::json summary = to_json(evaluation);
+  save_json(out / "summary.json", summary);
+
+  Report report(
+      fmt::format("Cross-validation: {} on {}", row.settings.model.at("model").get<std::string>(),
+                  name_of(row.settings.seen())),
+      fmt::format("{} images of {} patients, {} folds", evaluation.image_count,
+                  evaluation.patient_count, folds.size()));
+  report.section("Results");
+  report.table(saved_table(out, "folds", fold_figures_table(evaluation)));
+  const Interval auc = image_figure(evaluation, "auc");
+  if (auc.value > 0.97)
+    report.warning(
+        "A cross-validated area near 1 on images that come from different hospitals is a reason "
+        "for "
+        "suspicion: thorax audit shows what the network may have learned instead of the disease.");
+  const auto [worst, best] = worst_and_best(evaluation);
+  const auto confusion = [&](const std::string& name, const std::string& title,
+                             const BinaryCounts& counts) {
+    fmt::print("\n{}\n{}", title, confusion_table(counts, positive, negative));
+    return saved_figure(out, name, confusion_plot(title, counts, positive, negative));
+  };
+  BinaryCounts all;
+  for (const BinaryReport& fold : evaluation.folds) all += fold.counts;
+  report.subsection("Confusion matrices");
+  report.figures({confusion("confusion_worst", fmt::format("Worst fold ({})", worst + 1),
+                            evaluation.folds[worst].counts),
+                  confusion("confusion_best", fmt::format("Best fold ({})", best + 1),
+                            evaluation.folds[best].counts),
+                  confusion("confusion", "All folds", all)});
+  report.subsection("Curves");
+  const ScoredSet pooled = pooled_set("all folds", folds);
+  report.figures({saved_figure(out, "roc", roc_plot("ROC by fold", fold_sets(folds), true)),
+                  saved_figure(out, "precision_recall",
+                               precision_recall_plot("Precision and recall", {pooled})),
+                  saved_figure(out, "reliability", reliability_plot("Reliability", pooled))});
+  report.subsection("Pooled figures with intervals");
+  report.table(saved_table(out, "figures", pooled_figures_table(evaluation)));
+  add_training(report, e.run.folder, out);
+  add_provenance(report, e.run.folder);
+  report.write(e.run.folder / "report.html");
+}
+
+void report_segmenter(const Experiment& e, const std::vector<FoldResult>& folds) {
+  const fs::path out = e.run.folder / "crossval";
+  Table table{"Held-out images, by fold",
+              {{"fold", CellKind::text},
+               {"images", CellKind::integer},
+               {"Dice", CellKind::number, 4},
+               {"IoU", CellKind::number, 4},
+               {"Hausdorff 95 % (pixels)", CellKind::number, 2},
+               {"loss", CellKind::number, 4}},
+              {}};
+  std::vector<std::vector<double>> columns(4);
+  for (std::size_t k = 0; k < folds.size(); ++k) {
+    const SegmenterReport r = segmenter_report(folds[k].scored);
+    const std::vector<double> values{r.dice, r.iou, r.hausdorff95, folds[k].loss};
+    std::vector<Cell> row{std::to_string(k + 1), static_cast<std::int64_t>(folds[k].scored.size())};
+    for (std::size_t m = 0; m < values.size(); ++m) {
+      row.emplace_back(values[m]);
+      columns[m].push_back(values[m]);
+    }
+    table.rows.push_back(std::move(row));
+  }
+  std::vector<Cell> mean{"mean", {}}, deviation{"sd", {}};
+  for (const auto& column : columns) {
+    const MeanDeviation m = spread(column);
+    mean.emplace_back(m.mean);
+    deviation.emplace_back(m.deviation);
+  }
+  table.rows.push_back(mean);
+  table.rows.push_back(deviation);
+  table.summary_rows = 2;
+  save_json(out / "summary.json", to_json(table));
+  Report report("Cross-validation: lung segmentation", fmt::format("{} folds", folds.size()));
+  report.section("Results");
+  report.table(saved_table(out, "folds", table));
+  add_training(report, e.run.folder, out);
+  add_provenance(report, e.run.folder);
+  report.write(e.run.folder / "report.html");
+}
+
+}  // namespace
+
+void report_kfold(const Experiment& e) {
+  const std::vector<FoldResult> folds = load_results(e, e.rows[0]);
+  fs::create_directories(e.run.folder / "crossval");
+  e.rows[0].settings.task == Task::classifier ? report_classifier(e, folds)
+                                              : report_segmenter(e, folds);
+  fmt::print("\n{}\n{}\n", (e.run.folder / "crossval" / "summary.json").string(),
+             (e.run.folder / "report.html").string());
+}
+
+}  // namespace thorax::app

@@ -1,0 +1,24 @@
+// Two rows of an experiment on the same images: is one better?
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "apps/report/table.h"
+#include "apps/training.h"
+
+namespace thorax::app {
+
+struct NamedResults {
+  std::string name;
+  const std::vector<FoldResult>* folds;
+};
+
+// McNemar's exact test of the decisions at 0.5 and DeLong's test of the areas for every pair, on
+// one score per patient (the mean over the images that both rows have judged), since a patient's
+// images are not independent; p-values adjusted by Holm over all pairs, each kind of test for
+// itself. Throws Error "[compare] ..." when a pair has no image in common, or different labels for
+// one.
+Table paired_tests(const std::vector<std::pair<NamedResults, NamedResults>>& pairs);
+
+}  // namespace thorax::app

@@ -1,0 +1,90 @@
+#include "apps/report/audit_verdict.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+
+using namespace thorax::app;
+
+namespace {
+
+AuditFacts good() {
+  AuditFacts f;
+  f.headline_name = "net on lungs";
+  f.headline = {0.90, 0.86, 0.94};
+  f.controls = {{"Border", "Source", ControlKind::confounder, {0.53, 0.47, 0.59}},
+                {"Random", "Leak", ControlKind::chance, {0.49, 0.44, 0.55}},
+                {"By image", "Patients", ControlKind::leak, {0.90, 0.86, 0.94}},
+                {"Random by image", "Patients", ControlKind::memory, {0.50, 0.45, 0.55}},
+                {"Elsewhere", "Source", ControlKind::external, {0.88, 0.83, 0.92}}};
+  f.heat_inside = 0.6;
+  f.lung_area = 0.3;
+  return f;
+}
+
+int warnings(const AuditFacts& f) {
+  int count = 0;
+  for (const Statement& s : audit_verdict(f)) count += s.severity == Severity::warning;
+  return count;
+}
+
+std::string last(const AuditFacts& f) {
+  return audit_verdict(f).back().text;
+}
+
+}  // namespace
+
+TEST_CASE("verdict: nothing wrong") {
+  CHECK(warnings(good()) == 0);
+  CHECK(last(good()).find("carries over to another source") != std::string::npos);
+  AuditFacts alone = good();
+  alone.controls.pop_back();
+  CHECK(warnings(alone) == 0);
+  CHECK(last(alone).find("was not tested") != std::string::npos);
+}
+
+TEST_CASE("verdict: each fact alone turns it") {
+  AuditFacts f = good();
+  f.controls[0].figure = {0.72, 0.66, 0.78};  // 0.22 of 0.40
+  CHECK(warnings(f) == 2);
+  CHECK(last(f).find("comes close to it: Border") != std::string::npos);
+  f = good();
+  f.controls[0].figure = {0.69, 0.50, 0.87};  // less than half, but the intervals overlap
+  CHECK(last(f).find("comes close to it: Border") != std::string::npos);
+  f = good();
+  f.controls[0].figure = {0.60, 0.54, 0.66};  // a quarter: worth a note
+  CHECK(warnings(f) == 0);
+  CHECK(audit_verdict(f)[1].severity == Severity::note);
+  f = good();
+  f.controls[1].figure = {0.61, 0.55, 0.67};
+  CHECK(last(f).find("no figure of this run can be believed") != std::string::npos);
+  f = good();
+  f.controls[2].figure.auc = 0.95;
+  CHECK(audit_verdict(f)[3].severity == Severity::note);
+  f = good();
+  f.controls[3].figure = {0.70, 0.64, 0.76};
+  CHECK(audit_verdict(f)[4].severity == Severity::note);
+  CHECK(warnings(f) == 0);
+  f = good();
+  f.controls[4].figure = {0.60, 0.52, 0.68};
+  CHECK(last(f).find("does not carry over") != std::string::npos);
+  f = good();
+  f.classes_by_source = true;
+  CHECK(warnings(f) == 1);
+  f = good();
+  f.duplicate_pairs_across_folds = 3;
+  CHECK(warnings(f) == 1);
+  f = good();
+  f.heat_inside = 0.2;
+  CHECK(warnings(f) == 1);
+  f = good();
+  f.headline = {0.55, 0.48, 0.62};
+  CHECK(last(f).find("nothing to audit") != std::string::npos);
+}
+
+TEST_CASE("share explained: of what lies above chance") {
+  CHECK(share_explained({0.9, 0, 1}, {0.7, 0, 1}) == doctest::Approx(0.5));
+  CHECK(share_explained({0.9, 0, 1}, {0.3, 0, 1}) == 0);
+  CHECK(share_explained({0.5, 0, 1}, {0.7, 0, 1}) == 0);
+  CHECK(share_explained({std::nan(""), 0, 1}, {0.7, 0, 1}) == 0);
+}

@@ -1,0 +1,177 @@
+// Cross-validation, comparison and audit on phantoms, through the command: in one go, in pieces,
+// merged.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "data/csv.h"
+#include "tests/support/program.h"
+
+using namespace thorax::test;
+namespace fs = std::filesystem;
+
+namespace {
+
+using Arguments = std::vector<std::string>;
+
+Arguments operator+(Arguments a, const Arguments& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+std::string succeed(const Arguments& arguments) {
+  const Outcome outcome = run_thorax(arguments);
+  INFO(outcome.output);
+  REQUIRE(outcome.exit_code == 0);
+  return outcome.output;
+}
+
+std::string refuse(const Arguments& arguments) {
+  const Outcome outcome = run_thorax(arguments);
+  INFO(outcome.output);
+  CHECK(outcome.exit_code == 1);
+  return outcome.output;
+}
+
+// Phantoms of 12 patients, and a segmenter of sorts.
+struct Data {
+  TemporaryFolder folder;
+  Data() {
+    succeed({"data", "phantoms", "--out", folder / "phantoms", "--patients", "12", "--max-images",
+             "2", "--size", "64", "--seed", "4"});
+    succeed({"train", "segmenter", "--data", "shenzhen:" + (folder / "phantoms"), "--size", "32",
+             "--width", "4", "--epochs", "2", "--batch", "2", "--out", folder / "lungs"});
+  }
+  Arguments classifier() const {
+    return {"--data",      "manifest:" + (folder / "phantoms/manifest.csv"),
+            "--segmenter", folder / "lungs/last.safetensors",
+            "--min-area",  "0",
+            "--size",      "32",
+            "--epochs",    "1",
+            "--batch",     "4",
+            "--folds",     "2"};
+  }
+};
+
+const Data& data() {
+  static const Data made;
+  return made;
+}
+
+}  // namespace
+
+TEST_CASE("kfold: folds trained apart and merged are the folds trained together") {
+  const TemporaryFolder t;
+  const Arguments common =
+      Arguments{"kfold", "classifier", "--model", "resnet18"} + data().classifier();
+  const std::string whole = succeed(common + Arguments{"--out", t / "whole"});
+  CHECK(whole.find("AUC") != std::string::npos);
+  for (const char* name : {"report.html", "crossval/summary.json", "crossval/folds.csv",
+                           "crossval/roc.svg", "crossval/roc.png", "crossval/confusion.svg"})
+    CHECK(fs::file_size(t.path() / "whole" / name) > 0);
+
+  const std::string half = succeed(common + Arguments{"--out", t / "a", "--only", "0"});
+  CHECK(half.find("folds are left") != std::string::npos);
+  CHECK_FALSE(fs::exists(t.path() / "a/report.html"));
+  CHECK_FALSE(fs::exists(t.path() / "a/fold_1/result.json"));
+  succeed(common + Arguments{"--out", t / "b", "--only", "1"});
+  const std::string merged =
+      succeed(common + Arguments{"--out", t / "a", "--resume", "--only", "0", "--merge", t / "b"});
+  CHECK(merged.find("1 folds taken over") != std::string::npos);
+  for (const char* fold : {"fold_0", "fold_1"})
+    for (const char* file : {"predictions.csv", "last.safetensors"})
+      CHECK(file_text(t.path() / "a" / fold / file) == file_text(t.path() / "whole" / fold / file));
+  CHECK(fs::exists(t.path() / "a/report.html"));
+
+  // A folder of other settings is no part of this run, and nothing of it is taken.
+  const Arguments other = Arguments{"kfold", "classifier", "--model", "resnet18", "--lr", "0.001"} +
+                          data().classifier();
+  succeed(other + Arguments{"--out", t / "c", "--only", "0"});
+  const std::string refused =
+      refuse(other + Arguments{"--out", t / "c", "--resume", "--merge", t / "b"});
+  CHECK(refused.find("is another experiment") != std::string::npos);
+  CHECK(refused.find("settings.schedule.lr") != std::string::npos);
+  CHECK_FALSE(fs::exists(t.path() / "c/fold_1/result.json"));
+  // A broken fold is named.
+  fs::resize_file(t.path() / "b/fold_1/predictions.csv", 40);
+  succeed(common + Arguments{"--out", t / "d", "--only", "0"});
+  CHECK(refuse(common + Arguments{"--out", t / "d", "--resume", "--merge", t / "b"})
+            .find("predictions.csv") != std::string::npos);
+}
+
+TEST_CASE("compare: every network on every view, tables, tests, report; it goes on where it was") {
+  const TemporaryFolder t;
+  const Arguments common =
+      Arguments{"compare", "--models", "resnet18,resnet34", "--out", t / "compare"} +
+      data().classifier();
+  const std::string part = succeed(common + Arguments{"--only", "resnet18-whole/1"});
+  CHECK(part.find("resnet18-whole: folds 0 left") != std::string::npos);
+  CHECK(part.find("resnet34-lungs: folds 0, 1 left") != std::string::npos);
+  const auto when =
+      fs::last_write_time(t.path() / "compare/rows/resnet18-whole/fold_1/model.safetensors");
+  CHECK(refuse(common).find("holds a run already") != std::string::npos);
+  CHECK(refuse(common + Arguments{"--resume", "--only", "resnet50-whole"})
+            .find("there is no such row; rows: resnet18-whole") != std::string::npos);
+  const std::string all = succeed(common + Arguments{"--resume"});
+  CHECK(fs::last_write_time(t.path() / "compare/rows/resnet18-whole/fold_1/model.safetensors") ==
+        when);
+  const auto table = thorax::CsvTable::read(t.path() / "compare/comparison/table7.csv");
+  CHECK(table.rows() == 4);
+  CHECK(thorax::CsvTable::read(t.path() / "compare/comparison/tests.csv").rows() == 4);
+  // The same images are held out in the same fold of every row.
+  const auto ids = [&](const std::string& row, const char* fold) {
+    const auto p =
+        thorax::CsvTable::read(t.path() / "compare/rows" / row / fold / "predictions.csv");
+    Arguments result;
+    for (std::int64_t i = 0; i < p.rows(); ++i) result.push_back(p.at(i, p.column("image")));
+    std::sort(result.begin(), result.end());
+    return result;
+  };
+  CHECK(ids("resnet18-whole", "fold_0") == ids("resnet34-lungs", "fold_0"));
+  CHECK(ids("resnet18-whole", "fold_0") != ids("resnet18-whole", "fold_1"));
+  // Checkpoints make way for the weights.
+  CHECK_FALSE(fs::exists(t.path() / "compare/rows/resnet18-whole/fold_1/last.safetensors"));
+  const std::string html = file_text(t.path() / "compare/report.html");
+  CHECK(html.find("resnet34-lungs") != std::string::npos);
+}
+
+TEST_CASE("audit: headline, controls, duplicates, heatmaps and a verdict") {
+  const TemporaryFolder t;
+  const Arguments common =
+      Arguments{"audit", "--model", "resnet18", "--heatmaps", "4", "--out", t / "audit"} +
+      data().classifier();
+  const std::string output = succeed(common);
+  CHECK(output.find("Verdict: ") != std::string::npos);
+  const auto table = thorax::CsvTable::read(t.path() / "audit/audit/controls.csv");
+  CHECK(table.rows() == 9);
+  const auto verdict = nlohmann::json::parse(file_text(t.path() / "audit/audit/verdict.json"));
+  CHECK(verdict.back().at("text").get<std::string>().starts_with("Verdict: "));
+  CHECK(fs::exists(t.path() / "audit/report.html"));
+  CHECK(fs::exists(t.path() / "audit/audit/heatmaps/fold_1/heatmaps.csv"));
+  // Random labels: other labels, as many of each class of patients, one per patient.
+  const auto read = [&](const char* row) {
+    std::map<std::string, std::string> label_of;
+    for (const char* fold : {"fold_0", "fold_1"}) {
+      const auto p =
+          thorax::CsvTable::read(t.path() / "audit/rows" / row / fold / "predictions.csv");
+      for (std::int64_t i = 0; i < p.rows(); ++i) {
+        const std::string& patient = p.at(i, p.column("patient"));
+        const std::string& label = p.at(i, p.column("label"));
+        CHECK(label_of.emplace(patient, label).first->second == label);
+      }
+    }
+    return label_of;
+  };
+  const auto truth = read("lungs"), random = read("random-labels");
+  const auto positives = [](const auto& labels) {
+    return std::count_if(labels.begin(), labels.end(),
+                         [](const auto& l) { return l.second == "1"; });
+  };
+  CHECK(truth.size() == 12);
+  CHECK(truth != random);
+  CHECK(positives(truth) == positives(random));
+  CHECK(refuse({"audit", "--data", "manifest:" + (data().folder / "phantoms/manifest.csv"), "--out",
+                t / "none"})
+            .find("give --segmenter") != std::string::npos);
+}
