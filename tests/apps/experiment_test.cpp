@@ -47,7 +47,7 @@ struct Data {
     return {"--data",      "manifest:" + (folder / "phantoms/manifest.csv"),
             "--segmenter", folder / "lungs/last.safetensors",
             "--min-area",  "0",
-            "--size",      "32",
+            "--size",      "64",
             "--epochs",    "1",
             "--batch",     "4",
             "--folds",     "2"};
