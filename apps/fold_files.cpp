@@ -30,8 +30,13 @@ void save_fold(const fs::path& folder, Task task, const FoldResult& result) {
   for (const Scored& row : result.scored) {
     csv += fmt::format("{},{},{},", csv_field(row.image), csv_field(row.patient),
                        csv_field(row.source));
-    csv += segmenter ? fmt::format("{:.9g},{:.9g},{:.9g}\n", row.score, row.iou, row.hausdorff95)
-                     : fmt::format("{},{:.17g}\n", row.label, row.score);
+    if (segmenter) {
+      const std::string distance =
+          std::isnan(row.hausdorff95) ? "" : fmt::format("{:.9g}", row.hausdorff95);
+      csv += fmt::format("{:.9g},{:.9g},{}\n", row.score, row.iou, distance);
+    } else {
+      csv += fmt::format("{},{:.17g}\n", row.label, row.score);
+    }
   }
   atomic_write(folder / "predictions.csv", csv);
   save_json(folder / "result.json", {{"task", name_of(task)},
@@ -71,7 +76,9 @@ FoldResult load_fold(const fs::path& folder, Task task) {
                  table.where(row), value);
     if (segmenter) {
       scored.iou = value;
-      scored.hausdorff95 = parse_number(table, row, distance);
+      // No outline, no distance: an empty field.
+      const bool none = table.at(row, distance).empty();
+      scored.hausdorff95 = none ? std::nan("") : parse_number(table, row, distance);
     } else {
       scored.label = static_cast<int>(value);
     }

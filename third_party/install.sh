@@ -11,7 +11,7 @@ set -euo pipefail
 
 packages=(
   g++ cmake ninja-build ccache
-  libdnnl-dev libstb-dev libcli11-dev nlohmann-json3-dev libfmt-dev libxxhash-dev libboost-context-dev
+  libdnnl-dev libstb-dev libcli11-dev nlohmann-json3-dev libfmt-dev libxxhash-dev libboost-dev libboost-context-dev
   doctest-dev libbenchmark-dev
 )
 dev_packages=(git ca-certificates clang-format)

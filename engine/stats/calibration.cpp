@@ -109,19 +109,24 @@ CalibrationFit calibration_fit(std::span<const int> labels, std::span<const doub
     high[labels[i]] = std::max(high[labels[i]], logits[i]);
   }
   if (low[0] > high[0] || low[1] > high[1]) return result;  // a class is absent
-  const LogisticFit level = logistic_newton({}, 0, labels, 0, logits);
-  if (level.converged) {
-    result.in_the_large = level.coefficients[0];
-    result.in_the_large_error = std::sqrt(level.covariance[0]);
+  // Rounding decides what a fit gives where the likelihood is as good as level.
+  const auto determined = [](const LogisticFit& fit) {
+    for (std::size_t k = 0; fit.converged && k < fit.coefficients.size(); ++k)
+      if (!(fit.covariance[k * (fit.coefficients.size() + 1)] <= 1000.0 * 1000.0)) return false;
+    return fit.converged;
+  };
+  if (const LogisticFit fit = logistic_newton({}, 0, labels, 0, logits); determined(fit)) {
+    result.in_the_large = fit.coefficients[0];
+    result.in_the_large_error = std::sqrt(fit.covariance[0]);
   }
   // A finite slope exists just when the classes overlap (Albert & Anderson 1984).
   if (!(low[0] < high[1] && low[1] < high[0])) return result;
-  const LogisticFit fit = logistic_newton(logits, 1, labels, 0);
-  if (!fit.converged) return result;
-  result.intercept = fit.coefficients[0];
-  result.slope = fit.coefficients[1];
-  result.intercept_error = std::sqrt(fit.covariance[0]);
-  result.slope_error = std::sqrt(fit.covariance[3]);
+  if (const LogisticFit fit = logistic_newton(logits, 1, labels, 0); determined(fit)) {
+    result.intercept = fit.coefficients[0];
+    result.slope = fit.coefficients[1];
+    result.intercept_error = std::sqrt(fit.covariance[0]);
+    result.slope_error = std::sqrt(fit.covariance[3]);
+  }
   return result;
 }
 

@@ -44,8 +44,9 @@ CalibrationError calibration_error(std::span<const ReliabilityBin> bins);
 // intercept 0 are perfect, a slope below 1 means probabilities that are too extreme. in_the_large
 // is the intercept when the slope is held at 1: above 0, probabilities are too low on the whole.
 // Standard errors from the information matrix, intervals estimate +- z errors; they take samples
-// for independent. Probabilities are moved as in log_loss. NaN where no finite fit exists: one
-// class only, one probability only (slope), classes that a threshold separates.
+// for independent. Probabilities are moved as in log_loss. NaN where the samples determine no
+// finite number: one class only, one probability only (slope), classes that a threshold separates,
+// and a standard error above 1000 (probabilities of 0 and 1, all of them right or nearly so).
 struct CalibrationFit {
   double slope = kUndefined, intercept = kUndefined, in_the_large = kUndefined;
   double slope_error = kUndefined, intercept_error = kUndefined, in_the_large_error = kUndefined;

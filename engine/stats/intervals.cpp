@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 
 #include "engine/runtime/parallel.h"
 #include "engine/runtime/philox.h"
@@ -56,10 +57,13 @@ BootstrapInterval summarise(std::vector<double> values, double level) {
   result.interval = {sorted_quantile(values, (1 - level) / 2),
                      sorted_quantile(values, (1 + level) / 2)};
   if (values.size() < 2) return result;
-  double mean = 0, squares = 0;
-  for (const double value : values) mean += value / static_cast<double>(values.size());
+  const double count = static_cast<double>(values.size());
+  const double mean = values.front() == values.back()
+                          ? values.front()  // no deviation, whatever the sum rounds to
+                          : std::accumulate(values.begin(), values.end(), 0.0) / count;
+  double squares = 0;
   for (const double value : values) squares += (value - mean) * (value - mean);
-  result.standard_error = std::sqrt(squares / static_cast<double>(values.size() - 1));
+  result.standard_error = std::sqrt(squares / (count - 1));
   return result;
 }
 

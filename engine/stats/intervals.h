@@ -43,11 +43,10 @@ using BootstrapStatistics = std::function<void(Copies copies, std::span<double> 
 // count as independent evidence (Field & Welsh 2007). Quantiles (1 - level) / 2 and (1 + level) / 2
 // of the defined values by linear interpolation.
 //
-// `groups` holds a number per sample, any numbers; groups are drawn from by rising number,
-// `strata`, when given, a number per sample, the same throughout a group: then each stratum keeps
-// its number of groups (strata one after another by rising number). Resample r draws from
-// Philox(seed, stream r): the result depends on neither the number of threads nor the order of the
-// samples, as far as the statistic does not.
+// `groups` holds a number per sample, any numbers. `strata`, when given, holds a number per sample,
+// the same throughout a group: each stratum then keeps its number of groups. Resample r draws from
+// Philox(seed, stream r), out of the groups sorted by stratum and number: the result depends on
+// neither the number of threads nor the order of the samples, as far as the statistic does not.
 //
 // Returns `count` intervals. Throws Error "[stats] ..." for sizes that do not fit, fewer than 1
 // resample, a bad level, and a group in two strata. Without samples every resample is undefined.

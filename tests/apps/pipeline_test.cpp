@@ -1,10 +1,12 @@
 // The whole way on phantoms, through the command.
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "data/csv.h"
 #include "data/decode.h"
 #include "tests/support/program.h"
 
@@ -56,6 +58,22 @@ TEST_CASE("phantoms to verdict: every subcommand does its part") {
   REQUIRE(seg.exit_code == 0);
   CHECK(seg.output.find("Dice") != std::string::npos);
   const std::string model = t / "lungs/last.safetensors";
+  // Beside each held-out image's overlap stands how far its outlines are apart, in pixels.
+  const auto held_out = thorax::CsvTable::read(t / "lungs/predictions.csv");
+  REQUIRE(held_out.rows() > 0);
+  int with_distance = 0;
+  for (std::int64_t row = 0; row < held_out.rows(); ++row) {
+    const std::string& distance = held_out.at(row, held_out.column("hausdorff95"));
+    const double dice = std::stod(held_out.at(row, held_out.column("dice")));
+    if (distance.empty()) {
+      CHECK(dice == 0);  // nothing was found, or nothing was there
+      continue;
+    }
+    ++with_distance;
+    CHECK(std::stod(distance) >= 0);
+    CHECK(std::stod(distance) <= 31 * std::sqrt(2.0));
+  }
+  CHECK(with_distance > 0);
 
   const Outcome cut = run_thorax(
       {"segment", t / "phantoms/CXR_png", "--model", model, "--out", t / "cut", "--min-area", "0"});

@@ -98,29 +98,31 @@ TEST_CASE("logistic regression of degenerate features") {
   // Separable: the penalty holds the weight, the classes are told apart.
   const std::vector<double> apart{1, 2, 8, 9};
   const LogisticModel model = fit_logistic_model(apart, 1, y, 1e-6);
-  CHECK(model.probability(std::vector{2.0}) < 0.01);
-  CHECK(model.probability(std::vector{8.0}) > 0.99);
+  CHECK(model.probability(std::vector<double>{2.0}) < 0.01);
+  CHECK(model.probability(std::vector<double>{8.0}) > 0.99);
   CHECK(!logistic_newton(apart, 1, y, 0).converged);
   // A constant column has no weight, whatever it is; a column that repeats another shares its
   // weight.
   const LogisticModel both =
-      fit_logistic_model(std::vector{1, 0.1, 1, 3, 0.1, 3, 2, 0.1, 2, 9, 0.1, 9}, 3, y);
+      fit_logistic_model(std::vector<double>{1, 0.1, 1, 3, 0.1, 3, 2, 0.1, 2, 9, 0.1, 9}, 3, y);
   CHECK(both.weights[1] == 0);
   CHECK(both.weights[0] == doctest::Approx(both.weights[2]).epsilon(1e-12));
-  CHECK(both.probability(std::vector{4, 1e9, 4}) == both.probability(std::vector{4, 0.1, 4}));
+  CHECK(both.probability(std::vector<double>{4, 1e9, 4}) ==
+        both.probability(std::vector<double>{4, 0.1, 4}));
   // Half of the samples: only the intercept is left to tell so.
-  CHECK(fit_logistic_model(std::vector{5.0, 5, 5, 5}, 1, y).probability(std::vector{5.0}) == 0.5);
+  CHECK(fit_logistic_model(std::vector<double>{5.0, 5, 5, 5}, 1, y)
+            .probability(std::vector<double>{5.0}) == 0.5);
 
-  CHECK_THROWS_AS(fit_logistic_model(apart, 1, std::vector{1, 1, 1, 1}), Error);
-  CHECK_THROWS_AS(fit_logistic_model(apart, 1, std::vector{0, 1, 2, 1}), Error);
+  CHECK_THROWS_AS(fit_logistic_model(apart, 1, std::vector<int>{1, 1, 1, 1}), Error);
+  CHECK_THROWS_AS(fit_logistic_model(apart, 1, std::vector<int>{0, 1, 2, 1}), Error);
   CHECK_THROWS_AS(fit_logistic_model(apart, 2, y), Error);
   CHECK_THROWS_AS(fit_logistic_model(apart, 0, y), Error);
   CHECK_THROWS_AS(fit_logistic_model(apart, 1, y, 0), Error);
   CHECK_THROWS_AS(fit_logistic_model({}, 1, {}), Error);
-  CHECK_THROWS_WITH_AS(fit_logistic_model(std::vector{1, 2, INFINITY, 3}, 1, y),
+  CHECK_THROWS_WITH_AS(fit_logistic_model(std::vector<double>{1, 2, INFINITY, 3}, 1, y),
                        "[stats] feature 0 of sample 2 is not finite", Error);
-  CHECK_THROWS_AS(fit_logistic_model(std::vector{1e300, -1e300, 1e300, 0}, 1, y), Error);
-  CHECK_THROWS_AS(model.probability(std::vector{1.0, 2.0}), Error);
+  CHECK_THROWS_AS(fit_logistic_model(std::vector<double>{1e300, -1e300, 1e300, 0}, 1, y), Error);
+  CHECK_THROWS_AS(model.probability(std::vector<double>{1.0, 2.0}), Error);
   CHECK_THROWS_AS(logistic_model_from_json({{"mean", {0}}}), Error);
   CHECK_THROWS_AS(
       logistic_model_from_json({{"mean", {0}}, {"scale", {0}}, {"weights", {1}}, {"intercept", 0}}),
