@@ -2,6 +2,7 @@
 
 #include "kernels/concat/concat.h"
 #include "kernels/pool/pool.h"
+#include "models/activations.h"
 
 namespace thorax {
 namespace {
@@ -165,13 +166,14 @@ Variable Densenet::forward(const Variable& x) const {
                                             {.kernel = 3, .stride = 2, .padding = 1, .out = start});
                   },
                   {y});
-    // features.denseblock{b + 1}
-    y = dense_block(block, y, buffer);
+    y = offer_activation(fmt::format("features.denseblock{}", b + 1),
+                         dense_block(block, y, buffer));
   }
-  // features.norm5 with its ReLU
-  y = run_block(forget,
-                [this](const std::vector<Variable>& in) { return norm5_(in[0], /*relu=*/true); },
-                {y});
+  y = offer_activation("features.norm5", run_block(forget,
+                                                   [this](const std::vector<Variable>& in) {
+                                                     return norm5_(in[0], /*relu=*/true);
+                                                   },
+                                                   {y}));
   return head_(global_avg_pool(y), training(), seed_, step_);
 }
 

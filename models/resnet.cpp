@@ -1,6 +1,7 @@
 #include "models/resnet.h"
 
 #include "kernels/pool/pool.h"
+#include "models/activations.h"
 
 namespace thorax {
 namespace {
@@ -91,17 +92,15 @@ Variable Resnet::forward(const Variable& x) const {
   THORAX_CHECK(shape[1] > 0 && shape[2] > 0, "[{}] input {}: height and width must be positive",
                config_.name, shape);
   const bool forget = config_.recompute;
-  const Variable stem =
+  Variable y =
       run_block(forget,
                 [this](const std::vector<Variable>& in) {
                   return max_pool2d(conv1_(in[0]), {.kernel = 3, .stride = 2, .padding = 1});
                 },
                 {x});
-  const Variable layer1 = (*layers_[0])(stem, forget);
-  const Variable layer2 = (*layers_[1])(layer1, forget);
-  const Variable layer3 = (*layers_[2])(layer2, forget);
-  const Variable layer4 = (*layers_[3])(layer3, forget);
-  return head_(global_avg_pool(layer4), training(), seed_, step_);
+  for (std::size_t i = 0; i < layers_.size(); ++i)
+    y = offer_activation(fmt::format("layer{}", i + 1), (*layers_[i])(y, forget));
+  return head_(global_avg_pool(y), training(), seed_, step_);
 }
 
 nlohmann::json Resnet::config() const {

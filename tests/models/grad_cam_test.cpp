@@ -243,6 +243,29 @@ TEST_CASE("wrong use is refused") {
   fails([&] { net->forward(Variable(x)); }, "layer 'input' was offered before");
 }
 
+TEST_CASE("resnet and densenet offer their stages, and heatmaps of each can be made") {
+  for (const auto& [name, expected] :
+       {std::pair<const char*, std::vector<std::string>>{"resnet18",
+                                                         {"layer1", "layer2", "layer3", "layer4"}},
+        {"densenet121",
+         {"features.denseblock1", "features.denseblock2", "features.denseblock3",
+          "features.denseblock4", "features.norm5"}}}) {
+    const auto model =
+        create_model({{"model", name}, {"in_channels", 1}, {"head", "study"}, {"outputs", 1}}, 3);
+    model->eval();
+    const Tensor x = Tensor::full({2, 64, 64, 1}, 0.25);
+    std::vector<std::string> names;
+    for (const OfferedLayer& layer : offered_layers(*model, x.shape())) {
+      names.push_back(layer.name);
+      CamOptions options;
+      options.layer = layer.name;
+      const CamResult result = class_activation_maps(*model, x, options);
+      CHECK(result.logits.shape() == (Shape{2, 1}));
+    }
+    CHECK(names == expected);
+  }
+}
+
 TEST_CASE("hrnet and unet offer their layers; an inner scope hides an outer one") {
   const auto model = filled(golden_hrnet(1));
   const auto layers = offered_layers(*model, {1, 64, 96, 3});
