@@ -117,6 +117,27 @@ Table pooled_figures_table(const ClassifierEvaluation& evaluation) {
   return table;
 }
 
+Table short_figures_table(const ClassifierEvaluation& evaluation) {
+  Table table{"All folds together, 95 % intervals by resampling patients",
+              {{"measure", CellKind::text},
+               {"images", CellKind::percent, 1},
+               {"patients", CellKind::percent, 1}},
+              {}};
+  const auto find = [](const Judgement& judgement, const std::string& name) -> Cell {
+    for (const thorax::Figure& f : judgement.figures)
+      if (f.name == name && f.method == "bootstrap") return with_interval(f);
+    return {};
+  };
+  for (const auto& [title, name] : {std::pair<const char*, const char*>{"accuracy", "accuracy"},
+                                    {"sensitivity", "sensitivity"},
+                                    {"specificity", "specificity"},
+                                    {"F1", "f1"},
+                                    {"AUC", "auc"}})
+    table.rows.push_back({title, find(evaluation.images, name),
+                          evaluation.patients ? find(*evaluation.patients, name) : Cell{}});
+  return table;
+}
+
 std::vector<ScoredSet> fold_sets(const std::vector<FoldResult>& folds) {
   std::vector<ScoredSet> sets;
   for (std::size_t k = 0; k < folds.size(); ++k)
@@ -144,10 +165,10 @@ std::pair<std::size_t, std::size_t> worst_and_best(const ClassifierEvaluation& e
   return {worst, best};
 }
 
-Table saved_table(const fs::path& folder, const std::string& name, Table table) {
+Table saved_table(const fs::path& folder, const std::string& name, Table table, Print print) {
   fs::create_directories(folder);
   save_table(table, folder / name);
-  fmt::print("\n{}", to_text(table));
+  if (print == Print::yes) fmt::print("\n{}", to_text(table));
   return table;
 }
 

@@ -28,8 +28,10 @@ Interval image_figure(const ClassifierEvaluation& evaluation, const std::string&
 // predictive value).
 Table fold_figures_table(const ClassifierEvaluation& evaluation);
 
-// All pooled figures, of images and of patients, with their intervals and how these were made.
+// All pooled figures, of images and of patients, with their intervals and how these were made; or
+// the few that people ask for first, by resampled patients.
 Table pooled_figures_table(const ClassifierEvaluation& evaluation);
+Table short_figures_table(const ClassifierEvaluation& evaluation);
 
 // Labels and probabilities of each fold ("fold 1") / of all folds together.
 std::vector<ScoredSet> fold_sets(const std::vector<FoldResult>& folds);
@@ -47,8 +49,11 @@ Figure saved_figure(const std::filesystem::path& folder, const std::string& name
   save_figure(figure, folder / name);
   return figure;
 }
-// A table saved beside the report as NAME.csv and NAME.json, printed, and given back for it.
-Table saved_table(const std::filesystem::path& folder, const std::string& name, Table table);
+// A table saved beside the report as NAME.csv, NAME.json and NAME.txt, printed unless it is long,
+// and given back for it.
+enum class Print { yes, no };
+Table saved_table(const std::filesystem::path& folder, const std::string& name, Table table,
+                  Print print = Print::yes);
 
 // Configuration and provenance of the run, folded away at the end of its report.
 void add_provenance(Report& report, const std::filesystem::path& run);

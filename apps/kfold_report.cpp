@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "apps/evaluation.h"
+#include "apps/report/claim.h"
 #include "apps/report/training_curves.h"
 #include "data/decode.h"
 #include "data/encode.h"
@@ -70,8 +71,13 @@ void report_classifier(const Experiment& e, const std::vector<FoldResult>& folds
                                precision_recall_plot("Precision and recall", {pooled})),
                   saved_figure(out, "reliability", reliability_plot("Reliability", pooled))});
   report.subsection("Pooled figures with intervals");
-  report.table(saved_table(out, "figures", pooled_figures_table(evaluation)));
+  report.table(saved_table(out, "pooled", short_figures_table(evaluation)));
+  report.begin_details("Every figure, and how its interval was made");
+  report.table(saved_table(out, "figures", pooled_figures_table(evaluation), Print::no));
+  report.end_details();
   add_training(report, e.run.folder, out);
+  report.section("Checklist");
+  report.table(claim_table(read_run_facts(e.run.folder)));
   add_provenance(report, e.run.folder);
   report.write(e.run.folder / "report.html");
 }
