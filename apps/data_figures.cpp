@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <optional>
 
@@ -134,9 +136,8 @@ void add_samples(Report& report, const Options& o, const Dataset& dataset, const
   }
 }
 
-void add_steps(Report& report, const Options& o, const Compute& compute, const Example& example,
-               const fs::path& folder) {
-  const LungSegmenter segmenter(o.segmenter, o.min_area, compute);
+void add_steps(Report& report, const Options& o, const LungSegmenter& segmenter,
+               const Example& example, const fs::path& folder) {
   const LungSteps s = segmenter.steps(example.gray);
   report.section("Segmentation steps");
   report.paragraph(fmt::format(
@@ -158,6 +159,9 @@ void run(const Options& o) {
   const Device device = apply(o.compute);
   const Compute compute{device, parse_precision(o.precision, device)};
   const AugmentConfig augmentation = augment_preset(o.augment);
+  // Before anything slow or written: a wrong file is known at once.
+  std::optional<LungSegmenter> segmenter;
+  if (!o.segmenter.empty()) segmenter.emplace(o.segmenter, o.min_area, compute);
   const Dataset dataset = load_datasets(o.data, parse_on_patient_conflict(o.on_patient_conflict));
   const DatasetSummary summary = summarize(dataset, true, num_threads());
   const fs::path folder = o.out;
@@ -198,7 +202,7 @@ void run(const Options& o) {
   add_distribution(report, o, dataset, folder);
   add_samples(report, o, dataset, folder);
   const Example example = example_of(o, dataset);
-  if (!o.segmenter.empty()) add_steps(report, o, compute, example, folder);
+  if (segmenter) add_steps(report, o, *segmenter, example, folder);
   report.section("Augmentation");
   save_image(folder / "augmentation.png",
              augmentation_sheet(example.gray, example.mask, augment_processes(augmentation), 5, 192,

@@ -3,7 +3,8 @@
 # asking for rights, when all of them are there.
 #
 #   third_party/install.sh [--dev] [--check]
-#     --dev     also what only developers need: the formatter that CI checks with
+#     --dev     also what only developers need: the formatter that CI checks with, a browser and an
+#               XML checker that judge the reports
 #     --check   install nothing; name what is missing and exit with 1 if anything is
 #
 # third_party/README.md says why each one.
@@ -12,16 +13,16 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build ccache
   libdnnl-dev libstb-dev libcli11-dev nlohmann-json3-dev libfmt-dev libxxhash-dev libboost-dev libboost-context-dev
-  doctest-dev libbenchmark-dev
+  doctest-dev libbenchmark-dev gnuplot-nox
 )
-dev_packages=(git ca-certificates clang-format)
+dev_packages=(git ca-certificates clang-format chromium libxml2-utils)
 
 check_only=false
 for argument in "$@"; do
   case "$argument" in
     --dev) packages+=("${dev_packages[@]}") ;;
     --check) check_only=true ;;
-    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "install.sh: unknown argument '$argument' (see --help)" >&2; exit 2 ;;
   esac
 done

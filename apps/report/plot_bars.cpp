@@ -229,7 +229,7 @@ Figure draw(const BarChart& p) {
             ? fmt::format("with boxxyerror fs solid 0.85 border lc rgb '{0}' lw 0.7 lc rgb '{0}'",
                           colour(look))
             : fmt::format("with boxxyerror fs pattern {0} border lc rgb '{1}' lw 0.9 lc rgb '{1}'",
-                          std::array{3, 2, 4, 5, 1, 7, 6}[(k - 1) % 7], colour(look));
+                          std::array{4, 2, 5, 1, 7, 6, 0}[(k - 1) % 7], colour(look));
     if (!bars.empty()) {
       script += fmt::format("$b{} << THORAX_END\n{}THORAX_END\n", k, bars);
       parts.push_back(p.dots ? fmt::format("$b{} using 1:2 {} {}", k, dot, title)
