@@ -43,29 +43,35 @@ struct Example {
   ImageU8 mask;
 };
 
+Example read_example(const Sample& sample) {
+  LoaderConfig config;
+  config.with_mask = !sample.masks.empty();
+  const PreparedSample prepared = prepare_sample(sample, config);
+  return {sample.image.filename().string(), to_float(prepared.image), prepared.mask};
+}
+
 Example example_of(const Options& o, const Dataset& dataset) {
-  const Sample* chosen = nullptr;
-  Sample named;
   if (!o.image.empty()) {
     for (const Sample& sample : dataset.samples)
-      if (sample.image.filename() == o.image) chosen = &sample;
+      if (sample.image.filename() == o.image) return read_example(sample);
+    Sample named;
     named.image = o.image;
-    THORAX_CHECK(chosen != nullptr || fs::exists(named.image),
+    THORAX_CHECK(fs::exists(named.image),
                  "[data] --image {}: neither an image of the data nor a file", o.image);
-    if (chosen == nullptr) chosen = &named;
-  } else {
-    std::vector<const Sample*> candidates;
-    for (const bool with_mask : {true, false}) {
-      for (const Sample& sample : dataset.samples)
-        if (!with_mask || !sample.masks.empty()) candidates.push_back(&sample);
-      if (!candidates.empty()) break;
-    }
-    chosen = candidates[o.seed % candidates.size()];
+    return read_example(named);
   }
-  LoaderConfig config;
-  config.with_mask = !chosen->masks.empty();
-  const PreparedSample sample = prepare_sample(*chosen, config);
-  return {chosen->image.filename().string(), to_float(sample.image), sample.mask};
+  std::vector<const Sample*> candidates;
+  for (const bool with_mask : {true, false}) {
+    for (const Sample& sample : dataset.samples)
+      if (sample.masks.empty() != with_mask) candidates.push_back(&sample);
+    if (!candidates.empty()) break;
+  }
+  // Unreadable files are counted in the report; the example is one that can be read.
+  for (std::size_t i = 0;; ++i) try {
+      return read_example(*candidates[(o.seed + i) % candidates.size()]);
+    } catch (const Error&) {
+      if (i + 1 >= candidates.size()) throw;
+    }
 }
 
 // A source's name as part of a file name.
@@ -159,10 +165,11 @@ void run(const Options& o) {
   const Device device = apply(o.compute);
   const Compute compute{device, parse_precision(o.precision, device)};
   const AugmentConfig augmentation = augment_preset(o.augment);
-  // Before anything slow or written: a wrong file is known at once.
+  // Before anything slow or written: wrong files are known at once.
   std::optional<LungSegmenter> segmenter;
   if (!o.segmenter.empty()) segmenter.emplace(o.segmenter, o.min_area, compute);
   const Dataset dataset = load_datasets(o.data, parse_on_patient_conflict(o.on_patient_conflict));
+  const Example example = example_of(o, dataset);
   const DatasetSummary summary = summarize(dataset, true, num_threads());
   const fs::path folder = o.out;
   fs::create_directories(folder);
@@ -173,13 +180,13 @@ void run(const Options& o) {
   if (const std::string warning = confounding_warning(dataset); !warning.empty())
     report.warning(warning);
   if (!summary.report.conflicts.empty())
-    report.warning(fmt::format("{} patients have images in more than one class.",
+    report.warning(fmt::format("Patients with images in more than one class: {}.",
                                summary.report.conflicts.size()));
   if (!summary.identical.empty())
     report.warning(
-        fmt::format("{} groups of files hold the same bytes.", summary.identical.size()));
+        fmt::format("Groups of files that hold the same bytes: {}.", summary.identical.size()));
   if (!summary.unreadable.empty())
-    report.warning(fmt::format("{} files cannot be read.", summary.unreadable.size()));
+    report.warning(fmt::format("Files that cannot be read: {}.", summary.unreadable.size()));
   std::vector<std::pair<std::string, std::string>> facts;
   for (const SourceCount& source : summary.report.sources)
     facts.emplace_back(source.source, fmt::format("{}: {} entries, {} kept", source.path,
@@ -201,7 +208,6 @@ void run(const Options& o) {
   report.table(removed);
   add_distribution(report, o, dataset, folder);
   add_samples(report, o, dataset, folder);
-  const Example example = example_of(o, dataset);
   if (segmenter) add_steps(report, o, *segmenter, example, folder);
   report.section("Augmentation");
   save_image(folder / "augmentation.png",

@@ -143,10 +143,22 @@ TEST_CASE("thorax data figures: every figure, the table, and one report that hol
   const ImageInfo steps = read_image_info(fs::path(out) / "segmentation_steps.png");
   CHECK(steps.width == 6 * 520 + 8);
 
+  // A file that cannot be read is counted; the example is another one.
+  std::ofstream(fs::directory_iterator(root + "/CXR_png")->path()) << "no image";
+  for (const char* seed : {"0", "1", "2"}) {
+    const Outcome bad =
+        run_thorax({"data", "figures", "--data", "manifest:" + root + "/manifest.csv", "--out", out,
+                    "--seed", seed});
+    INFO(bad.output);
+    REQUIRE(bad.exit_code == 0);
+  }
+  CHECK(contains(file_text(fs::path(out) / "report.html"), "Files that cannot be read: 1."));
+
   const Outcome wrong =
       run_thorax({"data", "figures", "--data", "manifest:" + root + "/manifest.csv", "--out", out,
                   "--image", "absent.png"});
   CHECK(wrong.exit_code == 1);
+  CHECK_FALSE(fs::exists(folder / "none"));
   CHECK(contains(wrong.output, "absent.png: neither an image of the data nor a file"));
 }
 
