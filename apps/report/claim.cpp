@@ -287,6 +287,9 @@ RunFacts read_run_facts(const fs::path& run) {
   optional("provenance.json", facts.provenance);
   optional("splits.json", facts.splits);
   optional("crossval/summary.json", facts.summary);
+  // A classifier's has more than the folds (engine/stats/classifier_evaluation.h).
+  if (facts.summary.is_object() && facts.summary.contains("cross_validation"))
+    facts.summary = json(facts.summary["cross_validation"]);
   if (fs::exists(run / "manifest.csv")) {
     const CsvTable table = CsvTable::read(run / "manifest.csv");
     const int label = table.column("label"), patient = table.find_column("patient"),

@@ -35,7 +35,7 @@ using Cell = std::variant<std::monostate, std::string, std::int64_t, double, Int
 struct Table {
   std::string title;  // may be empty
   std::vector<TableColumn> columns;
-  std::vector<std::vector<Cell>> rows;
+  std::vector<std::vector<Cell>> rows = {};
   int summary_rows = 0;                 // the last rows are means or sums: set off from the others
   std::vector<std::string> notes = {};  // sentences below the table
 
