@@ -1,4 +1,5 @@
-// `thorax data`: make the built-in phantoms, look at a data set, draw its figures.
+// `thorax data`: make the built-in phantoms, look at a data set, draw its figures, find duplicates
+// in it.
 #include <fmt/format.h>
 
 #include <filesystem>
@@ -6,6 +7,7 @@
 
 #include "apps/command.h"
 #include "apps/data_figures.h"
+#include "apps/duplicates_command.h"
 #include "data/dataset.h"
 #include "data/describe.h"
 #include "data/encode.h"
@@ -114,13 +116,14 @@ void add_describe(CLI::App& data) {
 }
 
 void add(CLI::App& root) {
-  CLI::App* data =
-      root.add_subcommand("data", "Make phantoms, describe data sets, draw their figures");
+  CLI::App* data = root.add_subcommand(
+      "data", "Make phantoms, describe data sets, draw their figures, find duplicates");
   data->require_subcommand(1);
   data->footer(kKinds);
   add_phantoms(*data);
   add_describe(*data);
   add_data_figures(*data, kKinds);
+  add_duplicates(*data, kKinds);
 }
 
 }  // namespace

@@ -41,9 +41,10 @@ void write_pictures(const HeatmapReport& report, const Waiting& item, const Imag
     caption.push_back(fmt::format("{:.0f}% in the lungs, which are {:.0f}% of the image",
                                   100 * row.focus->energy_share, 100 * row.focus->area_share));
   save_image(options.out / row.picture, heatmap_picture(item.gray, heat, item.lungs, caption));
-  if (options.raw)
-    atomic_write(options.out / "maps" / (name + ".png"),
-                 std::as_bytes(std::span<const std::uint8_t>(encode_png(to_u16(heat)))));
+  if (options.raw) {
+    const std::vector<std::uint8_t> png = encode_png(to_u16(heat));
+    atomic_write(options.out / "maps" / (name + ".png"), std::as_bytes(std::span(png)));
+  }
 }
 
 void explain_batch(const Classifier& classifier, const std::vector<Sample>& samples,
@@ -115,35 +116,6 @@ nlohmann::ordered_json summary_of(const std::vector<double>& values) {
 }
 
 }  // namespace
-
-std::optional<LungFocus> lung_focus(const Image& heat, const ImageU8& lungs) {
-  THORAX_CHECK(heat.channels == 1 && lungs.channels == 1 && heat.height == lungs.height &&
-                   heat.width == lungs.width,
-               "[explain] heatmap {}x{}x{} and lungs {}x{}x{} differ in size", heat.height,
-               heat.width, heat.channels, lungs.height, lungs.width, lungs.channels);
-  double all = 0, inside = 0;
-  std::int64_t area = 0;
-  float most = 0;
-  std::vector<std::size_t> maxima;
-  for (std::size_t i = 0; i < heat.pixels.size(); ++i) {
-    const float value = heat.pixels[i];
-    THORAX_CHECK(value >= 0, "[explain] heatmap value {} at pixel {}", value, i);
-    all += static_cast<double>(value);
-    if (lungs.pixels[i] != 0) {
-      inside += static_cast<double>(value);
-      ++area;
-    }
-    if (value > most) {
-      most = value;
-      maxima.clear();
-    }
-    if (value == most) maxima.push_back(i);
-  }
-  if (all <= 0 || area == 0) return std::nullopt;
-  return LungFocus{inside / all,
-                   static_cast<double>(area) / static_cast<double>(heat.pixels.size()),
-                   lungs.pixels[maxima[maxima.size() / 2]] != 0};
-}
 
 std::vector<OfferedLayer> heatmap_layers(const Classifier& classifier) {
   const std::int64_t size = classifier.input().size;

@@ -1,10 +1,4 @@
 // Heatmaps of a trained classifier over many images, and how much of them lies inside the lungs.
-//
-// A classifier that learned the disease looks at the lungs; one that learned the hospital looks at
-// borders and text. Two figures say which, each beside its level of chance, the lungs' share of the
-// image's area: the share of the heatmap's sum that lies inside the lungs (Wang et al.,
-// "Score-CAM", CVPRW 2020, call it the energy-based pointing game), and how often its maximum does
-// (Zhang et al., "Top-down neural attention by excitation backprop", IJCV 2018, pointing game).
 #pragma once
 
 #include <cstdint>
@@ -18,21 +12,11 @@
 #include "apps/segmenter.h"
 #include "data/dataset.h"
 #include "data/image.h"
+#include "data/lung_focus.h"
 #include "models/activations.h"
 #include "models/grad_cam.h"
 
 namespace thorax::app {
-
-struct LungFocus {
-  double energy_share = 0;  // of the heatmap's sum, inside the lungs
-  double area_share = 0;    // of the image's pixels, inside the lungs: what chance would give
-  bool hit = false;         // whether the heatmap's maximum lies inside
-  double ratio() const { return energy_share / area_share; }
-};
-
-// `heat`: one channel, not negative; `lungs`: a mask of its size. Nothing when the heatmap is zero
-// everywhere or the mask empty. Of several maxima the middle one in reading order counts.
-std::optional<LungFocus> lung_focus(const Image& heat, const ImageU8& lungs);
 
 struct HeatmapOptions {
   CamOptions cam;  // layer, method, class

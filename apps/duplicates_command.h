@@ -1,0 +1,11 @@
+// `thorax data duplicates`, a subcommand of `thorax data`.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace thorax::app {
+
+// `kinds`: what the help says of --data.
+void add_duplicates(CLI::App& data, const char* kinds);
+
+}  // namespace thorax::app
