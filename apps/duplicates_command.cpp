@@ -46,7 +46,7 @@ void run(const Options& o) {
   if (!o.splits.empty()) {
     std::vector<SplitItem> items;
     for (const Sample& sample : dataset.samples)
-      items.push_back({sample.image.string(), sample.patient, std::max(sample.label, 0)});
+      items.push_back({sample.id, sample.patient, std::max(sample.label, 0)});
     held_out = held_out_folds(dataset, load_splits(o.splits, items));
   }
   const DuplicateReport report = find_duplicates(dataset, {.min_correlation = o.min_correlation,

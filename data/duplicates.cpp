@@ -293,7 +293,7 @@ std::vector<int> held_out_folds(const Dataset& dataset, const Splits& splits) {
     for (const std::string& id : splits.folds[k].validation) fold.emplace(id, static_cast<int>(k));
   std::vector<int> result;
   for (const Sample& sample : dataset.samples) {
-    const auto found = fold.find(sample.image.string());
+    const auto found = fold.find(sample.id);
     result.push_back(found == fold.end() ? -1 : found->second);
   }
   return result;

@@ -81,8 +81,7 @@ std::vector<std::vector<std::string>> patients_sharing_images(
 // check_patients() finds it.
 std::int64_t join_patients(Dataset& dataset, const std::vector<std::vector<std::string>>& groups);
 
-// For each sample the first fold that holds it out, -1 for none. The samples' ids in the splits are
-// their image paths, as in a run's splits.json.
+// For each sample the first fold that holds it out, -1 for none.
 std::vector<int> held_out_folds(const Dataset& dataset, const Splits& splits);
 
 }  // namespace thorax

@@ -131,7 +131,7 @@ TEST_CASE("explain: pictures, table, figures per class; segmenter or masks; wron
        "no layer 'layer9'; there are: stem 1x16x16x64, layer1");
   says(base + std::vector<std::string>{"--method", "magic"}, "grad-cam++", 2);
   says({"explain", t / "ph/CXR_png", "--classifier", cut, "--out", t / "x"},
-       "was trained on lungs only: give --segmenter");
+       "needs the lungs: give --segmenter");
   says({"explain", t / "ph/CXR_png", "--classifier", segmenter, "--out", t / "x"},
        "holds a segmenter");
   says({"explain", t / "ph/CXR_png", "--masks", "--classifier", whole, "--out", t / "x"},

@@ -222,8 +222,9 @@ TEST_CASE("duplicates: files, patients, folds, pictures; wrong use") {
   CHECK(joined.report.conflicts.size() == 1);
   CHECK_THROWS_AS(join_patients(joined, {{"s/1", "s/2"}, {"s/2", "s/5"}}), Error);
 
+  assign_ids(d);
   Splits splits;
-  const auto id = [&](std::size_t i) { return d.samples[i].image.string(); };
+  const auto id = [&](std::size_t i) { return d.samples[i].id; };
   splits.folds = {{{id(1), id(4), id(5)}, {id(0), id(2), id(3)}},
                   {{id(0), id(2), id(3)}, {id(1), id(4)}}};
   const std::vector<int> held_out = held_out_folds(d, splits);

@@ -1,0 +1,217 @@
+#include "apps/audit_parts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+#include <unordered_map>
+
+#include "apps/cut_lungs.h"
+#include "apps/fold_files.h"
+#include "apps/heatmap.h"
+#include "data/image_statistics.h"
+#include "engine/runtime/parallel.h"
+#include "engine/stats/linear_model.h"
+#include "models/factory.h"
+
+namespace thorax::app {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// Features of the samples that can be read, by id.
+std::unordered_map<std::string, std::vector<double>> all_statistics(const Dataset& dataset,
+                                                                    bool skip_unreadable) {
+  std::unordered_map<std::string, std::vector<double>> features;
+  for (const Sample& s : dataset.samples) {
+    try {
+      features[s.id] = image_statistics(s.image);
+    } catch (const Error& error) {
+      if (!skip_unreadable) throw;
+      fmt::print(stderr, "skipped: {}\n", error.what());
+    }
+  }
+  return features;
+}
+
+// `count` of the samples, the classes in turn, each evenly spread over its samples.
+std::vector<Sample> spread_over_classes(const std::vector<Sample>& samples, std::int64_t count) {
+  std::map<int, std::vector<const Sample*>> by_class;
+  for (const Sample& s : samples) by_class[s.label].push_back(&s);
+  std::vector<Sample> chosen;
+  const auto classes = static_cast<std::int64_t>(by_class.size());
+  for (const auto& [label, of_class] : by_class) {
+    const auto have = static_cast<std::int64_t>(of_class.size());
+    const std::int64_t take = std::min(have, (count + classes - 1) / classes);
+    for (std::int64_t i = 0; i < take; ++i)
+      chosen.push_back(*of_class[static_cast<std::size_t>(i * have / take)]);
+  }
+  return chosen;
+}
+
+}  // namespace
+
+std::vector<FoldResult> statistics_baseline(const Experiment& e, const ExperimentRow& row) {
+  const Dataset& dataset = e.run.dataset;
+  const auto features = all_statistics(dataset, row.settings.on_error == "skip");
+  const std::size_t columns = image_statistic_names().size();
+  std::vector<FoldResult> results;
+  for (const Fold& fold : e.splits(row).folds) {
+    std::vector<double> x;
+    std::vector<int> labels;
+    for (const Sample& s : select(dataset, fold.train)) {
+      const auto found = features.find(s.id);
+      if (found == features.end()) continue;
+      x.insert(x.end(), found->second.begin(), found->second.end());
+      labels.push_back(s.label);
+    }
+    const LogisticModel model = fit_logistic_model(x, columns, labels);
+    FoldResult result;
+    result.finished = true;
+    for (const Sample& s : select(dataset, fold.validation))
+      if (const auto found = features.find(s.id); found != features.end())
+        result.scored.push_back(
+            {s.id, s.patient, s.source, s.label, model.probability(found->second), 0, 0});
+    results.push_back(std::move(result));
+  }
+  return results;
+}
+
+FoldResult external_result(const Experiment& e, const ExperimentRow& row,
+                           const std::vector<std::string>& specs, const Compute& compute) {
+  Dataset dataset = load_datasets(specs, OnPatientConflict::drop);
+  const std::vector<std::string>& own = e.run.dataset.classes;
+  THORAX_CHECK(dataset.classes == own,
+               "[audit] --external has the classes {}, the networks were trained on {}",
+               fmt::join(dataset.classes, ", "), fmt::join(own, ", "));
+  if (needs_mask(row.settings.seen())) {
+    const LungSegmenter segmenter(row.settings.segmenter, row.settings.min_area, compute);
+    dataset = cut_dataset(segmenter, dataset, e.run.folder / "cut_external",
+                          {.skip_unreadable = row.settings.on_error == "skip"});
+  }
+  FoldResult mean;
+  const std::size_t folds = e.splits(row).folds.size();
+  for (std::size_t k = 0; k < folds; ++k) {
+    const std::unique_ptr<Model> model = load_model(fold_model(e.fold_folder(row, k)));
+    model->to(compute.device);
+    const std::vector<Scored> scored =
+        score_samples(row.settings, *model, dataset.samples, compute);
+    if (k == 0) {
+      mean.scored = scored;
+      for (Scored& s : mean.scored) s.score = 0;
+    }
+    for (std::size_t i = 0; i < scored.size(); ++i)
+      mean.scored[i].score += scored[i].score / static_cast<double>(folds);
+  }
+  for (Scored& s : mean.scored) s.score = std::clamp(s.score, 0.0, 1.0);
+  mean.finished = true;
+  return mean;
+}
+
+HeatFigures heat_figures(const Experiment& e, const ExperimentRow& row, std::int64_t per_fold,
+                         const fs::path& out, const Compute& compute) {
+  HeatFigures figures;
+  figures.table = {"Share of heatmap energy inside the lungs",
+                   {{"class", CellKind::text},
+                    {"images", CellKind::integer},
+                    {"energy in the lungs", CellKind::percent, 1},
+                    {"lungs' share of the image", CellKind::percent, 1},
+                    {"maximum in the lungs", CellKind::percent, 1}},
+                   {}};
+  struct Sum {
+    std::vector<double> inside, area, hit;
+  };
+  std::map<std::string, Sum> sums;
+  std::string layer;
+  for (std::size_t k = 0; k < e.splits(row).folds.size(); ++k) {
+    const std::vector<Sample> samples =
+        spread_over_classes(select(e.run.dataset, e.splits(row).folds[k].validation), per_fold);
+    const Classifier classifier(fold_model(e.fold_folder(row, k)), compute);
+    HeatmapOptions options;
+    options.use_masks = true;
+    options.skip_unreadable = row.settings.on_error == "skip";
+    options.out = out / fmt::format("fold_{}", k);
+    const HeatmapReport report = make_heatmaps(classifier, nullptr, samples, options);
+    layer = report.layer;
+    write_heatmap_csv(report, options.out / "heatmaps.csv");
+    for (const HeatmapRow& h : report.rows) {
+      if (!h.picture.empty()) figures.pictures.push_back(options.out / h.picture);
+      if (!h.focus) continue;
+      for (const std::string& name : {h.sample.class_name, std::string("all")}) {
+        Sum& sum = sums[name];
+        sum.inside.push_back(h.focus->energy_share);
+        sum.area.push_back(h.focus->area_share);
+        sum.hit.push_back(h.focus->hit ? 1 : 0);
+      }
+    }
+  }
+  for (const auto& [name, sum] : sums)
+    figures.table.rows.push_back({name, static_cast<std::int64_t>(sum.inside.size()),
+                                  spread(sum.inside).mean, spread(sum.area).mean,
+                                  spread(sum.hit).mean});
+  figures.table.notes = {fmt::format(
+      "Grad-CAM of layer {} for the predicted class, by the network of the fold that held the "
+      "image "
+      "out. Energy spread evenly over the image would have the lungs' share of it inside.",
+      layer)};
+  if (const auto all = sums.find("all"); all != sums.end()) {
+    figures.inside = spread(all->second.inside).mean;
+    figures.area = spread(all->second.area).mean;
+  }
+  return figures;
+}
+
+DuplicateFigures duplicate_figures(const Experiment& e) {
+  const Dataset& dataset = e.run.dataset;
+  DuplicateOptions options;
+  options.threads = num_threads();
+  const DuplicateReport report = find_duplicates(dataset, options);
+  std::unordered_map<std::string, int> fold_of;
+  for (std::size_t k = 0; k < e.by_patient.folds.size(); ++k)
+    for (const std::string& id : e.by_patient.folds[k].validation)
+      fold_of[id] = static_cast<int>(k);
+  DuplicateFigures figures;
+  figures.table = {"Near-duplicate images of different patients",
+                   {{"first", CellKind::text},
+                    {"second", CellKind::text},
+                    {"first patient", CellKind::text},
+                    {"second patient", CellKind::text},
+                    {"correlation", CellKind::number, 3},
+                    {"same class", CellKind::text},
+                    {"folds", CellKind::text}},
+                   {}};
+  int within = 0;
+  for (const DuplicatePair& pair : report.pairs) {
+    const Sample &a = dataset.samples[pair.a], &b = dataset.samples[pair.b];
+    const int fold_a = fold_of.at(a.id), fold_b = fold_of.at(b.id);
+    if (fold_a != fold_b) ++figures.across_folds;
+    if (pair.same_patient) {
+      ++within;
+      continue;
+    }
+    ++figures.across_patients;
+    figures.table.rows.push_back(
+        {a.id, b.id, a.patient, b.patient, pair.correlation, pair.same_class ? "yes" : "no",
+         fold_a == fold_b ? fmt::format("{}", fold_a + 1)
+                          : fmt::format("{} and {}", fold_a + 1, fold_b + 1)});
+  }
+  for (const auto& group : patients_sharing_images(dataset, report.pairs))
+    figures.joined_patients += static_cast<int>(group.size());
+  figures.table.notes = {fmt::format(
+      "{} images searched; {} further pairs are of one patient, which a split by patient "
+      "keeps together.",
+      report.images, within)};
+  return figures;
+}
+
+bool classes_by_source(const Dataset& dataset) {
+  std::map<std::string, std::set<int>> classes;
+  for (const Sample& s : dataset.samples) classes[s.source].insert(s.label);
+  return std::all_of(classes.begin(), classes.end(),
+                     [](const auto& entry) { return entry.second.size() < 2; });
+}
+
+}  // namespace thorax::app

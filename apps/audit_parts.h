@@ -1,0 +1,40 @@
+// The parts of an audit besides trained controls.
+#pragma once
+
+#include "apps/audit_report.h"
+#include "apps/report/table.h"
+#include "data/duplicates.h"
+
+namespace thorax::app {
+
+// A logistic regression on image_statistics (data/image_statistics.h), by the same folds as `row`:
+// predictions on held-out images. Unreadable files are left out when the row's settings say so.
+std::vector<FoldResult> statistics_baseline(const Experiment& experiment, const ExperimentRow& row);
+
+// Images that the row's networks have not seen, from other sources: the mean probability over the
+// folds' networks. Lungs are found by the run's segmenter where the row's view needs them.
+FoldResult external_result(const Experiment& experiment, const ExperimentRow& row,
+                           const std::vector<std::string>& specs, const Compute& compute);
+
+// Heatmaps of up to `per_fold` held-out images of each fold, as many of each class as there are, by
+// that fold's network; pictures in `out`. Mean share of energy in the lungs and of lung area.
+struct HeatFigures {
+  Table table;
+  double inside = -1, area = -1;  // means over the images; -1: none had a figure
+  std::vector<std::filesystem::path> pictures;
+};
+HeatFigures heat_figures(const Experiment& experiment, const ExperimentRow& row,
+                         std::int64_t per_fold, const std::filesystem::path& out,
+                         const Compute& compute);
+
+// Near-duplicate images and the folds that hold them out.
+struct DuplicateFigures {
+  Table table;
+  int across_folds = 0, across_patients = 0, joined_patients = 0;
+};
+DuplicateFigures duplicate_figures(const Experiment& experiment);
+
+// True when no source has images of both classes.
+bool classes_by_source(const Dataset& dataset);
+
+}  // namespace thorax::app
