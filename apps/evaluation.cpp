@@ -84,7 +84,7 @@ Table fold_figures_table(const ClassifierEvaluation& evaluation) {
   table.summary_rows = 2;
   table.notes = {
       "Accuracy, sensitivity, specificity and F1 by their usual definitions at a probability of "
-      "0.5; the positive class is COVID-19.",
+      "0.5.",
       "The study's printed accuracy is balanced accuracy and its specificity the negative "
       "predictive value: only so do its tables follow from its own confusion counts."};
   return table;
