@@ -5,10 +5,12 @@
 #include <unordered_map>
 
 #include "apps/cut_lungs.h"
+#include "data/duplicates.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/checksum.h"
 #include "engine/io/config.h"
 #include "engine/io/file_lock.h"
+#include "engine/runtime/parallel.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/run_folder.h"
 
@@ -30,6 +32,18 @@ void print_report(const Dataset& dataset) {
   for (const auto& [name, count] : class_counts(dataset))
     classes += fmt::format("  {} {}", name, count);
   fmt::print("{} images{}\n", dataset.samples.size(), classes);
+}
+
+OnPatientConflict on_conflict(const TrainSettings& settings) {
+  return parse_on_patient_conflict(settings.on_patient_conflict);
+}
+
+// Patients who share a radiograph become one. That one may have images of two classes.
+void join_duplicates(Dataset& dataset, const TrainSettings& settings) {
+  const DuplicateReport found = find_duplicates(
+      dataset, {.skip_unreadable = settings.on_error == "skip", .threads = num_threads()});
+  join_patients(dataset, patients_sharing_images(dataset, found.pairs));
+  check_patients(dataset, on_conflict(settings));
 }
 
 // As a run leaves its folder that was killed before config.json was there.
@@ -66,10 +80,7 @@ Run open_run(const TrainSettings& settings, const RunRequest& options, const Com
     THORAX_CHECK(!fs::exists(run.folder) || nothing_but_lock(run.folder),
                  "[run] {}: exists, is not empty and is no run", run.folder.string());
   }
-  run.dataset = load_datasets(settings.data,
-                              settings.on_patient_conflict == "report"  ? OnPatientConflict::report
-                              : settings.on_patient_conflict == "error" ? OnPatientConflict::error
-                                                                        : OnPatientConflict::drop);
+  run.dataset = load_datasets(settings.data, on_conflict(settings));
   now["data_checksum"] = dataset_checksum(run.dataset);
   if (fs::exists(config)) {
     const nlohmann::json before = load_json(config);
@@ -98,6 +109,7 @@ Run open_run(const TrainSettings& settings, const RunRequest& options, const Com
     run.dataset = cut_dataset(segmenter, run.dataset, run.folder / "cut",
                               {.skip_unreadable = settings.on_error == "skip"});
   }
+  if (settings.duplicates == "join") join_duplicates(run.dataset, settings);
   print_report(run.dataset);
   for (const Sample& sample : run.dataset.samples)
     run.items.push_back({sample.id, sample.patient, std::max(sample.label, 0)});

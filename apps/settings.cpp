@@ -63,6 +63,7 @@ nlohmann::json TrainSettings::to_json() const {
   return {{"task", name_of(task)},
           {"data", data},
           {"on_patient_conflict", on_patient_conflict},
+          {"duplicates", duplicates},
           {"on_error", on_error},
           {"segmenter", segmenter},
           {"min_area", min_area},
@@ -94,6 +95,7 @@ void merge_file(TrainSettings& s, const std::filesystem::path& path) {
   s.data = c.texts_or("data", s.data);
   s.on_patient_conflict =
       c.choice_or("on_patient_conflict", s.on_patient_conflict, {"report", "error", "drop"});
+  s.duplicates = c.choice_or("duplicates", s.duplicates, {"ignore", "join"});
   s.on_error = c.choice_or("on_error", s.on_error, {"fail", "skip"});
   s.segmenter = c.text_or("segmenter", s.segmenter);
   s.min_area = c.number_or("min_area", s.min_area, 0);
@@ -151,6 +153,9 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
   add(command, "--on-patient-conflict", &TrainSettings::on_patient_conflict,
       "Patients with images of two classes: report, error or drop (default drop)")
       ->check(CLI::IsMember({"report", "error", "drop"}));
+  add(command, "--duplicates", &TrainSettings::duplicates,
+      "Near-duplicate images: ignore (default), or join: patients who share one are kept together")
+      ->check(CLI::IsMember({"ignore", "join"}));
   add(command, "--on-error", &TrainSettings::on_error,
       "Unreadable image: fail or skip (default fail)")
       ->check(CLI::IsMember({"fail", "skip"}));

@@ -24,6 +24,7 @@ struct TrainSettings {
   // What is learned from
   std::vector<std::string> data;             // kind:PATH[,key=value], see thorax data
   std::string on_patient_conflict = "drop";  // a patient in two classes: report, error or drop
+  std::string duplicates = "ignore";         // join: patients who share a radiograph are one
   std::string on_error = "fail";             // an unreadable image: fail or skip
   std::string segmenter;                     // classifier: checkpoint that cuts the lungs first
   double min_area = 50000;                   // images with smaller lungs are left out
