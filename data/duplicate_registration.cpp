@@ -9,8 +9,9 @@ namespace {
 
 constexpr double kLeastOverlap = 0.3;  // of the area of each image
 constexpr int kCommonSide = 128;
-// Correlation on half of the side below which full resolution is not tried; the real duplicates
-// have 0.87 and more (README.md).
+// Correlation on a quarter of the side below which a start leads nowhere.
+constexpr double kHopeful = 0.35;
+// Correlation on half of the side below which full resolution is not tried.
 constexpr double kWorthFullResolution = 0.65;
 
 Plane mirror(const Plane& plane) {
@@ -98,13 +99,15 @@ class Search {
   }
 
   // Steps in units of the side: each edge by itself, both of an axis together and, with `skews`,
-  // each skew and a rotation, while that helps; then half the step.
-  Registered climb(Registered best, double step, double last_step, bool skews) {
+  // each skew and a rotation, while that helps; then half the step. Gives up where the first step
+  // does not lead to `hopeful`.
+  Registered climb(Registered best, double step, double last_step, bool skews,
+                   double hopeful = -1) {
     constexpr int kRounds = 12;
     constexpr double kMostSkew = 0.15;
     const int moves = skews ? 18 : 12;
     best.correlation = value(best.registration);
-    for (; step >= last_step; step /= 2)
+    for (; step >= last_step; step /= 2) {
       for (int round = 0; round < kRounds; ++round) {
         bool better = false;
         for (int move = 0; move < moves; ++move) {
@@ -128,6 +131,8 @@ class Search {
         }
         if (!better) break;
       }
+      if (best.correlation < hopeful) break;
+    }
     return best;
   }
 
@@ -232,7 +237,7 @@ double block_median(const Plane& u, const Plane& v, double sign) {
 Registered register_coarse(const Looks& a, const Looks& b, const Registration& start) {
   const Plane turned = start.mirrored ? mirror(a.quarter) : Plane{};
   return Search(start.mirrored ? turned : a.quarter, b.quarter, start.inverted)
-      .climb({start, 0}, 0.032, 0.008, false);
+      .climb({start, 0}, 0.032, 0.008, false, kHopeful);
 }
 
 Registered register_fine(const Looks& a, const Looks& b, const Registration& start) {

@@ -45,7 +45,7 @@ struct DuplicatePair {
 
 struct DuplicateOptions {
   double min_correlation = 0.94;
-  int max_distance = 60;    // of 256 bits, for a candidate
+  int max_distance = 66;    // of 256 bits, for a candidate
   int max_candidates = 60;  // of an image, the nearest ones
   bool skip_unreadable = false;
   int threads = 2;  // does not change the result

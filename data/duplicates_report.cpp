@@ -179,7 +179,7 @@ std::vector<ImageU8> duplicate_sheets(const DuplicateTable& table, int rows, int
       line(pair.same_patient ? "patient " + a.patient
                              : fmt::format("two patients: {} | {}", a.patient, b.patient),
            pair.same_patient ? kInk : kAlarm);
-      line(fmt::format("{}; {}{}", describe(pair.registration), class_of(a),
+      line(fmt::format("{}, {}{}", describe(pair.registration), class_of(a),
                        pair.same_class ? "" : " | " + class_of(b)),
            pair.same_class ? kInk : kAlarm);
     }
