@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "data/csv.h"
@@ -42,9 +44,13 @@ struct Data {
              "2", "--size", "64", "--seed", "4"});
     succeed({"train", "segmenter", "--data", "shenzhen:" + (folder / "phantoms"), "--size", "32",
              "--width", "4", "--epochs", "2", "--batch", "2", "--out", folder / "lungs"});
+    std::ofstream(folder / "narrow.json") << R"({"model": {"model": "resnet18", "in_channels": 1,
+      "head": "study", "hidden": [16], "outputs": 1, "stem": 8, "width": 8}})";
   }
+  // Narrow networks: what is tested here is what happens around them.
   Arguments classifier() const {
-    return {"--data",      "manifest:" + (folder / "phantoms/manifest.csv"),
+    return {"--config",    folder / "narrow.json",
+            "--data",      "manifest:" + (folder / "phantoms/manifest.csv"),
             "--segmenter", folder / "lungs/last.safetensors",
             "--min-area",  "0",
             "--size",      "64",
