@@ -64,7 +64,9 @@ std::vector<Cell> control_row(const std::string& name, const ClassifierEvaluatio
   const Interval accuracy = image_figure(evaluation, "balanced_accuracy");
   const auto cell = [](const Interval& i) { return std::isnan(i.value) ? Cell{} : Cell{i}; };
   const double share = share_explained(headline, {auc.value, auc.low, auc.high});
-  return {name, cell(auc), cell(accuracy), std::isnan(share) ? Cell{} : Cell{share}};
+  // Of a headline at chance there is no share.
+  const bool has_share = headline.auc > 0.5 && !std::isnan(share);
+  return {name, cell(auc), cell(accuracy), has_share ? Cell{share} : Cell{}};
 }
 
 const char* word(Severity severity) {
@@ -174,7 +176,9 @@ void report_audit(const Experiment& e, const AuditOptions& options, const Comput
                                comparison_chart("AUC, 95 % intervals", {"AUC"}, results)),
                   saved_figure(out, "roc", roc_plot("ROC, all folds together", curves))});
   report.section("Near-duplicates");
-  report.table(saved_table(out, "duplicates", duplicates.table));
+  const Table pairs = saved_table(out, "duplicates", duplicates.table);
+  if (pairs.rows.empty()) report.paragraph("No image of one patient was found under another.");
+  report.table(pairs);
   if (!heat.table.rows.empty()) {
     report.section("Where the network looks");
     report.table(saved_table(out, "heatmaps", heat.table));
