@@ -78,7 +78,7 @@ class SimBackend final : public DeviceBackend {
   void join_upload(int, std::uint64_t ticket) override {
     with(ticket, [](Entry& e) {
       e.read();
-      if (e.to != nullptr) std::memcpy(e.to, e.data.data(), e.data.size());
+      if (e.to != nullptr && !e.data.empty()) std::memcpy(e.to, e.data.data(), e.data.size());
       e.to = nullptr;
       e.data = {};
     });
