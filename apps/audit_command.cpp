@@ -84,7 +84,7 @@ void add(CLI::App& root) {
               "Keep each fold's whole checkpoints, not only its weights");
   c->footer(
       "Example:\n  thorax audit --data covid:DIR --data nih:DIR2 --segmenter "
-      "runs/lungs/last.safetensors --size 128 --folds 3 --epochs 4 --out runs/audit");
+      "runs/lungs/last.safetensors --size 64 --folds 3 --epochs 6 --out runs/audit");
   c->callback([o] { run(*o); });
 }
 

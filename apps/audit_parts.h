@@ -16,17 +16,6 @@ std::vector<FoldResult> statistics_baseline(const Experiment& experiment, const 
 FoldResult external_result(const Experiment& experiment, const ExperimentRow& row,
                            const std::vector<std::string>& specs, const Compute& compute);
 
-// Heatmaps of up to `per_fold` held-out images of each fold, as many of each class as there are, by
-// that fold's network; pictures in `out`. Mean share of energy in the lungs and of lung area.
-struct HeatFigures {
-  Table table;
-  double inside = -1, area = -1;  // means over the images; -1: none had a figure
-  std::vector<std::filesystem::path> pictures;
-};
-HeatFigures heat_figures(const Experiment& experiment, const ExperimentRow& row,
-                         std::int64_t per_fold, const std::filesystem::path& out,
-                         const Compute& compute);
-
 // Near-duplicate images and the folds that hold them out.
 struct DuplicateFigures {
   Table table;

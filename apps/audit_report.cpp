@@ -8,7 +8,9 @@
 
 #include "apps/audit_parts.h"
 #include "apps/evaluation.h"
+#include "apps/heat_figures.h"
 #include "apps/report/audit_verdict.h"
+#include "apps/report/claim.h"
 #include "engine/io/config.h"
 
 namespace thorax::app {
@@ -128,7 +130,7 @@ void report_audit(const Experiment& e, const AuditOptions& options, const Comput
       "A handful of numbers about size, brightness and file, no anatomy, tell the classes apart",
       ControlKind::confounder);
   if (!options.external.empty())
-    add("External images", {external_result(e, headline_row, options.external, compute)},
+    add(kExternalControl, {external_result(e, headline_row, options.external, compute)},
         "The network recognises where images come from", ControlKind::external);
 
   const DuplicateFigures duplicates = duplicate_figures(e);
@@ -182,12 +184,10 @@ void report_audit(const Experiment& e, const AuditOptions& options, const Comput
   if (!heat.table.rows.empty()) {
     report.section("Where the network looks");
     report.table(saved_table(out, "heatmaps", heat.table));
-    std::vector<ReportImage> pictures;
-    const std::size_t step = std::max<std::size_t>(1, heat.pictures.size() / 12);
-    for (std::size_t i = 0; i < heat.pictures.size() && pictures.size() < 12; i += step)
-      pictures.push_back(report_image(heat.pictures[i], heat.pictures[i].stem().string()));
-    report.images(pictures, 320);
+    add_heatmap_pictures(report, heat, 12);
   }
+  report.section("Checklist");
+  report.table(saved_table(out, "claim", claim_table(read_run_facts(e.run.folder)), Print::no));
   add_provenance(report, e.run.folder);
   report.write(e.run.folder / "report.html");
   fmt::print("\n{}\n{}\n", (out / "verdict.json").string(),

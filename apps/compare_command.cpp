@@ -14,6 +14,7 @@ struct Options {
   std::vector<std::string> models = {"resnet152", "densenet121", "hrnet_w18"};
   std::vector<std::string> views = {"whole", "lungs"};
   std::vector<std::string> only = {}, merge = {};
+  std::int64_t heatmaps = 8;
   bool keep_checkpoints = false;
 };
 
@@ -55,7 +56,7 @@ void run(const Options& o) {
     fmt::print("{}\nwhen all are finished, the tables are made\n", unfinished(experiment));
     return;
   }
-  report_comparison(experiment);
+  report_comparison(experiment, o.heatmaps, compute);
 }
 
 void add(CLI::App& root) {
@@ -72,11 +73,15 @@ void add(CLI::App& root) {
                 "other processes with the same --out, or other machines, do the rest");
   c->add_option("--merge", o->merge,
                 "Take finished folds from these folders of the same comparison");
+  c->add_option("--heatmaps", o->heatmaps,
+                "Held-out images per row and fold whose heatmaps are measured; 0 = none")
+      ->capture_default_str()
+      ->check(CLI::NonNegativeNumber);
   c->add_flag("--keep-checkpoints", o->keep_checkpoints,
               "Keep each fold's whole checkpoints, not only its weights");
   c->footer(
       "Example:\n  thorax compare --data covid:DIR --data nih:DIR2 --segmenter "
-      "runs/lungs/last.safetensors --size 128 --folds 3 --epochs 4 --out runs/compare\n"
+      "runs/lungs/last.safetensors --size 64 --folds 3 --epochs 6 --out runs/compare\n"
       "On two machines:\n  ... --only resnet152-whole --out a     ... --only hrnet_w18-lungs --out "
       "b"
       "\n  ... --merge b --resume --out a");

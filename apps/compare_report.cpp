@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "apps/evaluation.h"
+#include "apps/heat_figures.h"
 #include "apps/paired.h"
 #include "apps/report/training_curves.h"
 #include "engine/io/config.h"
@@ -112,9 +113,37 @@ std::vector<std::pair<NamedResults, NamedResults>> pairs_of(const std::vector<Ro
   return pairs;
 }
 
+// The number that the study lacks, for every row on the same images.
+void add_heatmaps(Report& report, const Experiment& e, const std::vector<Row>& rows,
+                  std::int64_t per_fold, const fs::path& out, const Compute& compute) {
+  Table table{"Share of heatmap energy inside the lungs, held-out images",
+              {{"network", CellKind::text},
+               {"view", CellKind::text},
+               {"images", CellKind::integer},
+               {"energy in the lungs", CellKind::percent, 1},
+               {"lungs' share of the image", CellKind::percent, 1}},
+              {}};
+  std::vector<std::pair<const Row*, HeatFigures>> all;
+  for (const Row& r : rows) {
+    HeatFigures heat = heat_figures(e, *r.row, per_fold, out / "heatmaps" / r.name, compute);
+    if (heat.images > 0)
+      table.rows.push_back({r.model, r.view, heat.images, heat.inside, heat.area});
+    all.emplace_back(&r, std::move(heat));
+  }
+  table.notes = {
+      "Grad-CAM of each network's last layer with rows and columns, for the predicted class, by the "
+      "network of the fold that held the image out."};
+  report.section("Where the networks look");
+  if (!table.rows.empty()) report.table(saved_table(out, "heatmaps", table));
+  for (const auto& [row, heat] : all) {
+    report.subsection("Heatmaps of " + row->name);
+    add_heatmap_pictures(report, heat, 4);
+  }
+}
+
 }  // namespace
 
-void report_comparison(const Experiment& e) {
+void report_comparison(const Experiment& e, std::int64_t heatmaps, const Compute& compute) {
   const fs::path out = e.run.folder / "comparison";
   fs::create_directories(out);
   std::vector<Row> rows;
@@ -168,6 +197,7 @@ void report_comparison(const Experiment& e) {
   }
   report.figures(curves);
   report.figures(matrices);
+  if (heatmaps > 0) add_heatmaps(report, e, rows, heatmaps, out, compute);
   report.section("Row by row");
   for (const Row& r : rows) {
     report.subsection(r.name);

@@ -15,8 +15,9 @@ namespace fs = std::filesystem;
 
 struct Options {
   SettingsOptions settings;
-  std::vector<int> only;
-  std::vector<std::string> merge;
+  std::vector<int> only = {};
+  std::vector<std::string> merge = {};
+  std::int64_t heatmaps = 12;
 };
 
 void run(Task task, const Options& o) {
@@ -48,7 +49,7 @@ void run(Task task, const Options& o) {
     fmt::print("some folds are left; --resume goes on, --merge takes them from other folders\n");
     return;
   }
-  report_kfold(experiment);
+  report_kfold(experiment, o.heatmaps, compute);
 }
 
 void add(CLI::App& root) {
@@ -59,11 +60,17 @@ void add(CLI::App& root) {
         name_of(task), task == Task::segmenter
                            ? "UNet: Dice and IoU by fold"
                            : "HRNet: accuracy, sensitivity, specificity, F1, AUC by fold");
-    auto* options = new Options{{*command, task, SettingsFor::kfold}, {}, {}};
+    auto* options = new Options{{*command, task, SettingsFor::kfold}};
     command->add_option("--only", options->only,
                         "Train only these folds (from 0); other processes or machines do the rest");
     command->add_option("--merge", options->merge,
                         "Take finished folds from these folders of the same run");
+    if (task == Task::classifier)
+      command
+          ->add_option("--heatmaps", options->heatmaps,
+                       "Held-out images per fold whose heatmaps are made; 0 = none")
+          ->capture_default_str()
+          ->check(CLI::NonNegativeNumber);
     command->footer(fmt::format(
         "Example:\n  thorax kfold {} --data {} --folds 3 --epochs 3 --out runs/kfold",
         name_of(task), task == Task::segmenter ? "shenzhen:DIR" : "covid:DIR --data nih:DIR2"));

@@ -5,11 +5,10 @@
 #include <algorithm>
 
 #include "apps/evaluation.h"
+#include "apps/fold_overlays.h"
+#include "apps/heat_figures.h"
 #include "apps/report/claim.h"
 #include "apps/report/training_curves.h"
-#include "data/decode.h"
-#include "data/encode.h"
-#include "data/overlay.h"
 #include "engine/io/config.h"
 
 namespace thorax::app {
@@ -27,7 +26,8 @@ void add_training(Report& report, const fs::path& run, const fs::path& out) {
   report.figures(figures);
 }
 
-void report_classifier(const Experiment& e, const std::vector<FoldResult>& folds) {
+void report_classifier(const Experiment& e, const std::vector<FoldResult>& folds,
+                       std::int64_t heatmaps, const Compute& compute) {
   const ExperimentRow& row = e.rows[0];
   const fs::path out = e.run.folder / "crossval";
   const std::string& positive = e.run.dataset.classes[1];
@@ -76,13 +76,20 @@ void report_classifier(const Experiment& e, const std::vector<FoldResult>& folds
   report.table(saved_table(out, "figures", pooled_figures_table(evaluation), Print::no));
   report.end_details();
   add_training(report, e.run.folder, out);
+  if (heatmaps > 0) {
+    const HeatFigures heat = heat_figures(e, row, heatmaps, out / "heatmaps", compute);
+    report.section("Where the network looks");
+    if (!heat.table.rows.empty()) report.table(saved_table(out, "heatmaps", heat.table));
+    add_heatmap_pictures(report, heat, 12);
+  }
   report.section("Checklist");
-  report.table(claim_table(read_run_facts(e.run.folder)));
+  report.table(saved_table(out, "claim", claim_table(read_run_facts(e.run.folder)), Print::no));
   add_provenance(report, e.run.folder);
   report.write(e.run.folder / "report.html");
 }
 
-void report_segmenter(const Experiment& e, const std::vector<FoldResult>& folds) {
+void report_segmenter(const Experiment& e, const std::vector<FoldResult>& folds,
+                      const Compute& compute) {
   const fs::path out = e.run.folder / "crossval";
   Table table{"Held-out images, by fold",
               {{"fold", CellKind::text},
@@ -117,17 +124,22 @@ void report_segmenter(const Experiment& e, const std::vector<FoldResult>& folds)
   report.section("Results");
   report.table(saved_table(out, "folds", table));
   add_training(report, e.run.folder, out);
+  report.section("Worst and best");
+  report.paragraph(
+      "Held-out images with the lowest and the highest Dice: the network's mask in blue, the truth "
+      "outlined in orange.");
+  report.images(fold_overlays(e, folds, 4, out / "overlays", compute), 240);
   add_provenance(report, e.run.folder);
   report.write(e.run.folder / "report.html");
 }
 
 }  // namespace
 
-void report_kfold(const Experiment& e) {
+void report_kfold(const Experiment& e, std::int64_t heatmaps, const Compute& compute) {
   const std::vector<FoldResult> folds = load_results(e, e.rows[0]);
   fs::create_directories(e.run.folder / "crossval");
-  e.rows[0].settings.task == Task::classifier ? report_classifier(e, folds)
-                                              : report_segmenter(e, folds);
+  e.rows[0].settings.task == Task::classifier ? report_classifier(e, folds, heatmaps, compute)
+                                              : report_segmenter(e, folds, compute);
   fmt::print("\n{}\n{}\n", (e.run.folder / "crossval" / "summary.json").string(),
              (e.run.folder / "report.html").string());
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <memory>
@@ -10,6 +11,7 @@
 #include "apps/fold_files.h"
 #include "apps/model_file.h"
 #include "apps/progress.h"
+#include "apps/report/text.h"
 #include "data/augment.h"
 #include "data/loader.h"
 #include "engine/optim/optimizer.h"
@@ -20,6 +22,7 @@
 #include "kernels/dice_loss/dice_loss.h"
 #include "models/factory.h"
 #include "models/norm_statistics.h"
+#include "models/weights.h"
 
 namespace thorax::app {
 
@@ -27,7 +30,8 @@ namespace fs = std::filesystem;
 
 namespace {
 
-LoaderConfig loader_config(const TrainSettings& s, bool training) {
+LoaderConfig loader_config(const TrainSettings& s, bool training, std::size_t samples) {
+  const auto images = static_cast<std::int64_t>(samples);
   LoaderConfig c;
   c.height = c.width = static_cast<int>(s.size);
   c.channels = static_cast<int>(s.model.value("in_channels", 1));
@@ -39,6 +43,8 @@ LoaderConfig loader_config(const TrainSettings& s, bool training) {
   c.deviation = static_cast<float>(kInputDeviation);
   c.view = s.task == Task::classifier ? s.seen() : View::whole;
   if (training) c.augment = augment_from_json(s.augment);
+  // One image alone gives batch norm nothing to measure where maps are 1 x 1, and noise elsewhere.
+  c.drop_last = training && s.task == Task::classifier && images > s.batch && images % s.batch == 1;
   c.seed = static_cast<std::uint64_t>(s.seed);
   c.workers = static_cast<int>(s.workers);
   // Training images are three quarters or more of all; both loaders share the limit so.
@@ -108,6 +114,27 @@ std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader,
   return result;
 }
 
+// What was not taken over as it is: a run must not silently start from half of its weights.
+void describe(const WeightReport& report, const std::string& file) {
+  const auto line = [&](const char* what, const std::vector<std::string>& names) {
+    constexpr std::size_t kShown = 6;
+    if (names.empty()) return;
+    const std::vector<std::string> shown(names.begin(),
+                                         names.begin() + std::min(names.size(), kShown));
+    fmt::print("[weights] {}: {} {}: {}{}\n", file, names.size(), what,
+               clean_text(fmt::format("{}", fmt::join(shown, ", "))),
+               names.size() > kShown ? ", ..." : "");
+  };
+  line("renamed from an older version", [&] {
+    std::vector<std::string> names;
+    for (const auto& [before, now] : report.renamed) names.push_back(before);
+    return names;
+  }());
+  line("adapted", report.adapted);
+  line("of its head left out", report.left_out);
+  line("not in the file, left as initialised", report.missing);
+}
+
 // Only what a finished fold is used for stays: a checkpoint holds the optimizer's state too, two
 // more numbers for every weight.
 void drop_checkpoints(const fs::path& folder) {
@@ -173,7 +200,7 @@ SegmenterReport segmenter_report(const std::vector<Scored>& scored) {
 }
 std::vector<Scored> score_samples(const TrainSettings& settings, Model& model,
                                   const std::vector<Sample>& samples, const Compute& compute) {
-  Loader loader(samples, loader_config(settings, false));
+  Loader loader(samples, loader_config(settings, false, samples.size()));
   double loss = 0;
   return score(settings, model, loader, compute, loss);
 }
@@ -188,10 +215,11 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
   fs::create_directories(folder);
   const auto started = std::chrono::steady_clock::now();
   const std::unique_ptr<Model> model = create_model(s.model, static_cast<std::uint64_t>(s.seed));
-  if (!s.weights.empty()) load_model_weights(*model, s.weights, WeightUse::pretrain);
+  if (!s.weights.empty())
+    describe(load_model_weights(*model, s.weights, WeightUse::pretrain), s.weights);
   model->to(compute.device);  // before the optimizer is made: its state follows
-  Loader train_loader(train, loader_config(s, true));
-  Loader validation_loader(validation, loader_config(s, false));
+  Loader train_loader(train, loader_config(s, true, train.size()));
+  Loader validation_loader(validation, loader_config(s, false, validation.size()));
   const std::unique_ptr<Optimizer> optimizer =
       make_optimizer(ConfigObject(s.optimizer, "optimizer"), model->parameters());
   const ScheduleOptions schedule = schedule_options(ConfigObject(s.schedule, "schedule"));

@@ -271,7 +271,18 @@ void answer_evaluation(const RunFacts& f, const json& settings, std::map<int, st
           "held-out image",
           text_at(pooled, "fn"), text_at(pooled, "fp"));
   }
-  if (f.heatmaps) a[31] = "heatmaps of held-out images in fold_<k>/heatmaps";
+  if (!f.heatmaps.empty())
+    a[31] = "class activation maps of held-out images, with their share inside the lungs: " +
+            f.heatmaps;
+  if (f.audit.is_object()) {
+    std::vector<std::string> controls;
+    for (const auto& [name, evaluation] : f.audit.items())
+      if (name != "headline" && name != kExternalControl) controls.push_back(name);
+    a[30] = fmt::format("controls on the same folds: {}; near-duplicates across folds searched",
+                        fmt::join(controls, ", "));
+    if (f.audit.contains(kExternalControl))
+      a[33] = "images of other sources, judged by the networks of all folds (controls.csv)";
+  }
 }
 
 }  // namespace
@@ -318,8 +329,11 @@ RunFacts read_run_facts(const fs::path& run) {
     for (const auto& [name, those] : by_class)
       facts.class_patients[name] = static_cast<std::int64_t>(those.size());
   }
-  for (const fs::directory_entry& entry : fs::directory_iterator(run))
-    if (entry.is_directory() && fs::exists(entry.path() / "heatmaps")) facts.heatmaps = true;
+  optional("audit/summary.json", facts.audit);
+  if (facts.summary.is_null() && facts.audit.is_object())
+    facts.summary = at(at(facts.audit, "headline"), "cross_validation");
+  for (const char* part : {"crossval", "comparison", "audit"})
+    if (fs::exists(run / part / "heatmaps")) facts.heatmaps = std::string(part) + "/heatmaps";
   return facts;
 }
 

@@ -27,12 +27,16 @@ struct RunFacts {
   std::map<std::string, std::int64_t> class_images, class_patients, source_images, view_images;
   std::vector<double> ages;  // of the images that tell one
 
-  bool heatmaps = false;  // a fold_<k>/heatmaps is there
+  std::string heatmaps;  // folder of heatmaps below the run: "crossval/heatmaps"; empty: none
+  nlohmann::json audit;  // audit/summary.json: a control's name -> its evaluation
 };
 
 // Reads what there is; only config.json must be. Throws Error "[claim] ..." when it is missing,
 // "[config] ..." or "[csv] ..." when a file is not what it should be.
 RunFacts read_run_facts(const std::filesystem::path& run);
+
+// What audit/summary.json calls the judgement on images of other sources.
+inline constexpr const char* kExternalControl = "External images";
 
 inline constexpr const char* kNotAnswered = "not answered by this run";
 

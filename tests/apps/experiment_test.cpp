@@ -1,6 +1,7 @@
 // Cross-validation, comparison and audit on phantoms, through the command: in one go, in pieces,
 // merged.
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <fstream>
@@ -8,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/csv.h"
+#include "data/decode.h"
 #include "tests/support/program.h"
 
 using namespace thorax::test;
@@ -74,7 +76,8 @@ TEST_CASE("kfold: folds trained apart and merged are the folds trained together"
   const std::string whole = succeed(common + Arguments{"--out", t / "whole"});
   CHECK(whole.find("AUC") != std::string::npos);
   for (const char* name : {"report.html", "crossval/summary.json", "crossval/folds.csv",
-                           "crossval/roc.svg", "crossval/roc.png", "crossval/confusion.svg"})
+                           "crossval/roc.svg", "crossval/roc.png", "crossval/confusion.svg",
+                           "crossval/heatmaps.csv", "crossval/heatmaps/fold_1/heatmaps.csv"})
     CHECK(fs::file_size(t.path() / "whole" / name) > 0);
 
   const std::string half = succeed(common + Arguments{"--out", t / "a", "--only", "0"});
@@ -106,6 +109,36 @@ TEST_CASE("kfold: folds trained apart and merged are the folds trained together"
             .find("predictions.csv") != std::string::npos);
 }
 
+TEST_CASE("kfold segmenter: figures by fold, and pictures of the worst and the best images") {
+  const TemporaryFolder t;
+  const std::string output = succeed(
+      {"kfold", "segmenter", "--data", "shenzhen:" + (data().folder / "phantoms"), "--size", "32",
+       "--width", "4", "--epochs", "1", "--batch", "2", "--folds", "2", "--out", t / "k"});
+  CHECK(output.find("Hausdorff") != std::string::npos);
+  // Dice by image, over both folds; the pictures' captions name the extremes.
+  std::vector<std::pair<double, std::string>> dice;
+  for (const char* fold : {"fold_0", "fold_1"}) {
+    const auto p = thorax::CsvTable::read(t.path() / "k" / fold / "predictions.csv");
+    for (std::int64_t i = 0; i < p.rows(); ++i)
+      dice.emplace_back(std::stod(p.at(i, p.column("dice"))), p.at(i, p.column("image")));
+  }
+  std::sort(dice.begin(), dice.end());
+  REQUIRE(dice.size() >= 8);
+  const std::string html = file_text(t.path() / "k/report.html");
+  const auto captioned = [&](const char* name, const std::pair<double, std::string>& row) {
+    const std::size_t at = html.find(fmt::format("{}: Dice {:.4f}", name, row.first));
+    return at != std::string::npos && html.find(row.second, at) < at + 200;
+  };
+  CHECK(captioned("worst_1", dice.front()));
+  CHECK(captioned("best_1", dice.back()));
+  for (const char* name : {"worst_1", "worst_4", "best_1", "best_4"}) {
+    const auto info =
+        thorax::read_image_info(t.path() / "k/crossval/overlays" / (std::string(name) + ".png"));
+    CHECK(info.width == 512);
+    CHECK(info.height == 512);
+  }
+}
+
 TEST_CASE("compare: every network on every view, tables, tests, report; it goes on where it was") {
   const TemporaryFolder t;
   const Arguments common =
@@ -125,6 +158,7 @@ TEST_CASE("compare: every network on every view, tables, tests, report; it goes 
   const auto table = thorax::CsvTable::read(t.path() / "compare/comparison/table7.csv");
   CHECK(table.rows() == 4);
   CHECK(thorax::CsvTable::read(t.path() / "compare/comparison/tests.csv").rows() == 4);
+  CHECK(thorax::CsvTable::read(t.path() / "compare/comparison/heatmaps.csv").rows() == 4);
   // The same images are held out in the same fold of every row.
   const auto ids = [&](const std::string& row, const char* fold) {
     const auto p =

@@ -140,3 +140,29 @@ TEST_CASE("weights convert: old names, gray images, the study's head") {
   fails(command, 1, "keys.json: wants a JSON object");
   CHECK(!std::filesystem::exists(t / "x"));
 }
+
+TEST_CASE("train --weights says what was renamed, adapted, left out and left as initialised") {
+  const TemporaryFolder t;
+  const std::string file = t / "old.safetensors";
+  publish(file);
+  REQUIRE(run_thorax({"data", "phantoms", "--out", t / "ph", "--patients", "5", "--size", "64"})
+              .exit_code == 0);
+  json config = kTiny;
+  config.erase("outputs");
+  config.update({{"model", "densenet121"}, {"in_channels", 1}, {"head", "study"}, {"outputs", 1}});
+  config["hidden"] = {4};
+  write_text(t / "c.json", json{{"model", config}}.dump());
+  // Five images in batches of two: the last one, alone on 1 x 1 maps, is left out of training.
+  const Outcome run =
+      run_thorax({"train", "classifier", "--data", "manifest:" + (t / "ph/manifest.csv"),
+                  "--config", t / "c.json", "--weights", file, "--size", "32", "--epochs", "1",
+                  "--batch", "2", "--out", t / "run"});
+  INFO(run.output);
+  REQUIRE(run.exit_code == 0);
+  for (const char* wanted :
+       {"30 renamed from an older version: features.denseblock1.denselayer1.conv.1.weight",
+        "1 adapted: features.conv0.weight: 3 channels summed to 1",
+        "2 of its head left out: classifier.bias, classifier.weight",
+        "not in the file, left as initialised: head.0"})
+    CHECK_MESSAGE(run.output.find(wanted) != std::string::npos, wanted);
+}

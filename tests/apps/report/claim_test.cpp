@@ -45,7 +45,7 @@ void write_run(const TempFolder& run, const std::string& group) {
     "mean": {"accuracy": 0.975, "sensitivity": 0.5, "auc": null},
     "standard_deviation": {"accuracy": 0.0125, "sensitivity": null},
     "pooled_counts": {"tp": 1, "fn": 2, "fp": 3, "tn": 4}})");
-  fs::create_directories(run / "fold_0/heatmaps");
+  fs::create_directories(run / "crossval/heatmaps");
 }
 
 }  // namespace
@@ -85,6 +85,20 @@ TEST_CASE("CLAIM: all 44 items in order; what the run tells is there, the rest s
   for (int item = 1; item <= 44; ++item) answered += answer(table, item) != kNotAnswered;
   CHECK(contains(table.notes[0], fmt::format("{} of 44 items answered", answered)));
   CHECK(check_xml(to_html(table)).error == "");
+}
+
+TEST_CASE("CLAIM: an audit answers what a cross-validation leaves open") {
+  const TempFolder run;
+  write(run / "config.json", "{\"settings\": {\"task\": \"classifier\"}}");
+  write(run / "audit/summary.json", R"({
+    "headline": {"cross_validation": {"mean": {"auc": 0.75}}},
+    "Whole image": {}, "Random labels": {}})");
+  const Table table = claim_table(read_run_facts(run.path()));
+  CHECK(contains(answer(table, 30), "Random labels, Whole image"));
+  CHECK(contains(answer(table, 37), "auc 75.00 %"));
+  CHECK(answer(table, 33) == kNotAnswered);
+  write(run / "audit/summary.json", R"({"headline": {}, "External images": {}})");
+  CHECK(contains(answer(claim_table(read_run_facts(run.path())), 33), "other sources"));
 }
 
 TEST_CASE("CLAIM: splitting by image is called what it is") {
