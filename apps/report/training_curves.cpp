@@ -147,6 +147,12 @@ std::vector<Plot> training_plots(const std::vector<TrainingLog>& logs, const std
   if (metrics.count("loss")) add_curve(loss, logs, "loss", "validation", epochs, 1);
   if (!loss.series.empty()) plots.push_back(std::move(loss));
 
+  // Pixels and shares have no common axis.
+  Plot distance{before + "validation distance", x, {"Hausdorff 95 % (pixels)"}};
+  distance.caption = caption;
+  if (metrics.erase("hausdorff95") > 0)
+    add_curve(distance, logs, "hausdorff95", "Hausdorff 95 %", epochs, 1);
+
   Plot others{before + "validation metrics", x, {"metric"}};
   others.caption = caption;
   int look = 0;
@@ -157,6 +163,7 @@ std::vector<Plot> training_plots(const std::vector<TrainingLog>& logs, const std
               epochs, look++);
   }
   if (!others.series.empty()) plots.push_back(std::move(others));
+  if (!distance.series.empty()) plots.push_back(std::move(distance));
   return plots;
 }
 

@@ -98,13 +98,17 @@ TEST_CASE("several folds: the mean, and one sample deviation to each side where 
 
 TEST_CASE("one run: no bands; metrics have a figure of their own, with their proper names") {
   const TempFolder folder;
-  write(folder / "metrics.jsonl", epoch(1, 1, 2, ",\"dice\":0.5,\"iou\":0.4,\"lr\":0.1"));
+  write(folder / "metrics.jsonl",
+        epoch(1, 1, 2, ",\"dice\":0.5,\"iou\":0.4,\"hausdorff95\":12,\"lr\":0.1"));
   const std::vector<Plot> plots = training_plots(read_training_logs(folder.path()), "");
-  REQUIRE(plots.size() == 2);
+  REQUIRE(plots.size() == 3);
   CHECK(plots[0].series.size() == 2);
   CHECK(plots[1].series.size() == 2);
   CHECK(named(plots[1], "Dice").y[0] == 0.5);
   CHECK(named(plots[1], "IoU").y[0] == 0.4);
+  // Pixels have an axis of their own.
+  CHECK(plots[2].series.size() == 1);
+  CHECK(named(plots[2], "Hausdorff 95 %").y[0] == 12);
 }
 
 TEST_CASE("ROC: single curves with their areas; the mean of folds is taken at each specificity") {
