@@ -274,6 +274,8 @@ int main(int argc, char** argv) try {
   run(conv2d_cases::hrnet(18, 224, 8));
   run(conv2d_cases::hrnet(32, 224, 8));
   run(conv2d_cases::hrnet(48, 224, 8));
+  run(conv2d_cases::resnet(true, 224, 8));
+  run(conv2d_cases::densenet121(224, 8));
   return 0;
 } catch (const Error& error) {
   std::fprintf(stderr, "%s\n", error.what());

@@ -30,7 +30,8 @@ namespace {
 
 struct Arguments {
   std::string device = "cuda", filter, csv;
-  std::vector<std::string> models{"unet", "hrnet_w18"}, precisions{"f32", "f16", "bf16"};
+  std::vector<std::string> models{"unet", "hrnet_w18", "resnet152", "densenet121"},
+      precisions{"f32", "f16", "bf16"};
   std::int64_t size = 0, batch = 8;
   int repeats = 11;
 };
@@ -311,8 +312,9 @@ int main(int argc, char** argv) try {
   Arguments args;
   CLI::App app("Every GPU kernel beside the vendor's, on the layers of the models");
   app.add_option("--device", args.device)->capture_default_str();
-  app.add_option("--model", args.models)->check(CLI::IsMember({"unet", "hrnet_w18"}));
-  app.add_option("--size", args.size, "Image size; default 512 (UNet), 224 (HRNet)");
+  app.add_option("--model", args.models)
+      ->check(CLI::IsMember({"unet", "hrnet_w18", "resnet152", "densenet121"}));
+  app.add_option("--size", args.size, "Image size; default 512 (UNet), 224 (the others)");
   app.add_option("--batch", args.batch)->capture_default_str();
   app.add_option("--precision", args.precisions);
   app.add_option("--filter", args.filter, "Only rows whose operation and problem contain this");
@@ -325,6 +327,10 @@ int main(int argc, char** argv) try {
       const std::int64_t size = args.size > 0 ? args.size : 512;
       convolutions(table, conv2d_cases::unet(size, args.batch));
       transposed(table, args.batch, size);
+    } else if (model != "hrnet_w18") {
+      const std::int64_t size = args.size > 0 ? args.size : 224;
+      convolutions(table, model == "resnet152" ? conv2d_cases::resnet(true, size, args.batch)
+                                               : conv2d_cases::densenet121(size, args.batch));
     } else {
       const std::int64_t size = args.size > 0 ? args.size : 224, map = size / 4, n = args.batch;
       convolutions(table, conv2d_cases::hrnet(18, size, n));

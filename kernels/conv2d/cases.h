@@ -32,6 +32,14 @@ inline Conv2dProblem problem(std::int64_t batch, std::int64_t size, std::int64_t
   p.relu = relu;
   return p;
 }
+
+// Layers of one shape count once, under the name of the first.
+inline void add_once(std::vector<Case>& cases, Case added) {
+  const std::string text = added.problem.to_string();
+  for (const Case& c : cases)
+    if (c.problem.to_string() == text) return;
+  cases.push_back(std::move(added));
+}
 }  // namespace detail
 
 // The study's UNet (Table 4) on size x size images; size a multiple of 16.
@@ -70,14 +78,8 @@ inline std::vector<Case> hrnet(std::int64_t width, std::int64_t size, std::int64
   const std::int64_t map = size / 4;  // resolution of the first branch
   const auto add = [&](const std::string& name, std::int64_t at, std::int64_t in, std::int64_t out,
                        std::int64_t kernel, std::int64_t stride = 1) {
-    for (const Case& c : cases) {
-      const Conv2dProblem& p = c.problem;
-      if (p.height == at && p.in_channels == in && p.out_channels == out && p.kernel_h == kernel &&
-          p.stride_h == stride)
-        return;
-    }
-    cases.push_back({fmt::format("hrnet{} {}", width, name),
-                     detail::problem(batch, at, in, out, kernel, stride)});
+    detail::add_once(cases, {fmt::format("hrnet{} {}", width, name),
+                             detail::problem(batch, at, in, out, kernel, stride)});
   };
   add("stem 1", size, image_channels, 64, 3, 2);
   add("stem 2", size / 2, 64, 64, 3, 2);
@@ -111,6 +113,63 @@ inline std::vector<Case> hrnet(std::int64_t width, std::int64_t size, std::int64
     if (b < 3) add(fmt::format("head {} down", b), map >> b, wide, 2 * wide, 3, 2);
   }
   add("head final", map >> 3, 1024, 2048, 1);
+  return cases;
+}
+
+// ResNet on size x size images (size a multiple of 32): bottlenecks (50, 101, 152) or basic blocks
+// (18, 34); the depths repeat the same shapes.
+inline std::vector<Case> resnet(bool bottleneck, std::int64_t size, std::int64_t batch,
+                                std::int64_t image_channels = 3) {
+  std::vector<Case> cases;
+  const auto add = [&](const std::string& name, std::int64_t at, std::int64_t in, std::int64_t out,
+                       std::int64_t kernel, std::int64_t stride = 1) {
+    detail::add_once(cases, {fmt::format("{} {}", bottleneck ? "resnet152" : "resnet18", name),
+                             detail::problem(batch, at, in, out, kernel, stride)});
+  };
+  add("stem", size, image_channels, 64, 7, 2);
+  std::int64_t map = size / 4, in = 64;
+  for (std::int64_t stage = 0; stage < 4; ++stage) {
+    const std::int64_t width = 64 << stage, out = bottleneck ? 4 * width : width;
+    const std::int64_t stride = stage == 0 ? 1 : 2, after = map / stride;
+    const auto layer = [&](const char* part) { return fmt::format("layer{} {}", stage + 1, part); };
+    if (bottleneck) {
+      add(layer("first reduce"), map, in, width, 1);
+      add(layer("first 3x3"), map, width, width, 3, stride);
+      add(layer("expand"), after, width, out, 1);
+      add(layer("reduce"), after, out, width, 1);
+    } else {
+      add(layer("first 3x3"), map, in, width, 3, stride);
+    }
+    if (in != out) add(layer("shortcut"), map, in, out, 1, stride);
+    add(layer("3x3"), after, width, width, 3);
+    map = after;
+    in = out;
+  }
+  return cases;
+}
+
+// DenseNet121 on size x size images (size a multiple of 32).
+inline std::vector<Case> densenet121(std::int64_t size, std::int64_t batch,
+                                     std::int64_t image_channels = 3) {
+  std::vector<Case> cases;
+  const auto add = [&](const std::string& name, std::int64_t at, std::int64_t in, std::int64_t out,
+                       std::int64_t kernel, std::int64_t stride = 1) {
+    detail::add_once(cases,
+                     {"densenet121 " + name, detail::problem(batch, at, in, out, kernel, stride)});
+  };
+  constexpr std::int64_t kGrowth = 32, kLayers[] = {6, 12, 24, 16};
+  add("stem", size, image_channels, 64, 7, 2);
+  std::int64_t map = size / 4, channels = 64;
+  for (int block = 0; block < 4; ++block) {
+    for (std::int64_t layer = 0; layer < kLayers[block]; ++layer, channels += kGrowth) {
+      add(fmt::format("block{} {} 1x1", block + 1, layer + 1), map, channels, 4 * kGrowth, 1);
+      add(fmt::format("block{} 3x3", block + 1), map, 4 * kGrowth, kGrowth, 3);
+    }
+    if (block == 3) break;
+    add(fmt::format("transition{}", block + 1), map, channels, channels / 2, 1);
+    channels /= 2;
+    map /= 2;
+  }
   return cases;
 }
 

@@ -207,6 +207,12 @@ TEST_CASE("conv2d providers against the reference: layers of HRNet-W32 and W48")
   check_cases(conv2d_cases::wider_hrnets(32), "HRNet-W32 and W48", On::cpu);
 }
 
+TEST_CASE("conv2d providers against the reference: layers of ResNet and DenseNet") {
+  check_cases(conv2d_cases::resnet(true, 32, 1), "ResNet-152", On::cpu);
+  check_cases(conv2d_cases::resnet(false, 32, 2, 1), "ResNet-18, gray images", On::cpu);
+  check_cases(conv2d_cases::densenet121(32, 1), "DenseNet-121", On::cpu);
+}
+
 // A simulated GPU does about 1 GFLOP/s: every kind of layer, on maps that are small for it.
 TEST_CASE("conv2d on a GPU: layers of UNet and HRNet") {
   constexpr Layout dense[] = {Layout::dense};
