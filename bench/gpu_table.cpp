@@ -94,6 +94,7 @@ class Table {
            const char* provider, double seconds, double work, bool flops, double peer_seconds,
            double error, double allowed) {
     const bool ok = error <= allowed;
+    ++rows;
     wrong += !ok;
     const double rate = work / seconds * (flops ? 1e-12 : 1e-9);
     const double share = flops ? peer_seconds / seconds : work / seconds / copy_rate_;
@@ -125,7 +126,7 @@ class Table {
   const Arguments& args;
   Device device;
   bench::GpuTimer timer;
-  int wrong = 0;
+  int rows = 0, wrong = 0;
 
  private:
   DeviceScope scope_;
@@ -343,6 +344,7 @@ int main(int argc, char** argv) try {
       fusions(table, hrnet_fuse_cases(n, map));
     }
   }
+  THORAX_CHECK(table.rows > 0, "[gpu_table] no operation or problem contains '{}'", args.filter);
   table.summary();
   if (table.wrong > 0) fmt::print("{} rows are WRONG\n", table.wrong);
   return table.wrong == 0 ? 0 : 1;
