@@ -131,7 +131,8 @@ void add_heatmaps(Report& report, const Experiment& e, const std::vector<Row>& r
     all.emplace_back(&r, std::move(heat));
   }
   table.notes = {
-      "Grad-CAM of each network's last layer with rows and columns, for the predicted class, by the "
+      "Grad-CAM of each network's last layer with rows and columns, for the predicted class, by "
+      "the "
       "network of the fold that held the image out."};
   report.section("Where the networks look");
   if (!table.rows.empty()) report.table(saved_table(out, "heatmaps", table));
