@@ -4,32 +4,10 @@
 #if defined(THORAX_WITH_CUDNN)
 
 #include "kernels/common/cudnn.h"
-#include "kernels/conv2d/conv2d.h"
-#include "kernels/conv_transpose2d/conv_transpose2d.h"
+#include "kernels/conv_transpose2d/adjoint.h"
 
 namespace thorax {
 namespace {
-
-// The convolution from y's shape to x's.
-Conv2dProblem adjoint(const ConvTranspose2dProblem& p) {
-  Conv2dProblem c;
-  c.batch = p.batch;
-  c.height = p.out_height();
-  c.width = p.out_width();
-  c.in_channels = p.out_channels;
-  c.out_channels = p.in_channels;
-  c.kernel_h = p.kernel_h;
-  c.kernel_w = p.kernel_w;
-  c.stride_h = p.stride_h;
-  c.stride_w = p.stride_w;
-  c.pad_h = p.pad_h;
-  c.pad_w = p.pad_w;
-  c.dilation_h = p.dilation_h;
-  c.dilation_w = p.dilation_w;
-  c.groups = p.groups;
-  c.dtype = p.dtype;
-  return c;
-}
 
 const Conv2dProvider& convolution() {
   return conv2d_providers().named("cudnn", DeviceKind::cuda);

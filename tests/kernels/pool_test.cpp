@@ -157,6 +157,8 @@ TEST_CASE("pool: NaN and infinity, first maximum, padding of averages") {
     const Device device = test::device_of(provider);
     CAPTURE(provider.name);
     for (const std::int64_t channels : {1, 8}) {
+      // oneDNN's maximum is not offered: a NaN would get lost in it.
+      if (provider.priority(pool_case(PoolKind::max, {1, 2, 8, channels}, 2, 2, 0)) < 0) continue;
       // One window of 2 x 2 per column; all channels alike, so that vector lanes are covered too.
       const std::vector<float> top{1, nan, -inf, 5, 2, 2, -3, -3},
           bottom{nan, 7, -inf, -inf, 2, 2, -1, -2};
