@@ -2,15 +2,11 @@
 // numbers, and the position that another one reaches through a tap.
 #pragma once
 
-#include "engine/runtime/launch.cuh"
-#include "engine/tensor/tensor.h"
+#include "kernels/common/naive.cuh"
 
 namespace thorax {
 namespace THORAX_GPU {
 namespace {
-
-constexpr int kThreads = 256;
-using Index = std::int64_t;
 
 // A map of height x width pixels; pixels may be further apart than their channels.
 template <class T>
@@ -46,11 +42,6 @@ struct Geometry {
         dilation_h(p.dilation_h),
         dilation_w(p.dilation_w) {}
 };
-
-// The element of the result that this thread makes.
-__device__ Index thread_index() {
-  return static_cast<Index>(blockIdx.x) * blockDim.x + threadIdx.x;
-}
 
 // The row or column of the strided side that `position` of the other side meets through a tap,
 // or -1.

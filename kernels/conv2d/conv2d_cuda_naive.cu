@@ -9,7 +9,6 @@
 // multiplier, which is what the next rung (conv2d_cuda_tiled.cu) removes. It does any problem:
 // groups, dilation, padding and strides of all kinds, float32 and float64, tensors of more than
 // 2^31 elements.
-#include "engine/runtime/launch.cuh"
 #include "kernels/common/naive_convolution.cuh"
 #include "kernels/conv2d/conv2d.h"
 
@@ -95,10 +94,6 @@ __global__ void backward_filter_kernel(Geometry g, Map<const T> x, Map<const T> 
     }
   }
   (bias ? dbias[k] : dw[i]) = sum;
-}
-
-LaunchConfig one_thread_each(Index count) {
-  return {dim3(blocks_for(count, kThreads)), dim3(kThreads)};
 }
 
 // The map of an optional tensor: no data when it is not there.

@@ -25,7 +25,7 @@
 #include "kernels/common/gemm_launch.cuh"
 #include "kernels/common/gemm_tile.cuh"
 #include "kernels/common/gpu_gemm.cuh"
-#include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/conv_shape.h"
 
 namespace thorax {
 namespace THORAX_GPU {
@@ -299,12 +299,6 @@ __global__ void one_output_filter_gradient_kernel(Geometry g, Pixels x, Pixels d
 // Host
 // ---------------------------------------------------------------------------------------------
 
-ConvShape shape_of(const Conv2dProblem& p) {
-  return {p.batch,        p.height,     p.width,      p.in_channels, p.out_height(), p.out_width(),
-          p.out_channels, p.kernel_h,   p.kernel_w,   p.stride_h,    p.stride_w,     p.pad_h,
-          p.pad_w,        p.dilation_h, p.dilation_w, p.groups};
-}
-
 bool few_inputs(const Conv2dProblem& p) {
   return p.in_channels <= 4 && p.out_channels >= 8 &&
          p.kernel_h * p.kernel_w * p.in_channels <= kMostTaps;
@@ -312,7 +306,7 @@ bool few_inputs(const Conv2dProblem& p) {
 
 int priority(const Conv2dProblem& p) {
   const bool narrow = few_inputs(p) || (p.out_channels == 1 && p.kernel_h * p.kernel_w < 1024);
-  return narrow && p.dtype == DType::f32 && supported(shape_of(p)) ? 30 : -1;
+  return narrow && p.dtype == DType::f32 && supported(conv_shape(p)) ? 30 : -1;
 }
 
 void forward(const Conv2dProblem& p, const Tensor& x, const Tensor& w, const Tensor& bias,
@@ -342,7 +336,7 @@ void backward_data(const Conv2dProblem& p, const Tensor& dy, const Tensor& w, co
                    const Tensor& dx) {
   const Tensor gate = p.relu ? y : Tensor{};
   if (few_inputs(p))
-    return conv_adjoint("gemm_kernel<conv2d_backward_data_narrow>", shape_of(p), dy, gate, w, {},
+    return conv_adjoint("gemm_kernel<conv2d_backward_data_narrow>", conv_shape(p), dy, gate, w, {},
                         dx);
   const Geometry g(p);
   const Pixels gradient = pixels_of(dy, gate);

@@ -11,33 +11,27 @@
 // the ReLU's mask to dy as it is loaded. The tile is kernels/common/gemm_tile.cuh, the index maps
 // are in implicit_gemm.cuh.
 #include "kernels/common/gpu_gemm.cuh"
-#include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/conv_shape.h"
 
 namespace thorax {
 namespace THORAX_GPU {
 namespace {
 
-ConvShape shape_of(const Conv2dProblem& p) {
-  return {p.batch,        p.height,     p.width,      p.in_channels, p.out_height(), p.out_width(),
-          p.out_channels, p.kernel_h,   p.kernel_w,   p.stride_h,    p.stride_w,     p.pad_h,
-          p.pad_w,        p.dilation_h, p.dilation_w, p.groups};
-}
-
 void forward(const Conv2dProblem& p, const Tensor& x, const Tensor& w, const Tensor& bias,
              const Tensor& residual, const Tensor& y) {
-  conv_forward("gemm_kernel<conv2d_forward_tiled>", shape_of(p), x, w, bias, residual, p.relu, y);
+  conv_forward("gemm_kernel<conv2d_forward_tiled>", conv_shape(p), x, w, bias, residual, p.relu, y);
 }
 
 void backward_data(const Conv2dProblem& p, const Tensor& dy, const Tensor& w, const Tensor& y,
                    const Tensor& dx) {
-  conv_adjoint("gemm_kernel<conv2d_backward_data_tiled>", shape_of(p), dy, p.relu ? y : Tensor{}, w,
-               {}, dx);
+  conv_adjoint("gemm_kernel<conv2d_backward_data_tiled>", conv_shape(p), dy, p.relu ? y : Tensor{},
+               w, {}, dx);
 }
 
 void backward_filter(const Conv2dProblem& p, const Tensor& x, const Tensor& dy, const Tensor& y,
                      const Tensor& dw, const Tensor& dbias) {
   const Tensor gate = p.relu ? y : Tensor{};
-  conv_filter_gradient("gemm_kernel<conv2d_backward_filter_tiled>", shape_of(p), x, dy, gate, dw);
+  conv_filter_gradient("gemm_kernel<conv2d_backward_filter_tiled>", conv_shape(p), x, dy, gate, dw);
   if (dbias.defined()) channel_sums(dy, gate, dbias);
 }
 
@@ -46,7 +40,7 @@ THORAX_PROVIDER(conv2d_cuda_tiled, conv2d_providers(),
                  .device = THORAX_GPU_KIND,
                  .priority =
                      [](const Conv2dProblem& p) {
-                       return p.dtype == DType::f32 && supported(shape_of(p)) ? 10 : -1;
+                       return p.dtype == DType::f32 && supported(conv_shape(p)) ? 10 : -1;
                      },
                  .forward = forward,
                  .backward_data = backward_data,

@@ -15,8 +15,9 @@
 // memory, 8 columns at a time. Transformed data never goes to global memory, except the filter:
 // 16/9 of its size.
 #include "engine/runtime/launch.cuh"
+#include "kernels/common/passes.cuh"
 #include "kernels/common/vec.cuh"
-#include "kernels/conv2d/passes.cuh"
+#include "kernels/conv2d/conv_shape.h"
 
 namespace thorax {
 namespace THORAX_GPU {
@@ -483,7 +484,9 @@ int priority(const Conv2dProblem& p) {
   const bool applies = p.dtype == DType::f32 && p.kernel_h == 3 && p.kernel_w == 3 &&
                        p.stride_h == 1 && p.stride_w == 1 && p.dilation_h == 1 &&
                        p.dilation_w == 1 && p.groups == 1;
-  return applies && std::min(p.in_channels, p.out_channels) >= 16 && passes::fits(p) ? 20 : -1;
+  return applies && std::min(p.in_channels, p.out_channels) >= 16 && passes::fits(conv_shape(p))
+             ? 20
+             : -1;
 }
 
 }  // namespace

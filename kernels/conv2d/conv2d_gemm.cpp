@@ -1,15 +1,8 @@
 // Every convolution as a matrix product over rows read in place (kernels/common/implicit_gemm.h).
-#include "kernels/common/implicit_gemm.h"
-#include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/conv_shape.h"
 
 namespace thorax {
 namespace {
-
-gemm::ConvShape shape_of(const Conv2dProblem& p) {
-  return {p.batch,        p.height,     p.width,      p.in_channels, p.out_height(), p.out_width(),
-          p.out_channels, p.kernel_h,   p.kernel_w,   p.stride_h,    p.stride_w,     p.pad_h,
-          p.pad_w,        p.dilation_h, p.dilation_w, p.groups};
-}
 
 gemm::Pixels pixels_of(const Tensor& t) {
   return t.defined() ? gemm::Pixels{t.data<float>(), t.pixel_stride()} : gemm::Pixels{};
@@ -18,7 +11,7 @@ gemm::Pixels pixels_of(const Tensor& t) {
 void forward(const Conv2dProblem& p, const Tensor& x, const Tensor& w, const Tensor& bias,
              const Tensor& residual, const Tensor& y) {
   if (y.numel() == 0) return;
-  gemm::conv_forward(shape_of(p), pixels_of(x), w.data<float>(),
+  gemm::conv_forward(conv_shape(p), pixels_of(x), w.data<float>(),
                      bias.defined() ? bias.data<float>() : nullptr, pixels_of(residual), p.relu,
                      pixels_of(y));
 }
@@ -26,7 +19,7 @@ void forward(const Conv2dProblem& p, const Tensor& x, const Tensor& w, const Ten
 void backward_data(const Conv2dProblem& p, const Tensor& dy, const Tensor& w, const Tensor& y,
                    const Tensor& dx) {
   if (dx.numel() == 0) return;
-  gemm::conv_adjoint(shape_of(p), pixels_of(dy), p.relu ? pixels_of(y) : gemm::Pixels{},
+  gemm::conv_adjoint(conv_shape(p), pixels_of(dy), p.relu ? pixels_of(y) : gemm::Pixels{},
                      w.data<float>(), nullptr, pixels_of(dx));
 }
 
@@ -37,7 +30,7 @@ void backward_filter(const Conv2dProblem& p, const Tensor& x, const Tensor& dy, 
     if (dbias.defined()) dbias.fill(0);
     return;
   }
-  gemm::conv_filter_gradient(shape_of(p), pixels_of(x), pixels_of(dy),
+  gemm::conv_filter_gradient(conv_shape(p), pixels_of(x), pixels_of(dy),
                              p.relu ? pixels_of(y) : gemm::Pixels{}, dw.data<float>(),
                              dbias.defined() ? dbias.data<float>() : nullptr);
 }

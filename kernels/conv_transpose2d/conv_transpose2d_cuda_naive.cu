@@ -6,8 +6,8 @@
 //   filter gradient thread = dw[c,r,s,k], sums over pixels of x; one thread more per k for dbias
 //
 // Consecutive threads take consecutive channels of the result. It does any problem: groups,
-// dilation, output padding and strides of all kinds, float32 and float64, more than 2^31 elements.
-#include "engine/runtime/launch.cuh"
+// dilation, output padding and strides of all kinds, more than 2^31 elements; float32, float64, and
+// float16 and bfloat16 with float32 sums.
 #include "kernels/common/naive_convolution.cuh"
 #include "kernels/conv_transpose2d/conv_transpose2d.h"
 
@@ -16,15 +16,15 @@ namespace THORAX_GPU {
 namespace {
 
 template <class T>
-__global__ void forward_kernel(Geometry g, Map<const T> x, const T* w, const T* bias, Map<T> y,
-                               Index count) {
+__global__ void forward_kernel(Geometry g, Map<const T> x, const T* w, const SumOf<T>* bias,
+                               Map<T> y, Index count) {
   const Index i = thread_index();
   if (i >= count) return;
   const Index k = i % g.outputs, pixel = i / g.outputs;
   const Index q = pixel % y.width, p = pixel / y.width % y.height, n = pixel / y.width / y.height;
   const Index group = k / g.group_out, first = group * g.group_in;
   const Index filter = g.kernel_h * g.kernel_w * g.group_out;  // elements of one input's filter
-  T sum = 0;
+  SumOf<T> sum = 0;
   for (int r = 0; r < g.kernel_h; ++r) {
     const Index h = reached(p, r, g.stride_h, g.pad_h, g.dilation_h, x.height);
     if (h < 0) continue;
@@ -33,10 +33,10 @@ __global__ void forward_kernel(Geometry g, Map<const T> x, const T* w, const T* 
       if (v < 0) continue;
       const T* a = x.pixel(n, h, v) + first;
       const T* b = w + first * filter + (r * g.kernel_w + s) * g.group_out + k % g.group_out;
-      for (Index c = 0; c < g.group_in; ++c) sum += a[c] * b[c * filter];
+      for (Index c = 0; c < g.group_in; ++c) sum += value(a[c]) * value(b[c * filter]);
     }
   }
-  y.pixel(n, p, q)[k] = bias != nullptr ? sum + bias[k] : sum;
+  y.pixel(n, p, q)[k] = convert<T>(bias != nullptr ? sum + bias[k] : sum);
 }
 
 template <class T>
@@ -48,7 +48,7 @@ __global__ void backward_data_kernel(Geometry g, Map<const T> dy, const T* w, Ma
   const Index v = pixel % dx.width, h = pixel / dx.width % dx.height,
               n = pixel / dx.width / dx.height;
   const Index first = c / g.group_in * g.group_out;
-  T sum = 0;
+  SumOf<T> sum = 0;
   for (int r = 0; r < g.kernel_h; ++r) {
     const Index p = h * g.stride_h - g.pad_h + r * g.dilation_h;
     if (p < 0 || p >= dy.height) continue;
@@ -57,29 +57,30 @@ __global__ void backward_data_kernel(Geometry g, Map<const T> dy, const T* w, Ma
       if (q < 0 || q >= dy.width) continue;
       const T* a = dy.pixel(n, p, q) + first;
       const T* b = w + ((c * g.kernel_h + r) * g.kernel_w + s) * g.group_out;
-      for (Index k = 0; k < g.group_out; ++k) sum += a[k] * b[k];
+      for (Index k = 0; k < g.group_out; ++k) sum += value(a[k]) * value(b[k]);
     }
   }
-  dx.pixel(n, h, v)[c] = sum;
+  dx.pixel(n, h, v)[c] = convert<T>(sum);
 }
 
 template <class T>
 __global__ void backward_filter_kernel(Geometry g, Map<const T> x, Map<const T> dy, Index batch,
-                                       T* dw, Index count) {
+                                       SumOf<T>* dw, Index count) {
   const Index i = thread_index();
   if (i >= count) return;
   const Index k = i % g.group_out, tap = i / g.group_out;
   const Index s = tap % g.kernel_w, r = tap / g.kernel_w % g.kernel_h;
   const Index c = tap / g.kernel_w / g.kernel_h;
   const Index first = c / g.group_in * g.group_out;
-  T sum = 0;
+  SumOf<T> sum = 0;
   for (Index n = 0; n < batch; ++n) {
     for (Index h = 0; h < x.height; ++h) {
       const Index p = h * g.stride_h - g.pad_h + r * g.dilation_h;
       if (p < 0 || p >= dy.height) continue;
       for (Index v = 0; v < x.width; ++v) {
         const Index q = v * g.stride_w - g.pad_w + s * g.dilation_w;
-        if (q >= 0 && q < dy.width) sum += x.pixel(n, h, v)[c] * dy.pixel(n, p, q)[first + k];
+        if (q >= 0 && q < dy.width)
+          sum += value(x.pixel(n, h, v)[c]) * value(dy.pixel(n, p, q)[first + k]);
       }
     }
   }
@@ -87,24 +88,20 @@ __global__ void backward_filter_kernel(Geometry g, Map<const T> x, Map<const T> 
 }
 
 template <class T>
-__global__ void bias_gradient_kernel(Map<const T> dy, Index pixels, T* dbias, Index count) {
+__global__ void bias_gradient_kernel(Map<const T> dy, Index pixels, SumOf<T>* dbias, Index count) {
   const Index k = thread_index();
   if (k >= count) return;
-  T sum = 0;
-  for (Index i = 0; i < pixels; ++i) sum += dy.data[i * dy.stride + k];
+  SumOf<T> sum = 0;
+  for (Index i = 0; i < pixels; ++i) sum += value(dy.data[i * dy.stride + k]);
   dbias[k] = sum;
-}
-
-LaunchConfig one_thread_each(Index count) {
-  return {dim3(blocks_for(count, kThreads)), dim3(kThreads)};
 }
 
 template <class T>
 void forward(const ConvTranspose2dProblem& p, const Tensor& x, const Tensor& w, const Tensor& bias,
              const Tensor& y) {
   launch(THORAX_KERNEL(forward_kernel<T>), y.device(), one_thread_each(y.numel()), Geometry(p),
-         Map<const T>(x), w.device_data<T>(), bias.defined() ? bias.device_data<T>() : nullptr,
-         Map<T>(y), y.numel());
+         Map<const T>(x), w.device_data<T>(),
+         bias.defined() ? bias.device_data<SumOf<T>>() : nullptr, Map<T>(y), y.numel());
 }
 
 template <class T>
@@ -118,33 +115,30 @@ template <class T>
 void backward_filter(const ConvTranspose2dProblem& p, const Tensor& x, const Tensor& dy,
                      const Tensor& dw, const Tensor& dbias) {
   launch(THORAX_KERNEL(backward_filter_kernel<T>), dw.device(), one_thread_each(dw.numel()),
-         Geometry(p), Map<const T>(x), Map<const T>(dy), p.batch, dw.device_data<T>(), dw.numel());
+         Geometry(p), Map<const T>(x), Map<const T>(dy), p.batch, dw.device_data<SumOf<T>>(),
+         dw.numel());
   if (dbias.defined())
     launch(THORAX_KERNEL(bias_gradient_kernel<T>), dw.device(), one_thread_each(p.out_channels),
-           Map<const T>(dy), dy.pixels(), dbias.device_data<T>(), p.out_channels);
+           Map<const T>(dy), dy.pixels(), dbias.device_data<SumOf<T>>(), p.out_channels);
 }
 
-THORAX_PROVIDER(conv_transpose2d_cuda_naive, conv_transpose2d_providers(),
-                {.name = "cuda/naive",
-                 .device = THORAX_GPU_KIND,
-                 .priority =
-                     [](const ConvTranspose2dProblem& p) {
-                       return p.dtype == DType::f32 || p.dtype == DType::f64 ? 0 : -1;
-                     },
-                 .forward =
-                     [](const ConvTranspose2dProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? forward<double>(p, t...) : forward<float>(p, t...);
-                     },
-                 .backward_data =
-                     [](const ConvTranspose2dProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? backward_data<double>(p, t...)
-                                             : backward_data<float>(p, t...);
-                     },
-                 .backward_filter =
-                     [](const ConvTranspose2dProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? backward_filter<double>(p, t...)
-                                             : backward_filter<float>(p, t...);
-                     }})
+THORAX_PROVIDER(
+    conv_transpose2d_cuda_naive, conv_transpose2d_providers(),
+    {.name = "cuda/naive",
+     .device = THORAX_GPU_KIND,
+     .priority = [](const ConvTranspose2dProblem& p) { return naive_runs(p.dtype) ? 0 : -1; },
+     .forward =
+         [](const ConvTranspose2dProblem& p, auto&... t) {
+           dispatch_naive(p.dtype, [&](auto tag) { forward<decltype(tag)>(p, t...); });
+         },
+     .backward_data =
+         [](const ConvTranspose2dProblem& p, auto&... t) {
+           dispatch_naive(p.dtype, [&](auto tag) { backward_data<decltype(tag)>(p, t...); });
+         },
+     .backward_filter =
+         [](const ConvTranspose2dProblem& p, auto&... t) {
+           dispatch_naive(p.dtype, [&](auto tag) { backward_filter<decltype(tag)>(p, t...); });
+         }})
 
 }  // namespace
 }  // namespace THORAX_GPU

@@ -10,33 +10,26 @@
 // has patches that lie side by side: all four taps of a pixel are one row of one product, and x is
 // read once.
 #include "kernels/common/gpu_gemm.cuh"
-#include "kernels/conv_transpose2d/conv_transpose2d.h"
+#include "kernels/conv_transpose2d/conv_shape.h"
 
 namespace thorax {
 namespace THORAX_GPU {
 namespace {
 
-// The convolution whose input is our output.
-ConvShape shape_of(const ConvTranspose2dProblem& p) {
-  return {p.batch,       p.out_height(), p.out_width(), p.out_channels, p.height,   p.width,
-          p.in_channels, p.kernel_h,     p.kernel_w,    p.stride_h,     p.stride_w, p.pad_h,
-          p.pad_w,       p.dilation_h,   p.dilation_w,  p.groups};
-}
-
 void forward(const ConvTranspose2dProblem& p, const Tensor& x, const Tensor& w, const Tensor& bias,
              const Tensor& y) {
-  conv_adjoint("gemm_kernel<conv_transpose2d_forward_tiled>", shape_of(p), x, {}, w, bias, y);
+  conv_adjoint("gemm_kernel<conv_transpose2d_forward_tiled>", conv_shape(p), x, {}, w, bias, y);
 }
 
 void backward_data(const ConvTranspose2dProblem& p, const Tensor& dy, const Tensor& w,
                    const Tensor& dx) {
-  conv_forward("gemm_kernel<conv_transpose2d_backward_data_tiled>", shape_of(p), dy, w, {}, {},
+  conv_forward("gemm_kernel<conv_transpose2d_backward_data_tiled>", conv_shape(p), dy, w, {}, {},
                false, dx);
 }
 
 void backward_filter(const ConvTranspose2dProblem& p, const Tensor& x, const Tensor& dy,
                      const Tensor& dw, const Tensor& dbias) {
-  conv_filter_gradient("gemm_kernel<conv_transpose2d_backward_filter_tiled>", shape_of(p), dy, x,
+  conv_filter_gradient("gemm_kernel<conv_transpose2d_backward_filter_tiled>", conv_shape(p), dy, x,
                        {}, dw);
   if (dbias.defined()) channel_sums(dy, {}, dbias);
 }
@@ -46,7 +39,7 @@ THORAX_PROVIDER(conv_transpose2d_cuda_tiled, conv_transpose2d_providers(),
                  .device = THORAX_GPU_KIND,
                  .priority =
                      [](const ConvTranspose2dProblem& p) {
-                       return p.dtype == DType::f32 && supported(shape_of(p)) ? 10 : -1;
+                       return p.dtype == DType::f32 && supported(conv_shape(p)) ? 10 : -1;
                      },
                  .forward = forward,
                  .backward_data = backward_data,

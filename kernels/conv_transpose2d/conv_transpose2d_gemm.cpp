@@ -1,32 +1,10 @@
 // The convolution machinery of kernels/common/implicit_gemm.h read backwards: our input is the
 // convolution's output, our output its input. A 2x2 stride-2 filter becomes four plain matrix
 // products whose rows are scattered over the output.
-#include "kernels/common/implicit_gemm.h"
-#include "kernels/conv_transpose2d/conv_transpose2d.h"
+#include "kernels/conv_transpose2d/conv_shape.h"
 
 namespace thorax {
 namespace {
-
-gemm::ConvShape shape_of(const ConvTranspose2dProblem& p) {
-  gemm::ConvShape s{};
-  s.batch = p.batch;
-  s.height = p.out_height();
-  s.width = p.out_width();
-  s.channels = p.out_channels;
-  s.out_height = p.height;
-  s.out_width = p.width;
-  s.out_channels = p.in_channels;
-  s.kernel_h = p.kernel_h;
-  s.kernel_w = p.kernel_w;
-  s.stride_h = p.stride_h;
-  s.stride_w = p.stride_w;
-  s.pad_h = p.pad_h;
-  s.pad_w = p.pad_w;
-  s.dilation_h = p.dilation_h;
-  s.dilation_w = p.dilation_w;
-  s.groups = p.groups;
-  return s;
-}
 
 gemm::Pixels pixels_of(const Tensor& t) {
   return {t.data<float>(), t.pixel_stride()};
@@ -35,14 +13,14 @@ gemm::Pixels pixels_of(const Tensor& t) {
 void forward(const ConvTranspose2dProblem& p, const Tensor& x, const Tensor& w, const Tensor& bias,
              const Tensor& y) {
   if (y.numel() == 0) return;
-  gemm::conv_adjoint(shape_of(p), pixels_of(x), {}, w.data<float>(),
+  gemm::conv_adjoint(conv_shape(p), pixels_of(x), {}, w.data<float>(),
                      bias.defined() ? bias.data<float>() : nullptr, pixels_of(y));
 }
 
 void backward_data(const ConvTranspose2dProblem& p, const Tensor& dy, const Tensor& w,
                    const Tensor& dx) {
   if (dx.numel() == 0) return;
-  gemm::conv_forward(shape_of(p), pixels_of(dy), w.data<float>(), nullptr, {}, false,
+  gemm::conv_forward(conv_shape(p), pixels_of(dy), w.data<float>(), nullptr, {}, false,
                      pixels_of(dx));
 }
 
@@ -53,7 +31,7 @@ void backward_filter(const ConvTranspose2dProblem& p, const Tensor& x, const Ten
     if (dbias.defined()) dbias.fill(0);
     return;
   }
-  gemm::conv_filter_gradient(shape_of(p), pixels_of(dy), pixels_of(x), {}, dw.data<float>(),
+  gemm::conv_filter_gradient(conv_shape(p), pixels_of(dy), pixels_of(x), {}, dw.data<float>(),
                              nullptr);
   if (dbias.defined())
     gemm::channel_sums(dy.pixels(), p.out_channels, pixels_of(dy), dbias.data<float>());

@@ -11,10 +11,17 @@
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/conv_transpose2d/conv_transpose2d.h"
 #include "kernels/linear/linear.h"
-#include "tests/support/check.h"
+#include "tests/support/precision.h"
 
 using namespace thorax;
 using conv2d_cases::Case;
+using test::absolute;
+using test::fetched;
+using test::output_rounding;
+using test::same_or_absent;
+using test::sum_error;
+using test::Variant;
+using test::worst_share;
 
 namespace {
 
@@ -25,26 +32,16 @@ struct Outputs {
   Tensor y, dx, dw, dbias;  // float32 on the CPU
 };
 
-struct Variant {
-  const char* provider;
-  DType dtype;
-  double product_error;  // of one product, relative: what rounding the factors costs
-  bool winograd = false;
-};
 constexpr Variant kMma{"cuda/mma", DType::f16, 0};
 constexpr Variant kAsyncF16{"cuda/mma_async", DType::f16, 0};
 constexpr Variant kAsyncBf16{"cuda/mma_async", DType::bf16, 0};
 constexpr Variant kWinograd{"cuda/winograd", DType::f32, 0, true};
 constexpr Variant kTf32{"cuda/mma_tf32", DType::f32, 1.0 / (1 << 10)};  // 2^-11 for each factor
 
-Tensor rounded(const Tensor& t, DType dtype) {
-  return t.defined() ? t.to(dtype).to(DType::f32) : t;
-}
-
 Inputs make_inputs(const Conv2dProblem& p, DType dtype, bool integers, std::uint64_t seed) {
   const auto fill = [&](const Shape& shape, std::uint64_t stream, int range) {
     return integers ? test::integers(shape, range, seed + stream)
-                    : rounded(test::normals(shape, seed + stream), dtype);
+                    : test::representable(test::normals(shape, seed + stream), dtype);
   };
   Inputs in{fill(p.input_shape(), 0, 4), fill(p.filter_shape(), 1, 4), {}, {}, {}, {}};
   if (p.bias) in.bias = fill({p.out_channels}, 2, 4);
@@ -54,24 +51,10 @@ Inputs make_inputs(const Conv2dProblem& p, DType dtype, bool integers, std::uint
   return in;
 }
 
-// A tensor of the provider's type and device; a channel slice with unaligned pixels when `slice`.
-Tensor placed(const Tensor& t, DType dtype, Device device, bool slice) {
-  if (!t.defined()) return t;
-  if (!slice || t.numel() == 0) return t.to(dtype).to(device);
-  const Tensor wide = test::poisoned({t.size(0), t.size(1), t.size(2), t.size(3) + 5}, dtype);
-  const Tensor there = wide.to(device);
-  const Tensor result = there.channel_slice(3, t.size(3));
-  result.copy_from(t.to(dtype).to(device));
-  return result;
-}
-Tensor fetched(const Tensor& t) {
-  return t.to_contiguous().to(Device{}).to(DType::f32);
-}
-
 Outputs run(const Conv2dProvider& provider, const Conv2dProblem& p, const Inputs& in, Device device,
             bool slices) {
   Outputs out;
-  const auto here = [&](const Tensor& t) { return placed(t, p.dtype, device, slices); };
+  const auto here = [&](const Tensor& t) { return test::unaligned(t, p.dtype, device, slices); };
   const DType parameters = parameter_dtype(p.dtype);
   const Tensor x = here(in.x), dy = here(in.dy), y = p.relu ? here(in.y) : Tensor{};
   const Tensor w = in.w.to(p.dtype).to(device);
@@ -89,50 +72,6 @@ Outputs run(const Conv2dProvider& provider, const Conv2dProblem& p, const Inputs
   out.dw = fetched(dw);
   if (p.bias) out.dbias = fetched(dbias);
   return out;
-}
-
-Tensor absolute(const Tensor& t) {
-  if (!t.defined()) return t;
-  const Tensor result = t.clone();
-  for (std::int64_t i = 0; i < result.numel(); ++i)
-    result.data<float>()[i] = std::abs(result.data<float>()[i]);
-  return result;
-}
-
-// Largest |a - b| as a share of factor * size + output * |b|, where size is the sum of the absolute
-// values of what was added up; infinite for NaN. Winograd mixes a tile: then the largest size of
-// the tensor counts.
-double worst_share(const Tensor& a, const Tensor& b, const Tensor& size, double factor,
-                   double output, bool normwise) {
-  if (!b.defined()) return a.defined() ? INFINITY : 0;
-  REQUIRE(a.shape() == b.shape());
-  double largest = 0, worst = 0;
-  for (std::int64_t i = 0; i < b.numel(); ++i)
-    largest = std::max(largest, double(size.data<float>()[i]));
-  for (std::int64_t i = 0; i < b.numel(); ++i) {
-    const double error = std::abs(double(a.data<float>()[i]) - double(b.data<float>()[i]));
-    if (error == 0) continue;
-    const double scale = normwise ? largest : double(size.data<float>()[i]);
-    const double share =
-        error / (factor * scale + output * std::abs(double(b.data<float>()[i])) + 1e-30);
-    if (!(share <= worst)) worst = std::isnan(share) ? INFINITY : share;
-  }
-  return worst;
-}
-
-// What rounding a result to its type may change, relative.
-double output_rounding(DType dtype) {
-  return dtype == DType::f16 ? 1.0 / (1 << 11) : dtype == DType::bf16 ? 1.0 / (1 << 8) : 0;
-}
-
-// A float32 sum of n products: roundings behave like a random walk, tensor cores may cut instead of
-// round (twice the step); the transforms of Winograd's F(2x2, 3x3) add at most a factor of 4.
-double sum_error(const Variant& v, std::int64_t terms) {
-  return (4 * std::sqrt(double(terms)) + 4) / (1 << 23) * (v.winograd ? 2 : 1) + v.product_error;
-}
-
-bool same_or_absent(const Tensor& got, const Tensor& want, DType dtype) {
-  return want.defined() ? test::same_values(got, rounded(want, dtype)) : !got.defined();
 }
 
 bool same_bits(const Tensor& a, const Tensor& b) {
@@ -183,7 +122,7 @@ void check_case(const Variant& v, int index, const Case& c, double& worst) {
       worst_share(got.dx, want.dx, size.dx, sum_error(v, taps * p.out_channels / p.groups), out,
                   v.winograd),
       worst_share(got.dw, want.dw, size.dw, sum_error(v, pixels), 0, v.winograd),
-      worst_share(got.dbias, want.dbias, size.dbias, sum_error({}, pixels), 0, false)};
+      worst_share(got.dbias, want.dbias, size.dbias, sum_error(Variant{}, pixels), 0)};
   for (const double share : shares) {
     CHECK(share <= 1);
     worst = std::max(worst, share);

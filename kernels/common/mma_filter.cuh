@@ -13,7 +13,7 @@
 
 #include <numeric>
 
-#include "kernels/conv2d/mma_core.cuh"
+#include "kernels/common/mma_core.cuh"
 
 namespace thorax {
 namespace THORAX_GPU {
@@ -326,45 +326,41 @@ void launch_filter(FilterProduct<typename Math::Element>& p, std::int64_t groups
 }  // namespace
 
 template <class Math>
-void backward_filter(const Conv2dProblem& c, const Tensor& x, const Tensor& dy, const Tensor& y,
-                     const Tensor& dw, const Tensor& dbias) {
+void conv_filter_gradient(const ConvShape& s, const Tensor& x, const Tensor& dy, const Tensor& dw) {
   using T = typename Math::Element;
   if (dy.numel() == 0 || dw.numel() == 0) {
     dw.fill(0);
-    if (dbias.defined()) dbias.fill(0);
     return;
   }
-  const Tensor gradient = c.relu ? passes::masked_gradient(dy, y) : dy;
-  if (dbias.defined()) passes::bias_gradient(gradient, dbias);
   FilterProduct<T> p{};
-  p.dy = gradient.device_data<T>();
-  p.dy_pixel = gradient.pixel_stride();
+  p.dy = dy.device_data<T>();
+  p.dy_pixel = dy.pixel_stride();
   p.x = x.device_data<T>();
   p.x_pixel = x.pixel_stride();
-  p.x_image = c.height * c.width * x.pixel_stride();
-  p.height = static_cast<int>(c.height);
-  p.width = static_cast<int>(c.width);
-  p.pixels = static_cast<int>(c.batch * c.out_height() * c.out_width());
-  p.per_image = Divider(c.out_height() * c.out_width());
-  p.per_line = Divider(c.out_width());
-  p.stride_h = static_cast<int>(c.stride_h);
-  p.stride_w = static_cast<int>(c.stride_w);
-  p.pad_h = static_cast<int>(c.pad_h);
-  p.pad_w = static_cast<int>(c.pad_w);
-  p.dilation_h = static_cast<int>(c.dilation_h);
-  p.dilation_w = static_cast<int>(c.dilation_w);
-  p.outputs = static_cast<int>(c.out_channels / c.groups);
-  p.channels = static_cast<int>(c.in_channels / c.groups);
-  p.columns = static_cast<int>(c.kernel_h * c.kernel_w) * p.channels;
+  p.x_image = s.height * s.width * x.pixel_stride();
+  p.height = static_cast<int>(s.height);
+  p.width = static_cast<int>(s.width);
+  p.pixels = static_cast<int>(s.out_pixels());
+  p.per_image = Divider(s.out_height * s.out_width);
+  p.per_line = Divider(s.out_width);
+  p.stride_h = static_cast<int>(s.stride_h);
+  p.stride_w = static_cast<int>(s.stride_w);
+  p.pad_h = static_cast<int>(s.pad_h);
+  p.pad_w = static_cast<int>(s.pad_w);
+  p.dilation_h = static_cast<int>(s.dilation_h);
+  p.dilation_w = static_cast<int>(s.dilation_w);
+  p.outputs = static_cast<int>(s.group_out());
+  p.channels = static_cast<int>(s.group_in());
+  p.columns = static_cast<int>(s.taps()) * p.channels;
   p.per_tap = Divider(p.channels);
-  p.per_tap_line = Divider(c.kernel_w);
+  p.per_tap_line = Divider(s.kernel_w);
   // One width for both operands: pieces must divide the channels of x and of dy.
-  with_piece<T>(std::gcd(p.outputs, p.channels), {&gradient, &x}, [&](auto bytes) {
+  with_piece<T>(std::gcd(p.outputs, p.channels), {&dy, &x}, [&](auto bytes) {
     constexpr int kBytes = decltype(bytes)::value;
     if (p.outputs > 32) {
-      launch_filter<Math, Tile<64, 64, 32, 32>, kBytes>(p, c.groups, dw);
+      launch_filter<Math, Tile<64, 64, 32, 32>, kBytes>(p, s.groups, dw);
     } else {
-      launch_filter<Math, Tile<32, 128, 32, 32>, kBytes>(p, c.groups, dw);
+      launch_filter<Math, Tile<32, 128, 32, 32>, kBytes>(p, s.groups, dw);
     }
   });
 }

@@ -1,13 +1,14 @@
-// What the tensor-core convolutions share: the four arithmetics, tiles in shared memory, and loads
-// in pieces that fit the channel count. TENSOR_CORES.md draws the index maps.
+// What the products on tensor cores (gpu_mma.cuh) share: the four arithmetics, tiles in shared
+// memory, and loads in pieces that fit the channel count. kernels/conv2d/TENSOR_CORES.md draws the
+// index maps.
 #pragma once
 
 #include <cstdint>
 
 #include "engine/runtime/launch.cuh"
+#include "kernels/common/gpu_mma.cuh"
 #include "kernels/common/ptx.cuh"
 #include "kernels/common/vec.cuh"
-#include "kernels/conv2d/passes.cuh"
 
 namespace thorax {
 namespace THORAX_GPU {
@@ -151,18 +152,6 @@ void with_piece(std::int64_t channels, std::initializer_list<const Tensor*> pixe
     fn(std::integral_constant<int, 2>{});
   }
 }
-
-// The providers' functions, defined by mma_gather.cuh and mma_filter.cuh and instantiated once for
-// each arithmetic in a file of its own.
-template <class Math>
-void forward(const Conv2dProblem&, const Tensor& x, const Tensor& w, const Tensor& bias,
-             const Tensor& residual, const Tensor& y);
-template <class Math>
-void backward_data(const Conv2dProblem&, const Tensor& dy, const Tensor& w, const Tensor& y,
-                   const Tensor& dx);
-template <class Math>
-void backward_filter(const Conv2dProblem&, const Tensor& x, const Tensor& dy, const Tensor& y,
-                     const Tensor& dw, const Tensor& dbias);
 
 }  // namespace mma
 }  // namespace THORAX_GPU

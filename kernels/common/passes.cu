@@ -1,6 +1,6 @@
-// The small passes around a convolution's product: masking a gradient, transposing a filter, the
+// The small passes around a product: masking a gradient, transposing a filter, the
 // bias gradient, adding the parts of a split sum.
-#include "kernels/conv2d/passes.cuh"
+#include "kernels/common/passes.cuh"
 
 #include "kernels/common/elementwise.cuh"
 #include "kernels/common/vec.cuh"
@@ -92,11 +92,11 @@ void launch_mask(const Tensor& dy, const Tensor& y, const Tensor& to) {
 
 }  // namespace
 
-bool fits(const Conv2dProblem& p) {
-  constexpr std::int64_t kMost = std::int64_t{1} << 30;
-  return p.batch * p.height * p.width < kMost && p.batch * p.out_height() * p.out_width() < kMost &&
-         p.kernel_h * p.kernel_w * std::max(p.in_channels, p.out_channels) < kMost &&
-         p.groups * p.kernel_h * p.kernel_w <= 65535;
+bool fits(const gemm::ConvShape& s) {
+  constexpr std::int64_t kMost = std::int64_t{1} << 30, kMostBlocks = 65535;
+  return s.pixels() < kMost && s.out_pixels() < kMost &&
+         s.taps() * std::max(s.channels, s.out_channels) < std::min(kMost, 32 * kMostBlocks) &&
+         s.groups * s.taps() <= kMostBlocks;
 }
 
 Tensor masked_gradient(const Tensor& dy, const Tensor& y) {
@@ -113,16 +113,14 @@ Tensor masked_gradient(const Tensor& dy, const Tensor& y) {
   return to;
 }
 
-Tensor transposed_filter(const Conv2dProblem& p, const Tensor& w) {
-  const std::int64_t taps = p.kernel_h * p.kernel_w;
-  const std::int64_t outputs = p.out_channels / p.groups, channels = p.in_channels / p.groups;
-  const Tensor to =
-      Tensor::empty({p.in_channels, p.kernel_h, p.kernel_w, outputs}, w.dtype(), w.device());
+Tensor transposed_filter(const Tensor& w, std::int64_t groups, std::int64_t outputs,
+                         std::int64_t taps, std::int64_t channels) {
+  const Tensor to = Tensor::empty({groups * channels, taps, outputs}, w.dtype(), w.device());
   dispatch_activation(w.dtype(), [&](auto tag) {
     using T = decltype(tag);
     launch(THORAX_KERNEL(transpose_filter<T>), w.device(),
            {dim3(blocks_for(outputs, 32), blocks_for(channels, 32),
-                 static_cast<unsigned>(taps * p.groups)),
+                 static_cast<unsigned>(taps * groups)),
             dim3(32, 8)},
            w.device_data<T>(), to.device_data<T>(), static_cast<int>(outputs),
            static_cast<int>(channels), static_cast<int>(taps));

@@ -5,7 +5,9 @@
 // m counts pixels of the result, n its channels, kk = (tap, channel) with the channel fastest. The
 // data gradient is the same product with the transposed filter; with a stride, the pixels of one
 // remainder of the stride meet the same taps and make a product of their own, so that no time goes
-// into multiplying inserted zeros.
+// into multiplying inserted zeros. Where patches lie side by side (2 x 2 with stride 2, the forward
+// pass of UNet's transposed convolutions) all taps are columns of one product: row m is a pixel of
+// the source, column n is (tap, channel), and the result's pixel is the tap's in the patch of m.
 //
 // A block of 128 threads owns kM pixels x kN channels; depth goes by in steps of 64 bytes (32
 // halves or 16 floats). Thread t brings chunk t % 4 (16 bytes) of rows t / 4, t / 4 + 32, ... of
@@ -14,7 +16,7 @@
 
 #include <numeric>
 
-#include "kernels/conv2d/mma_core.cuh"
+#include "kernels/common/mma_core.cuh"
 
 namespace thorax {
 namespace THORAX_GPU {
@@ -44,6 +46,23 @@ struct GatherProduct {
   int depth, channels, outputs, taps_w, kernel_w;
   Divider per_tap, per_tap_line;
   int first_r, step_r, first_s, step_s;
+  // Patches: column n of the result is channel n % patch_channels of pixel n / patch_channels of a
+  // patch of patch_w pixels a line, whose first pixel is that of row m. patch_w 0: no patches.
+  int patch_w;
+  Divider per_patch_pixel, per_patch_line;
+
+  // What a column of the result adds to its distance from the row's first element.
+  __device__ __forceinline__ std::int64_t shift(int column) const {
+    if (patch_w == 0) return 0;
+    const int at = per_patch_pixel.quotient(column), line = per_patch_line.quotient(at);
+    return static_cast<std::int64_t>(line * result_width + at - line * patch_w) * result_pixel -
+           at * static_cast<int>(per_patch_pixel.divisor);
+  }
+  __device__ __forceinline__ int channel_of(int column) const {
+    return patch_w == 0 ? column
+                        : column - per_patch_pixel.quotient(column) *
+                                       static_cast<int>(per_patch_pixel.divisor);
+  }
 };
 
 namespace {
@@ -201,17 +220,17 @@ struct GatherSums {
         for (int i = 0; i < 2; ++i) {
           float sum = c[half / 2][n][half % 2 * 2 + i];
           if (channel + i < p.outputs) {
-            if (p.bias != nullptr) sum += p.bias[first + channel + i];
+            if (p.bias != nullptr) sum += p.bias[first + p.channel_of(channel + i)];
             if (extra != nullptr) sum += to_float(extra[channel + i]);
           }
           out[i] = from_float<T>(p.relu && !(sum > 0) ? 0.0f : sum);
         }
         if (p.pairs && channel + 1 < p.outputs) {
-          store_raw<2>(to + channel, out);
+          store_raw<2>(to + channel + p.shift(channel), out);
         } else {
 #pragma unroll
           for (int i = 0; i < 2; ++i)
-            if (channel + i < p.outputs) to[channel + i] = out[i];
+            if (channel + i < p.outputs) to[channel + i + p.shift(channel + i)] = out[i];
         }
       }
     }
@@ -300,28 +319,32 @@ void launch_gather(const GatherProduct<typename Math::Element>& p, Device device
          p);
 }
 
-// Everything but where the rows lie and which taps they meet.
+// Everything but where the rows lie and which taps they meet. The source has `channels` a group,
+// the result `outputs`.
 template <class T>
-GatherProduct<T> gather_product_of(const Tensor& source, const Tensor& filter, const Tensor& result,
-                                   std::int64_t channels, std::int64_t outputs,
-                                   const Conv2dProblem& c) {
+GatherProduct<T> gather_product_of(const Tensor& source, std::int64_t height, std::int64_t width,
+                                   const Tensor& filter, const Tensor& bias, const Tensor& result,
+                                   std::int64_t result_height, std::int64_t result_width,
+                                   std::int64_t taps, std::int64_t kernel_w, std::int64_t channels,
+                                   std::int64_t outputs) {
   GatherProduct<T> p{};
   p.source = source.device_data<T>();
   p.source_pixel = source.pixel_stride();
-  p.source_image = source.size(1) * source.size(2) * source.pixel_stride();
-  p.height = static_cast<int>(source.size(1));
-  p.width = static_cast<int>(source.size(2));
+  p.source_image = height * width * source.pixel_stride();
+  p.height = static_cast<int>(height);
+  p.width = static_cast<int>(width);
   p.filter = filter.device_data<T>();
-  p.filter_row = c.kernel_h * c.kernel_w * channels;
+  p.filter_row = taps * channels;
+  p.bias = bias.defined() ? bias.device_data<float>() : nullptr;
   p.result = result.device_data<T>();
   p.result_pixel = result.pixel_stride();
-  p.result_height = static_cast<int>(result.size(1));
-  p.result_width = static_cast<int>(result.size(2));
+  p.result_height = static_cast<int>(result_height);
+  p.result_width = static_cast<int>(result_width);
   p.pairs = outputs % 2 == 0 && p.result_pixel % 2 == 0 &&
             reinterpret_cast<std::uintptr_t>(p.result) % (2 * sizeof(T)) == 0;
   p.channels = static_cast<int>(channels);
   p.outputs = static_cast<int>(outputs);
-  p.kernel_w = static_cast<int>(c.kernel_w);
+  p.kernel_w = static_cast<int>(kernel_w);
   p.per_tap = Divider(channels);
   return p;
 }
@@ -346,36 +369,37 @@ void run_gather(GatherProduct<typename Math::Element>& p, const Tensor& source,
   });
 }
 
-}  // namespace
-
-template <class Math>
-void forward(const Conv2dProblem& c, const Tensor& x, const Tensor& w, const Tensor& bias,
-             const Tensor& residual, const Tensor& y) {
-  using T = typename Math::Element;
-  if (y.numel() == 0) return;
-  GatherProduct<T> p =
-      gather_product_of<T>(x, w, y, c.in_channels / c.groups, c.out_channels / c.groups, c);
-  p.bias = bias.defined() ? bias.device_data<float>() : nullptr;
-  p.residual = residual.defined() ? residual.device_data<T>() : nullptr;
-  p.residual_pixel = residual.defined() ? residual.pixel_stride() : 0;
-  p.relu = c.relu;
-  p.move_h = static_cast<int>(c.stride_h);
-  p.move_w = static_cast<int>(c.stride_w);
-  p.origin_h = -static_cast<int>(c.pad_h);
-  p.origin_w = -static_cast<int>(c.pad_w);
-  p.tap_h = static_cast<int>(c.dilation_h);
-  p.tap_w = static_cast<int>(c.dilation_w);
-  p.spread_h = p.spread_w = p.step_r = p.step_s = 1;
-  run_gather<Math>(p, x, w, c.batch, c.out_height(), c.out_width(), c.kernel_h, c.kernel_w,
-                   c.groups);
+// Whether the pixels that the taps of one output meet are a patch of the image, and the patches
+// cover it.
+inline bool side_by_side(const ConvShape& s) {
+  return s.taps() > 1 && s.groups == 1 && s.dilation_h == 1 && s.dilation_w == 1 && s.pad_h == 0 &&
+         s.pad_w == 0 && s.kernel_h == s.stride_h && s.kernel_w == s.stride_w &&
+         s.height == s.out_height * s.stride_h && s.width == s.out_width * s.stride_w;
 }
 
-namespace {
+// The adjoint where patches lie side by side: x[patch of m][tap, c] = sum_k y[m, k] w[k, tap, c].
+template <class Math>
+void patch_adjoint(const ConvShape& s, const Tensor& y, const Tensor& w, const Tensor& bias,
+                   const Tensor& x) {
+  using T = typename Math::Element;
+  const std::int64_t columns = s.taps() * s.channels;
+  const Tensor filter = passes::transposed_filter(w, 1, s.out_channels, 1, columns);
+  GatherProduct<T> p = gather_product_of<T>(y, s.out_height, s.out_width, filter, bias, x, s.height,
+                                            s.width, 1, 1, s.out_channels, columns);
+  p.pairs = p.pairs && s.channels % 2 == 0;  // both of a pair in one pixel
+  p.move_h = p.move_w = 1;
+  p.spread_h = static_cast<int>(s.stride_h);
+  p.spread_w = static_cast<int>(s.stride_w);
+  p.patch_w = static_cast<int>(s.kernel_w);
+  p.per_patch_pixel = Divider(s.channels);
+  p.per_patch_line = Divider(s.kernel_w);
+  run_gather<Math>(p, y, filter, s.batch, s.out_height, s.out_width, 1, 1, 1);
+}
 
 // The filter taps that pixels of one remainder of the stride meet, and where they lead.
 struct Meeting {
   int first = 0, step = 1, taps = 0;
-  int origin = 0, move = 0;  // row i, tap t of them: row i + origin + t * move of dy
+  int origin = 0, move = 0;  // row i, tap t of them: row i + origin + t * move of y
   Meeting(std::int64_t remainder, std::int64_t kernel, std::int64_t stride, std::int64_t pad,
           std::int64_t dilation) {
     step = static_cast<int>(stride / std::gcd(stride, dilation));
@@ -392,21 +416,44 @@ struct Meeting {
 }  // namespace
 
 template <class Math>
-void backward_data(const Conv2dProblem& c, const Tensor& dy, const Tensor& w, const Tensor& y,
-                   const Tensor& dx) {
+void conv_forward(const ConvShape& s, const Tensor& x, const Tensor& w, const Tensor& bias,
+                  const Tensor& residual, bool relu, const Tensor& y) {
   using T = typename Math::Element;
-  if (dx.numel() == 0) return;
-  const Tensor gradient = c.relu ? passes::masked_gradient(dy, y) : dy;
-  const Tensor filter = passes::transposed_filter(c, w);
-  GatherProduct<T> p = gather_product_of<T>(gradient, filter, dx, c.out_channels / c.groups,
-                                            c.in_channels / c.groups, c);
+  if (y.numel() == 0) return;
+  GatherProduct<T> p =
+      gather_product_of<T>(x, s.height, s.width, w, bias, y, s.out_height, s.out_width, s.taps(),
+                           s.kernel_w, s.group_in(), s.group_out());
+  p.residual = residual.defined() ? residual.device_data<T>() : nullptr;
+  p.residual_pixel = residual.defined() ? residual.pixel_stride() : 0;
+  p.relu = relu;
+  p.move_h = static_cast<int>(s.stride_h);
+  p.move_w = static_cast<int>(s.stride_w);
+  p.origin_h = -static_cast<int>(s.pad_h);
+  p.origin_w = -static_cast<int>(s.pad_w);
+  p.tap_h = static_cast<int>(s.dilation_h);
+  p.tap_w = static_cast<int>(s.dilation_w);
+  p.spread_h = p.spread_w = p.step_r = p.step_s = 1;
+  run_gather<Math>(p, x, w, s.batch, s.out_height, s.out_width, s.kernel_h, s.kernel_w, s.groups);
+}
+
+template <class Math>
+void conv_adjoint(const ConvShape& s, const Tensor& y, const Tensor& w, const Tensor& bias,
+                  const Tensor& x) {
+  using T = typename Math::Element;
+  if (x.numel() == 0) return;
+  if (side_by_side(s)) return patch_adjoint<Math>(s, y, w, bias, x);
+  const Tensor filter =
+      passes::transposed_filter(w, s.groups, s.group_out(), s.taps(), s.group_in());
+  GatherProduct<T> p =
+      gather_product_of<T>(y, s.out_height, s.out_width, filter, bias, x, s.height, s.width,
+                           s.taps(), s.kernel_w, s.group_out(), s.group_in());
   p.move_h = p.move_w = 1;
-  p.spread_h = static_cast<int>(c.stride_h);
-  p.spread_w = static_cast<int>(c.stride_w);
-  for (std::int64_t i = 0; i < std::min(c.stride_h, c.height); ++i) {
-    for (std::int64_t j = 0; j < std::min(c.stride_w, c.width); ++j) {
-      const Meeting v(i, c.kernel_h, c.stride_h, c.pad_h, c.dilation_h);
-      const Meeting h(j, c.kernel_w, c.stride_w, c.pad_w, c.dilation_w);
+  p.spread_h = static_cast<int>(s.stride_h);
+  p.spread_w = static_cast<int>(s.stride_w);
+  for (std::int64_t i = 0; i < std::min(s.stride_h, s.height); ++i) {
+    for (std::int64_t j = 0; j < std::min(s.stride_w, s.width); ++j) {
+      const Meeting v(i, s.kernel_h, s.stride_h, s.pad_h, s.dilation_h);
+      const Meeting h(j, s.kernel_w, s.stride_w, s.pad_w, s.dilation_w);
       p.first_h = static_cast<int>(i);
       p.first_w = static_cast<int>(j);
       p.origin_h = v.origin;
@@ -417,8 +464,8 @@ void backward_data(const Conv2dProblem& c, const Tensor& dy, const Tensor& w, co
       p.step_r = v.step;
       p.first_s = h.first;
       p.step_s = h.step;
-      run_gather<Math>(p, gradient, filter, c.batch, (c.height - i + c.stride_h - 1) / c.stride_h,
-                       (c.width - j + c.stride_w - 1) / c.stride_w, v.taps, h.taps, c.groups);
+      run_gather<Math>(p, y, filter, s.batch, (s.height - i + s.stride_h - 1) / s.stride_h,
+                       (s.width - j + s.stride_w - 1) / s.stride_w, v.taps, h.taps, s.groups);
     }
   }
 }
