@@ -29,9 +29,14 @@ Conv2d::Conv2d(const ConvSpec& spec)
       weight(add_parameter("weight", Tensor::zeros({spec.out, spec.kernel, spec.kernel, spec.in}))),
       bias(spec.bias ? add_parameter("bias", Tensor::zeros({spec.out})) : Variable()) {}
 
-Variable Conv2d::operator()(const Variable& x, bool relu, const Tensor& out) const {
+Variable Conv2d::operator()(const Variable& x, bool relu, const Tensor& out,
+                            ChannelParts* statistics) const {
   return conv2d(x, weight, bias,
-                {.stride = spec_.stride, .padding = spec_.padding, .relu = relu, .out = out});
+                {.stride = spec_.stride,
+                 .padding = spec_.padding,
+                 .relu = relu,
+                 .out = out,
+                 .statistics = statistics});
 }
 
 ConvTranspose2d::ConvTranspose2d(std::int64_t in, std::int64_t out, std::int64_t kernel)
@@ -54,7 +59,7 @@ BatchNorm2d::BatchNorm2d(std::int64_t channels, double momentum, double epsilon)
           add_host_buffer("num_batches_tracked", Tensor::zeros(Shape{}, DType::i64))) {}
 
 Variable BatchNorm2d::operator()(const Variable& x, bool relu, const Variable& residual,
-                                 const Tensor& out) const {
+                                 const Tensor& out, const ChannelParts& statistics) const {
   const bool measuring = norm_momentum >= 0;
   if (training() && !recomputing() && !measuring) ++*num_batches_tracked.data<std::int64_t>();
   return batch_norm(x, weight, bias,
@@ -62,7 +67,8 @@ Variable BatchNorm2d::operator()(const Variable& x, bool relu, const Variable& r
                      .running_var = running_var,
                      .momentum = measuring ? norm_momentum : momentum_,
                      .epsilon = epsilon_},
-                    {.training = training(), .relu = relu, .out = out}, residual);
+                    {.training = training(), .relu = relu, .out = out, .statistics = statistics},
+                    residual);
 }
 
 Linear::Linear(std::int64_t in, std::int64_t out)
@@ -93,7 +99,11 @@ Variable ConvBn::operator()(const Variable& x, bool relu, const Variable& residu
       const std::lock_guard lock(mutex_);
       folded_ = nullptr;  // a training run has no use for the memory
     }
-    return bn(conv(x), relu, residual);
+    if (!bn.training() || !batch_norm_takes_parts(x.value().device().kind))
+      return bn(conv(x), relu, residual);
+    ChannelParts statistics;
+    const Variable y = conv(x, false, {}, &statistics);
+    return bn(y, relu, residual, {}, statistics);
   }
   const std::shared_ptr<const Folded> filter = folded();
   return conv2d(x, filter->weight, filter->bias,

@@ -38,7 +38,9 @@ class Conv2d : public Module {
  public:
   explicit Conv2d(const ConvSpec& spec);
   // x: N x H x W x in. `out`, when defined, receives the result (may be a channel slice).
-  Variable operator()(const Variable& x, bool relu = false, const Tensor& out = {}) const;
+  // `statistics`: see Conv2dOptions.
+  Variable operator()(const Variable& x, bool relu = false, const Tensor& out = {},
+                      ChannelParts* statistics = nullptr) const;
   const ConvSpec& spec() const { return spec_; }
 
  private:
@@ -69,7 +71,7 @@ class BatchNorm2d : public Module {
   // Training mode normalises with the batch's statistics and updates the running ones; the second
   // run of a recomputed block does not update them again. residual: added before the ReLU.
   Variable operator()(const Variable& x, bool relu = false, const Variable& residual = {},
-                      const Tensor& out = {}) const;
+                      const Tensor& out = {}, const ChannelParts& statistics = {}) const;
   double momentum() const { return momentum_; }
   double epsilon() const { return epsilon_; }
 

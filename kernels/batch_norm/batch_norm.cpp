@@ -83,4 +83,13 @@ BatchNormProblem batch_norm_problem(const Tensor& x, const Tensor& weight, const
   return problem;
 }
 
+bool batch_norm_takes_parts(DeviceKind device) {
+  const std::string name = chosen_provider("batch_norm");
+  if (name.empty()) return false;
+  for (const BatchNormProvider& provider : batch_norm_providers().all())
+    if (provider.name == name && provider.device == device)
+      return provider.forward_from_parts != nullptr;
+  return false;
+}
+
 }  // namespace thorax

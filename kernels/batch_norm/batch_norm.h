@@ -11,6 +11,7 @@
 
 #include "engine/autograd/variable.h"
 #include "engine/registry/registry.h"
+#include "kernels/common/channel_parts.h"
 #include "kernels/common/precision.h"
 
 namespace thorax {
@@ -57,9 +58,18 @@ struct BatchNormProvider {
   // f32 or both f64. Nothing waits for a GPU.
   void (*update_running)(const Tensor& mean, const Tensor& variance, std::int64_t count,
                          double momentum, const Tensor& running_mean, const Tensor& running_var);
+  // Optional. Training forward with the statistics that whoever made x has left: x is not read for
+  // them again.
+  void (*forward_from_parts)(const BatchNormProblem&, const Tensor& x, const ChannelParts& parts,
+                             const Tensor& weight, const Tensor& bias, const Tensor& residual,
+                             const Tensor& mean, const Tensor& variance, const Tensor& y) = nullptr;
 };
 
 Registry<BatchNormProvider>& batch_norm_providers();
+
+// Whether the provider chosen for a device takes statistics that a convolution left (by name; the
+// default ones do not).
+bool batch_norm_takes_parts(DeviceKind device);
 
 inline double unbiasing_factor(std::int64_t count) {
   return static_cast<double>(count) / static_cast<double>(count - 1);
@@ -80,6 +90,8 @@ struct BatchNormOptions {
   bool relu = false;
   // Where to write the result: a tensor (or channel slice) of x's shape. Undefined = new memory.
   Tensor out = {};
+  // Training: what Conv2dOptions::statistics left of x; used by providers that take it.
+  ChannelParts statistics = {};
 };
 
 // Throws Error "[batch_norm] ..." naming the shapes when they do not fit, and when training on a

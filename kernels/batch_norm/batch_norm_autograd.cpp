@@ -39,8 +39,14 @@ Variable batch_norm(const Variable& x, const Variable& weight, const Variable& b
   const Tensor y =
       options.out.defined() ? options.out : Tensor::empty(problem.shape, problem.dtype, device);
   const BatchNormProvider& provider = batch_norm_providers().select(problem, device.kind);
-  provider.forward(problem, x.value(), weight.value(), bias.value(), residual_value, mean, variance,
-                   y);
+  if (problem.training && options.statistics.values.defined() &&
+      provider.forward_from_parts != nullptr && y.numel() > 0) {
+    provider.forward_from_parts(problem, x.value(), options.statistics, weight.value(),
+                                bias.value(), residual_value, mean, variance, y);
+  } else {
+    provider.forward(problem, x.value(), weight.value(), bias.value(), residual_value, mean,
+                     variance, y);
+  }
   if (problem.training && state.running_mean.defined() && problem.pixels() > 1 && !recomputing())
     provider.update_running(mean, variance, problem.pixels(), state.momentum, state.running_mean,
                             state.running_var);

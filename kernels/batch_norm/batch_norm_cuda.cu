@@ -9,8 +9,12 @@
 //                          of each channel in float.
 //   batch_norm_map         reads x (and the residual), writes y: normalisation, residual, ReLU. The
 //                          last chunk first: the first pass left it in the L2 cache.
+// The first pass is not made when the convolution before has summed up its own output (provider
+// "cuda/epilogue", kernels/common/channel_parts.h).
 // Evaluation computes the maps from the running statistics and makes the last pass only. A thread
 // owns a group of N channels, so that its parameters stay in registers.
+#include <algorithm>
+
 #include "kernels/batch_norm/batch_norm_cuda.cuh"
 
 namespace thorax {
@@ -170,33 +174,60 @@ __global__ void batch_norm_running(std::int64_t channels, double momentum, doubl
   running_var[c] = blend(running_var[c], unbiased * variance[c]);
 }
 
-void forward(const BatchNormProblem& pr, const Tensor& x, const Tensor& weight, const Tensor& bias,
-             const Tensor& residual, const Tensor& mean, const Tensor& variance, const Tensor& y) {
+// Merges chunks of statistics into mean, variance and the map.
+void merge_parts(const BatchNormProblem& pr, const Cut& cut, const Tensor& parts,
+                 const Tensor& weight, const Tensor& bias, const Tensor& mean,
+                 const Tensor& variance, const Affine& map) {
+  launch(THORAX_KERNEL(batch_norm_merge), mean.device(),
+         {dim3(blocks_for(cut.channels, kMergeChannels)), dim3(kMergeChannels, kMergeRows)}, cut,
+         parts.device_data<double>(), pr.epsilon, weight.device_data<float>(),
+         bias.device_data<float>(), mean.device_data<double>(), variance.device_data<double>(),
+         map);
+}
+
+// `given`: statistics of x that somebody else made, or null.
+void run(const BatchNormProblem& pr, const Tensor& x, const ChannelParts* given,
+         const Tensor& weight, const Tensor& bias, const Tensor& residual, const Tensor& mean,
+         const Tensor& variance, const Tensor& y) {
   if (pr.shape.numel() == 0) return;
   const Device device = x.device();
   const Tensor memory = Tensor::empty({3, pr.channels()}, DType::f32, device);
   const Affine map(memory, pr.channels());
   if (!pr.training) make_affine(pr, mean, variance, weight, bias, map);
+  if (given != nullptr)
+    merge_parts(pr, Cut::of_parts(pr, given->chunk_pixels), given->values, weight, bias, mean,
+                variance, map);
   dispatch_activation(pr.dtype, [&](auto tag) {
     using T = decltype(tag);
     with_width<T>(pr.pixels(), pr.channels(), {&x, &residual, &y}, [&](auto width) {
       constexpr int N = decltype(width)::value;
-      if (pr.training) {
+      if (pr.training && given == nullptr) {
         const Cut cut = Cut::for_sums(pr, N);
         const Tensor parts = Tensor::empty({cut.chunks, 2, cut.channels}, DType::f64, device);
         launch(THORAX_KERNEL(batch_norm_statistics<T, N>), device, cut.launch_config(), cut,
                Pixels<const T>(x), parts.device_data<double>());
-        launch(THORAX_KERNEL(batch_norm_merge), device,
-               {dim3(blocks_for(cut.channels, kMergeChannels)), dim3(kMergeChannels, kMergeRows)},
-               cut, parts.device_data<double>(), pr.epsilon, weight.device_data<float>(),
-               bias.device_data<float>(), mean.device_data<double>(),
-               variance.device_data<double>(), map);
+        merge_parts(pr, cut, parts, weight, bias, mean, variance, map);
       }
       const Cut cut = Cut::for_map(pr, N);
       launch(THORAX_KERNEL(batch_norm_map<T, N>), device, cut.launch_config(), cut, pr.relu, map,
              Pixels<const T>(x), Pixels<const T>(residual), Pixels<T>(y));
     });
   });
+}
+
+void forward(const BatchNormProblem& pr, const Tensor& x, const Tensor& weight, const Tensor& bias,
+             const Tensor& residual, const Tensor& mean, const Tensor& variance, const Tensor& y) {
+  run(pr, x, nullptr, weight, bias, residual, mean, variance, y);
+}
+
+void forward_from_parts(const BatchNormProblem& pr, const Tensor& x, const ChannelParts& parts,
+                        const Tensor& weight, const Tensor& bias, const Tensor& residual,
+                        const Tensor& mean, const Tensor& variance, const Tensor& y) {
+  const std::int64_t chunks = (pr.pixels() + parts.chunk_pixels - 1) / parts.chunk_pixels;
+  THORAX_CHECK(parts.values.shape() == Shape({chunks, 2, pr.channels()}),
+               "[batch_norm] statistics {} in chunks of {} pixels are not those of {}",
+               parts.values.shape(), parts.chunk_pixels, pr.to_string());
+  run(pr, x, &parts, weight, bias, residual, mean, variance, y);
 }
 
 void update_running(const Tensor& mean, const Tensor& variance, std::int64_t count, double momentum,
@@ -233,6 +264,17 @@ THORAX_PROVIDER(batch_norm_cuda, batch_norm_providers(),
                  .forward = forward,
                  .backward = backward,
                  .update_running = update_running});
+
+// The same with the first pass left to the convolution's epilogue, where that makes statistics
+// ("cuda/tiled" and "cuda/gemm1x1" in float32, products that are not cut along their depth).
+THORAX_PROVIDER(batch_norm_cuda_epilogue, batch_norm_providers(),
+                {.name = "cuda/epilogue",
+                 .device = THORAX_GPU_KIND,
+                 .priority = [](const BatchNormProblem& p) { return std::min(priority(p), 5); },
+                 .forward = forward,
+                 .backward = backward,
+                 .update_running = update_running,
+                 .forward_from_parts = forward_from_parts});
 
 }  // namespace batch_norm_detail
 }  // namespace THORAX_GPU

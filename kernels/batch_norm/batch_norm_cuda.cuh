@@ -40,6 +40,10 @@ struct Cut {
     const std::int64_t unit = cut.rows * kStretch;
     return cut.with_chunks(unit * ((cut.pixels + unit * kMaxChunks - 1) / (unit * kMaxChunks)));
   }
+  // Chunks that somebody else has summed up.
+  static Cut of_parts(const BatchNormProblem& pr, std::int64_t chunk_pixels) {
+    return Cut(pr, 1).with_chunks(chunk_pixels);
+  }
   static Cut for_map(const BatchNormProblem& pr, int width) {
     Cut cut(pr, width);
     return cut.with_chunks(cut.rows * kMapPixels);

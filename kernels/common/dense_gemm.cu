@@ -19,7 +19,7 @@ int i(std::int64_t v) {
 
 template <class Left, class Right>
 void multiply(Device device, const char* name, const Left& left, const Right& right,
-              const Epilogue& result) {
+              const Epilogue& result, ChannelParts* statistics = nullptr) {
   const Product<Left, Right> problem{.left = left,
                                      .right = right,
                                      .result = result,
@@ -32,9 +32,9 @@ void multiply(Device device, const char* name, const Left& left, const Right& ri
   const int rows = left.extent;
   if constexpr (Left::kVector == 4) {
     launch_best<LargeTile, MediumTile, SmallTile, TallTile, FlatTile>(device, problem, name, rows,
-                                                                      1, rows);
+                                                                      1, rows, statistics);
   } else {
-    launch_best<SmallTile, TallTile, FlatTile>(device, problem, name, rows, 1, rows);
+    launch_best<SmallTile, TallTile, FlatTile>(device, problem, name, rows, 1, rows, statistics);
   }
 }
 
@@ -50,13 +50,13 @@ bool dense_supported(std::int64_t rows, std::int64_t in, std::int64_t out) {
 }
 
 void dense_forward(const char* name, const Tensor& x_map, const Tensor& w, const Tensor& bias,
-                   const Tensor& residual, bool relu, const Tensor& y) {
+                   const Tensor& residual, bool relu, const Tensor& y, ChannelParts* statistics) {
   const int rows = i(y.pixels()), in = i(x_map.channels()), out = i(y.channels());
   const Pixels x = pixels_of(x_map), filter = weights(w, in);
   with_vector([&](int v) { return in % v == 0 && aligned(x, v) && aligned(filter, v); },
               [&](auto v) {
                 multiply(y.device(), name, DenseRows<v>{x, rows, in}, DenseRows<v>{filter, out, in},
-                         epilogue_of(y, bias, residual, relu));
+                         epilogue_of(y, bias, residual, relu), statistics);
               });
 }
 

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "engine/tensor/tensor.h"
+#include "kernels/common/channel_parts.h"
 #include "kernels/common/gemm_tile.cuh"
 
 namespace thorax {
@@ -115,10 +116,10 @@ double tile_cost(double rows, double columns, double depth, int products, int mu
 
 // Launches `problem` (a Product or several, `products` of at most `rows` rows) with tiles of T,
 // whose sums go to `result`, a matrix of `pixels` pixels. A product too small to fill the GPU twice
-// is cut along its depth.
+// is cut along its depth. `statistics`, when not null, is filled by a product that is not cut.
 template <class T, class Problem>
 void launch_tiles(Device device, Problem problem, const char* name, int rows, int products,
-                  std::int64_t pixels) {
+                  std::int64_t pixels, ChannelParts* statistics) {
   const std::int64_t tiles =
       std::int64_t{blocks_for(rows, T::kRows)} * blocks_for(problem.columns, T::kColumns);
   if (tiles == 0 || products == 0) return;
@@ -144,6 +145,11 @@ void launch_tiles(Device device, Problem problem, const char* name, int rows, in
     partial.vectors = problem.columns % 4 == 0;
     problem.result = partial;
     problem.part_elements = elements;
+  } else if (statistics != nullptr) {
+    statistics->values =
+        Tensor::empty({blocks_for(rows, T::kRows), 2, problem.columns}, DType::f64, device);
+    statistics->chunk_pixels = T::kRows;
+    problem.result.statistics = statistics->values.template device_data<double>();
   }
   launch(named_kernel(&gemm_kernel<T, Problem>, name), device,
          {dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(parts),
@@ -156,7 +162,7 @@ void launch_tiles(Device device, Problem problem, const char* name, int rows, in
 // The tile of least cost among T.
 template <class... T, class Problem>
 void launch_best(Device device, const Problem& problem, const char* name, int rows, int products,
-                 std::int64_t pixels) {
+                 std::int64_t pixels, ChannelParts* statistics = nullptr) {
   const int sms = device_info(device).multiprocessors;
   const double least =
       std::min({tile_cost<T>(rows, problem.columns, problem.depth, products, sms)...});
@@ -166,7 +172,7 @@ void launch_best(Device device, const Problem& problem, const char* name, int ro
     if (done || tile_cost<Chosen>(rows, problem.columns, problem.depth, products, sms) > least)
       return;
     done = true;
-    launch_tiles<Chosen>(device, problem, name, rows, products, pixels);
+    launch_tiles<Chosen>(device, problem, name, rows, products, pixels, statistics);
   };
   (attempt(std::type_identity<T>{}), ...);
 }

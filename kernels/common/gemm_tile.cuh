@@ -233,6 +233,9 @@ struct Epilogue {
   bool relu = false;
   bool vectors = false;  // every pointer, stride and channel count allows vectors of 4
   Patches patches = {};
+  // Statistics of the result's columns over the rows of each row of tiles (kernels/common/
+  // channel_parts.h), or null. Only of plain sums: no bias, residual, ReLU, patches or parts.
+  double* statistics = nullptr;
 
   __device__ void store_one(int pixel, int n, float sum) const {
     patches.place(&pixel, &n);
@@ -298,6 +301,72 @@ struct Product {
     return p;
   }
 };
+
+// Forward products, whose right matrix is a filter with one row per output channel. The others
+// would pay for the code with registers.
+template <class Right>
+constexpr bool kMakesStatistics = false;
+template <int V>
+constexpr bool kMakesStatistics<DenseRows<V>> = true;
+
+// Mean and sum of squared distances of a tile's columns, from the sums in registers: distances from
+// the tile's first row, so that a mean far from zero costs no digits, added over a thread's rows,
+// then over the 4 threads of a warp that share columns, then over warps, always in this order.
+// `scratch` is shared memory that the product is done with.
+template <class T>
+__device__ void tile_statistics(double* statistics, int rows, int columns, int row0, int column0,
+                                const float (&sums)[T::kThreadRows][T::kThreadColumns],
+                                float* scratch) {
+  constexpr int TM = T::kThreadRows, TN = T::kThreadColumns;
+  const int thread = static_cast<int>(threadIdx.x);
+  const int lane = thread % 32, warp = thread / 32, warp_row = warp / T::kWarpsN;
+  const int my_row = warp_row * 4 * TM + lane / 8 * 4;
+  const int my_column = warp % T::kWarpsN * 8 * TN + lane % 8 * 4;
+  float* const first = scratch;              // of each column
+  float* const added = first + T::kColumns;  // [warp row][sum, squares][column]
+  __syncthreads();
+  if (my_row == 0) {
+#pragma unroll
+    for (int j = 0; j < TN; ++j) first[my_column + j / 4 * 32 + j % 4] = sums[0][j];
+  }
+  __syncthreads();
+#pragma unroll
+  for (int j = 0; j < TN; ++j) {
+    const int column = my_column + j / 4 * 32 + j % 4;
+    const float shift = first[column];
+    float sum = 0, squares = 0;
+#pragma unroll
+    for (int i = 0; i < TM; ++i) {
+      if (row0 + my_row + i / 4 * 16 + i % 4 >= rows) continue;
+      const float d = sums[i][j] - shift;
+      sum += d;
+      squares = fmaf(d, d, squares);
+    }
+#pragma unroll
+    for (int lanes = 8; lanes < 32; lanes *= 2) {
+      sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
+      squares += __shfl_xor_sync(0xffffffffu, squares, lanes);
+    }
+    if (lane < 8) {
+      added[warp_row * 2 * T::kColumns + column] = sum;
+      added[(warp_row * 2 + 1) * T::kColumns + column] = squares;
+    }
+  }
+  __syncthreads();
+  const double count = static_cast<double>(min(T::kRows, rows - row0));
+  for (int x = thread; x < T::kColumns && column0 + x < columns; x += T::kThreads) {
+    double sum = 0, squares = 0;
+    for (int w = 0; w < T::kWarpsM; ++w) {
+      sum += static_cast<double>(added[w * 2 * T::kColumns + x]);
+      squares += static_cast<double>(added[(w * 2 + 1) * T::kColumns + x]);
+    }
+    const double m2 = squares - sum * sum / count;
+    double* const to =
+        statistics + static_cast<std::int64_t>(row0 / T::kRows) * 2 * columns + column0 + x;
+    to[0] = static_cast<double>(first[x]) + sum / count;
+    to[columns] = m2 < 0 ? 0.0 : m2;  // a NaN stays one
+  }
+}
 
 // The tile whose first element is (row0, column0), summed over depths [begin, end).
 template <class T, class Left, class Right>
@@ -377,6 +446,12 @@ __device__ void multiply_tile(const Product<Left, Right>& p, int row0, int colum
       const int column = column0 + my_column + j * 8;
       if (column < p.columns) p.result.store(pixel, column, p.columns, &sums[i][j]);
     }
+  }
+  if constexpr (kMakesStatistics<Right>) {
+    static_assert(sizeof(Slabs) >= sizeof(float) * T::kColumns * (1 + 2 * T::kWarpsM));
+    if (p.result.statistics != nullptr)
+      tile_statistics<T>(p.result.statistics, p.rows, p.columns, row0, column0, sums,
+                         slabs.left[0]);
   }
 }
 

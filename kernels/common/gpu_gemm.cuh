@@ -8,6 +8,7 @@
 
 #include "engine/runtime/launch.cuh"
 #include "engine/tensor/tensor.h"
+#include "kernels/common/channel_parts.h"
 #include "kernels/common/implicit_gemm.h"
 
 namespace thorax {
@@ -18,9 +19,12 @@ using gemm::ConvShape;
 // Whether 32-bit indices reach all pixels and all elements of the filter, and there is one group.
 bool supported(const ConvShape& shape);
 
-// y = act(x * w + bias + residual), act = ReLU or identity.
+// y = act(x * w + bias + residual), act = ReLU or identity. `statistics`, when not null, receives
+// those of y's channels, unless the product had to be cut along its depth; y is the plain product
+// then.
 void conv_forward(const char* name, const ConvShape& shape, const Tensor& x, const Tensor& w,
-                  const Tensor& bias, const Tensor& residual, bool relu, const Tensor& y);
+                  const Tensor& bias, const Tensor& residual, bool relu, const Tensor& y,
+                  ChannelParts* statistics = nullptr);
 // x = (adjoint of x -> x * w)(y) + bias, bias per channel of x.
 void conv_adjoint(const char* name, const ConvShape& shape, const Tensor& y, const Tensor& gate,
                   const Tensor& w, const Tensor& bias, const Tensor& x);
@@ -31,7 +35,8 @@ void conv_filter_gradient(const char* name, const ConvShape& shape, const Tensor
 // The same for 1 x 1, and for fully connected layers: the last axis of x, y, dy and dx is a row of
 // in or out features, w is out x in.
 void dense_forward(const char* name, const Tensor& x, const Tensor& w, const Tensor& bias,
-                   const Tensor& residual, bool relu, const Tensor& y);
+                   const Tensor& residual, bool relu, const Tensor& y,
+                   ChannelParts* statistics = nullptr);
 void dense_backward(const char* name, const Tensor& dy, const Tensor& gate, const Tensor& w,
                     const Tensor& dx);
 void dense_weight_gradient(const char* name, const Tensor& x, const Tensor& dy, const Tensor& gate,

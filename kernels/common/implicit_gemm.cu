@@ -18,12 +18,12 @@ int i(std::int64_t v) {
 // Few columns want tall tiles. Vectors of less than 4: two shapes are enough.
 template <int V, class Problem>
 void launch_for_pixels(Device device, const Problem& problem, const char* name, int rows,
-                       int products, std::int64_t pixels) {
+                       int products, std::int64_t pixels, ChannelParts* statistics = nullptr) {
   if constexpr (V == 4) {
     launch_best<LargeTile, MediumTile, SmallTile, TallTile>(device, problem, name, rows, products,
-                                                            pixels);
+                                                            pixels, statistics);
   } else {
-    launch_best<SmallTile, TallTile>(device, problem, name, rows, products, pixels);
+    launch_best<SmallTile, TallTile>(device, problem, name, rows, products, pixels, statistics);
   }
 }
 
@@ -71,7 +71,8 @@ bool supported(const ConvShape& s) {
 }
 
 void conv_forward(const char* name, const ConvShape& s, const Tensor& x_map, const Tensor& w_map,
-                  const Tensor& bias, const Tensor& residual, bool relu, const Tensor& y) {
+                  const Tensor& bias, const Tensor& residual, bool relu, const Tensor& y,
+                  ChannelParts* statistics) {
   const Pixels x = pixels_of(x_map);
   const float* const w = w_map.device_data<float>();
   const int rows = i(s.out_pixels()), depth = i(s.taps() * s.channels);
@@ -101,7 +102,7 @@ void conv_forward(const char* name, const ConvShape& s, const Tensor& x_map, con
                                       .depth = depth,
                                       .part = 0,
                                       .part_elements = 0};
-                launch_for_pixels<v>(y.device(), problem, name, rows, 1, rows);
+                launch_for_pixels<v>(y.device(), problem, name, rows, 1, rows, statistics);
               });
 }
 

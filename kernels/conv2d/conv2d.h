@@ -10,6 +10,7 @@
 
 #include "engine/autograd/variable.h"
 #include "engine/registry/registry.h"
+#include "kernels/common/channel_parts.h"
 
 namespace thorax {
 
@@ -63,6 +64,11 @@ struct Conv2dProvider {
   // wgrad: dw (and dbias when defined) from x and dy
   void (*backward_filter)(const Conv2dProblem&, const Tensor& x, const Tensor& dy, const Tensor& y,
                           const Tensor& dw, const Tensor& dbias);
+  // Optional. The forward pass of a problem without bias, residual and ReLU that also sums up y's
+  // channels, from registers, for the batch norm behind it; `parts` stays undefined where it
+  // cannot.
+  void (*forward_with_statistics)(const Conv2dProblem&, const Tensor& x, const Tensor& w,
+                                  const Tensor& y, ChannelParts& parts) = nullptr;
 };
 
 Registry<Conv2dProvider>& conv2d_providers();
@@ -78,6 +84,8 @@ struct Conv2dOptions {
   Tensor out = {};
   // Added before the activation; inference only (recording gradients with it is an error).
   Tensor residual = {};
+  // Where to leave the statistics of the result's channels, if the provider makes them.
+  ChannelParts* statistics = nullptr;
 };
 
 // The problem of a call; throws Error naming the shapes when they do not fit. `bias` may be

@@ -15,9 +15,13 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& bias,
                        ? options.out
                        : Tensor::empty(problem.output_shape(), problem.dtype, x.value().device());
   const Tensor filter = w.value().to(problem.dtype);
-  conv2d_providers()
-      .select(problem, device)
-      .forward(problem, x.value(), filter, bias_value, options.residual, y);
+  const Conv2dProvider& chosen = conv2d_providers().select(problem, device);
+  if (options.statistics != nullptr && chosen.forward_with_statistics != nullptr && !problem.bias &&
+      !problem.residual && !problem.relu && y.numel() > 0) {
+    chosen.forward_with_statistics(problem, x.value(), filter, y, *options.statistics);
+  } else {
+    chosen.forward(problem, x.value(), filter, bias_value, options.residual, y);
+  }
   if (!needs_grad({x, w, bias})) return Variable(y);
   THORAX_CHECK(
       !options.residual.defined(),

@@ -25,6 +25,11 @@ void forward(const Conv2dProblem& p, const Tensor& x, const Tensor& w, const Ten
   dense_forward("gemm_kernel<conv2d_forward_gemm1x1>", x, w, bias, residual, p.relu, y);
 }
 
+void forward_with_statistics(const Conv2dProblem&, const Tensor& x, const Tensor& w,
+                             const Tensor& y, ChannelParts& parts) {
+  dense_forward("gemm_kernel<conv2d_forward_gemm1x1>", x, w, {}, {}, false, y, &parts);
+}
+
 void backward_data(const Conv2dProblem& p, const Tensor& dy, const Tensor& w, const Tensor& y,
                    const Tensor& dx) {
   dense_backward("gemm_kernel<conv2d_backward_data_gemm1x1>", dy, p.relu ? y : Tensor{}, w, dx);
@@ -43,7 +48,8 @@ THORAX_PROVIDER(conv2d_cuda_gemm1x1, conv2d_providers(),
                  .priority = priority,
                  .forward = forward,
                  .backward_data = backward_data,
-                 .backward_filter = backward_filter})
+                 .backward_filter = backward_filter,
+                 .forward_with_statistics = forward_with_statistics})
 
 }  // namespace
 }  // namespace THORAX_GPU

@@ -22,6 +22,11 @@ void forward(const Conv2dProblem& p, const Tensor& x, const Tensor& w, const Ten
   conv_forward("gemm_kernel<conv2d_forward_tiled>", conv_shape(p), x, w, bias, residual, p.relu, y);
 }
 
+void forward_with_statistics(const Conv2dProblem& p, const Tensor& x, const Tensor& w,
+                             const Tensor& y, ChannelParts& parts) {
+  conv_forward("gemm_kernel<conv2d_forward_tiled>", shape_of(p), x, w, {}, {}, false, y, &parts);
+}
+
 void backward_data(const Conv2dProblem& p, const Tensor& dy, const Tensor& w, const Tensor& y,
                    const Tensor& dx) {
   conv_adjoint("gemm_kernel<conv2d_backward_data_tiled>", conv_shape(p), dy, p.relu ? y : Tensor{},
@@ -44,7 +49,8 @@ THORAX_PROVIDER(conv2d_cuda_tiled, conv2d_providers(),
                      },
                  .forward = forward,
                  .backward_data = backward_data,
-                 .backward_filter = backward_filter})
+                 .backward_filter = backward_filter,
+                 .forward_with_statistics = forward_with_statistics})
 
 }  // namespace
 }  // namespace THORAX_GPU
