@@ -41,7 +41,7 @@ std::vector<ExperimentRow> rows_of(const TrainSettings& shared, const std::strin
 void run(const Options& o) {
   const Device device = apply(o.settings.compute);
   const TrainSettings shared = o.settings.settings();
-  const Compute compute{device, parse_precision(shared.precision, device)};
+  const Compute compute = training_compute(device, shared.precision, o.settings.graph);
   THORAX_CHECK(!shared.segmenter.empty(),
                "[audit] give --segmenter: without lungs there is nothing to remove");
   const std::vector<ExperimentRow> rows = rows_of(shared, o.model);

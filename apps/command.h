@@ -24,20 +24,30 @@ struct ComputeOptions {
   std::string device = "cpu";
   std::string memory_limit;  // of the device, "6G"; empty = none
   std::string providers;     // "conv2d=gemm,..."
+  bool autotune = false;
 };
 void add_compute_options(CLI::App& command, ComputeOptions& options);
-// Applies them: threads, device, its memory limit, provider choices. Throws Error "[device] ..."
-// for a device that this build or machine lacks, and "[memory] ..." for a limit that is no size.
+void add_autotune_option(CLI::App& command, bool& autotune);
+// Applies them: threads, device, its memory limit, provider choices, autotuning. Throws Error
+// "[device] ..." for a device that this build or machine lacks, and "[memory] ..." for a limit that
+// is no size.
 Device apply(const ComputeOptions& options);
+// Chooses kernels by measurement from now on, and says on stderr what a person should know; the
+// choices are printed when the program ends. Does nothing the second time.
+void start_autotuning();
 
 // Where a network computes, and the type of its activations.
 struct Compute {
   Device device;
   DType precision = DType::f32;
+  bool graph = false;  // training steps are captured and replayed
 };
 // "float32", "float16" or "bfloat16". Throws Error "[precision] ..." for another name, and for 16
 // bits on the CPU, whose kernels are float32.
 DType parse_precision(const std::string& name, Device device);
+// Where a network is trained. Throws the errors of parse_precision, and Error "[graph] ..." for a
+// graph on the CPU.
+Compute training_compute(Device device, const std::string& precision, bool graph);
 // --precision for commands that use a trained network.
 void add_precision_option(CLI::App& command, std::string& precision);
 

@@ -33,7 +33,7 @@ std::vector<ExperimentRow> rows_of(const TrainSettings& shared, const Options& o
 void run(const Options& o) {
   const Device device = apply(o.settings.compute);
   const TrainSettings shared = o.settings.settings();
-  const Compute compute{device, parse_precision(shared.precision, device)};
+  const Compute compute = training_compute(device, shared.precision, o.settings.graph);
   const std::vector<ExperimentRow> rows = rows_of(shared, o);
   for (const ExperimentRow& row : rows) check_settings(row.settings);
   const std::vector<FoldChoice> choices =

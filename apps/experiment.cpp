@@ -42,6 +42,7 @@ void shuffle_labels(Dataset& dataset, std::uint64_t seed) {
 // What two folders of one experiment must agree on: everything but where files lie.
 nlohmann::json without_places(nlohmann::json config) {
   config.erase("version");
+  config.erase("autotune");  // as the device, it may be another
   const auto strip = [](nlohmann::json& settings) {
     settings.erase("data");
     settings.erase("segmenter");

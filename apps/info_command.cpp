@@ -1,10 +1,14 @@
 // `thorax info`: what this build has and where it runs.
 #include <fmt/format.h>
 
+#include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
 #include "apps/kernel_table.h"
+#include "engine/io/atomic_file.h"
+#include "engine/registry/autotune.h"
 #include "engine/registry/registry.h"
 #include "engine/runtime/device.h"
 #include "engine/runtime/parallel.h"
@@ -60,14 +64,43 @@ void print_info(bool as_json) {
   }
 }
 
+// One table for each device and environment.
+void print_choices(const std::string& file, bool as_json) {
+  const std::filesystem::path path =
+      file.empty() ? autotune_cache_path() : std::filesystem::path(file);
+  if (as_json) {
+    fmt::print("{}\n", std::filesystem::exists(path) ? read_file(path, 64u << 20) : "null");
+    return;
+  }
+  if (!std::filesystem::exists(path)) {
+    fmt::print("{}: nothing was measured yet\n", path.string());
+    return;
+  }
+  std::map<std::pair<std::string, std::string>, std::vector<ProviderChoice>> groups;
+  for (ProviderChoice& choice : read_choices(path))
+    groups[{choice.device, choice.environment}].push_back(std::move(choice));
+  fmt::print("{}\n", path.string());
+  for (const auto& [where, choices] : groups)
+    fmt::print("\n{} ({})\n{}", where.first, where.second, describe_choices(choices));
+}
+
 void add(CLI::App& root) {
   CLI::App* command =
       root.add_subcommand("info", "What is built in: devices, operations, providers");
   static bool as_json = false, kernels = false;
+  static std::string choices;
   command->add_flag("--json", as_json, "Print JSON");
   command->add_flag("--kernels", kernels,
                     "Registers, shared memory and occupancy of every CUDA kernel, by architecture");
-  command->callback([] { kernels ? print_kernel_table(as_json) : print_info(as_json); });
+  static const CLI::Option* const autotune =
+      command
+          ->add_option("--autotune", choices,
+                       "Kernels chosen by measurement: of the cache, or of a run's autotune.json")
+          ->expected(0, 1);
+  command->callback([] {
+    if (autotune->count() > 0) return print_choices(choices, as_json);
+    kernels ? print_kernel_table(as_json) : print_info(as_json);
+  });
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ struct Options {
 void run(Task task, const Options& o) {
   const Device device = apply(o.settings.compute);
   const TrainSettings settings = o.settings.settings();
-  const Compute compute{device, parse_precision(settings.precision, device)};
+  const Compute compute = training_compute(device, settings.precision, o.settings.graph);
   const Experiment experiment =
       open_experiment(settings, {{"", settings}},
                       {o.settings.out, o.settings.resume, o.settings.overwrite,

@@ -47,6 +47,20 @@ void add_compute_options(CLI::App& command, ComputeOptions& options) {
                      "Most memory of the device to use, in bytes or as 512M, 6G");
   command.add_option("--provider", options.providers,
                      "Kernels to use, e.g. conv2d=onednn,batch_norm=reference; never falls back");
+  add_autotune_option(command, options.autotune);
+}
+
+void add_autotune_option(CLI::App& command, bool& autotune) {
+  command.add_flag("--autotune", autotune,
+                   "Measure the kernels of every new problem and use the fastest; choices are kept "
+                   "for later runs (see thorax info --autotune)");
+}
+
+void start_autotuning() {
+  if (autotuning()) return;
+  AutotuneOptions options;
+  options.message = [](const std::string& text) { fmt::print(stderr, "{}\n", text); };
+  autotune_enable(options);
 }
 
 Device apply(const ComputeOptions& options) {
@@ -57,6 +71,7 @@ Device apply(const ComputeOptions& options) {
   if (!options.memory_limit.empty()) allocator(device).set_limit(parse_bytes(options.memory_limit));
   if (options.threads > 0) set_num_threads(options.threads);
   choose_providers(options.providers);
+  if (options.autotune) start_autotuning();
   return device;
 }
 
@@ -67,6 +82,12 @@ DType parse_precision(const std::string& name, Device device) {
   THORAX_CHECK(device.kind != DeviceKind::cpu,
                "[precision] {} computes on cuda and sim devices, not on the CPU", name);
   return name == "float16" ? DType::f16 : DType::bf16;
+}
+
+Compute training_compute(Device device, const std::string& precision, bool graph) {
+  THORAX_CHECK(!graph || device.kind != DeviceKind::cpu,
+               "[graph] --graph is for cuda and sim devices: the CPU computes at once");
+  return {device, parse_precision(precision, device), graph};
 }
 
 void add_precision_option(CLI::App& command, std::string& precision) {
@@ -120,5 +141,8 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "thorax: error: %s\n", error.what());
     return 1;
   }
+  // On stderr: stdout may be JSON.
+  if (thorax::autotuning())
+    fmt::print(stderr, "kernels chosen:\n{}", thorax::describe_choices(thorax::provider_choices()));
   return exit_code;
 }

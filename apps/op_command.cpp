@@ -11,14 +11,17 @@ namespace {
 
 struct OpOptions {
   std::string name, inputs, output, provider, device = "cpu";
-  bool grad = false;
+  bool grad = false, autotune = false;
   int threads = 0;
 };
 
 void run(const OpOptions& options) {
   const OpRow& row = find_op(options.name);
-  const Device device = apply(
-      {.threads = options.threads, .device = options.device, .memory_limit = {}, .providers = {}});
+  const Device device = apply({.threads = options.threads,
+                               .device = options.device,
+                               .memory_limit = {},
+                               .providers = {},
+                               .autotune = options.autotune});
   if (options.provider.find('=') != std::string::npos) {
     choose_providers(options.provider);
   } else if (!options.provider.empty()) {
@@ -58,6 +61,7 @@ void add(CLI::App& root) {
   command->add_option("--output", options.output, "Where the results go")->required();
   command->add_option("--provider", options.provider,
                       "Kernel to use (see thorax info): its name, or operation=name,...");
+  add_autotune_option(*command, options.autotune);
   command->add_option("--device", options.device, "Where to compute: cpu, cuda, cuda:1, sim")
       ->capture_default_str();
   command->add_flag("--grad", options.grad,

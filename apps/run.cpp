@@ -10,6 +10,7 @@
 #include "engine/io/checksum.h"
 #include "engine/io/config.h"
 #include "engine/io/file_lock.h"
+#include "engine/registry/autotune.h"
 #include "engine/runtime/parallel.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/run_folder.h"
@@ -65,6 +66,8 @@ Run open_run(const TrainSettings& settings, const RunRequest& options, const Com
   const fs::path config = run.folder / "config.json";
   nlohmann::json now{
       {"command", options.command}, {"version", THORAX_VERSION}, {"settings", settings.to_json()}};
+  bool tuned = autotuning();
+  if (tuned) now["autotune"] = true;
   if (!options.extra.is_null()) now["experiment"] = options.extra;
   if (!settings.segmenter.empty()) now["segmenter_checksum"] = file_checksum(settings.segmenter);
   THORAX_CHECK(!(options.resume && options.overwrite),
@@ -87,6 +90,15 @@ Run open_run(const TrainSettings& settings, const RunRequest& options, const Com
     // The version may change between a run and its continuation; what decides the result may not.
     nlohmann::json comparable = now;
     comparable["version"] = before.value("version", "");
+    // Other kernels would change the bits: a run goes on as it began.
+    THORAX_CHECK(!tuned || before.contains("autotune"),
+                 "[run] {}: was started without --autotune and goes on without", config.string());
+    if (before.contains("autotune") && !tuned) {
+      tuned = true;
+      comparable["autotune"] = true;
+      fmt::print(stderr, "[run] {}: was started with --autotune and goes on with its choices\n",
+                 config.string());
+    }
     const std::string different = config_differences(before, comparable);
     THORAX_CHECK(different.empty(), "[run] {}: was started with other settings: {}",
                  config.string(), different);
@@ -99,6 +111,12 @@ Run open_run(const TrainSettings& settings, const RunRequest& options, const Com
   fs::create_directories(run.folder);
   const FileLock lock(run.folder / "lock");
   if (!fs::exists(config)) save_json(config, now);
+  // With autotuning a run keeps its choices, so that it goes on with the kernels that it began
+  // with, whatever has become of the cache.
+  if (tuned) {
+    start_autotuning();
+    autotune_record(run.folder / "autotune.json");
+  }
   // What computed it, one entry per start: a run may be continued on another machine.
   const fs::path record = run.folder / "provenance.json";
   nlohmann::json starts = fs::exists(record) ? load_json(record) : nlohmann::json::array();

@@ -27,7 +27,8 @@ struct RunRequest {
 
 // Creates the run folder, or with `resume` opens it after comparing settings (several processes may
 // do so at a time); reads the data, finds the lungs (in folder/cut) when a segmenter is set, and
-// prints what was read and removed. Writes config.json, provenance.json and manifest.csv.
+// prints what was read and removed. Writes config.json, provenance.json, manifest.csv and, with
+// autotuning, autotune.json.
 Run open_run(const TrainSettings& settings, const RunRequest& request, const Compute& compute);
 
 // folder/NAME: made by `make` the first time, read and checked afterwards.

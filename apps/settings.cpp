@@ -244,6 +244,9 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
   add(command, "--checkpoint-seconds", &TrainSettings::checkpoint_seconds,
       "Time between checkpoints (default 300)")
       ->check(CLI::PositiveNumber);
+  command.add_flag("--graph", graph,
+                   "Capture a training step once and replay it as one launch (cuda and sim); the "
+                   "same bits");
   add_compute_options(command, compute);
 }
 

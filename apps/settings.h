@@ -87,6 +87,7 @@ class SettingsOptions {
   std::filesystem::path out;
   bool resume = false;
   bool overwrite = false;
+  bool graph = false;
   ComputeOptions compute;
 
  private:

@@ -14,7 +14,7 @@ namespace {
 void run(Task task, const SettingsOptions& options) {
   const Device device = apply(options.compute);
   const TrainSettings settings = options.settings();
-  const Compute compute{device, parse_precision(settings.precision, device)};
+  const Compute compute = training_compute(device, settings.precision, options.graph);
   const Run run = open_run(settings,
                            {options.out, options.resume, options.overwrite,
                             fmt::format("train {}", name_of(task)), nullptr},

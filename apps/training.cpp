@@ -230,6 +230,7 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
   options.folder = folder;
   options.resume = fold.resume;
   options.clip_norm = s.clip_norm;
+  options.graph = compute.graph;
   // bfloat16 has float32's range; only float16's small gradients need to be lifted.
   if (compute.precision == DType::f16) options.loss_scale.emplace();
   options.checkpoint_seconds = static_cast<double>(s.checkpoint_seconds);
@@ -244,6 +245,7 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
   callbacks.prepare = [&](std::uint64_t number) {
     model->set_step(static_cast<std::uint64_t>(s.seed), number);
   };
+  callbacks.number_on_device = [&](const Tensor& number) { model->set_step_on_device(number); };
   callbacks.loss = [&](const Batch& batch) {
     return batch_loss(s.task, model->logits(Variable(batch.tensors.at("image")), compute.precision),
                       batch);

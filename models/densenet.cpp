@@ -174,7 +174,7 @@ Variable Densenet::forward(const Variable& x) const {
                                                      return norm5_(in[0], /*relu=*/true);
                                                    },
                                                    {y}));
-  return head_(global_avg_pool(y), training(), seed_, step_);
+  return head_(global_avg_pool(y), training(), seed_, step_, device_step_);
 }
 
 nlohmann::json Densenet::config() const {

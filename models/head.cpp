@@ -53,11 +53,12 @@ ClassifierHead::ClassifierHead(const HeadConfig& config, std::int64_t features,
 }
 
 Variable ClassifierHead::operator()(const Variable& pooled, bool training, std::uint64_t seed,
-                                    std::uint64_t step) const {
+                                    std::uint64_t step, const Tensor& device_step) const {
   if (config_.kind == HeadKind::imagenet) return (*layers_[0].second)(pooled);
   Variable y = pooled;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
-    y = dropout(y, config_.dropout, training, seed, step * layers_.size() + i);
+    y = dropout(y, config_.dropout, training, seed,
+                {.step = step, .per_step = layers_.size(), .layer = i, .device_step = device_step});
     y = (*layers_[i].second)(y, /*relu=*/i + 1 < layers_.size());
   }
   return y;

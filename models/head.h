@@ -45,9 +45,10 @@ class ClassifierHead {
   // The last layer's weight, which starts small (layers.h, initialise).
   std::string last_weight() const { return layers_.back().first + ".weight"; }
 
-  // pooled: N x features -> N x outputs. Dropout, when training, draws from (seed, step, layer).
-  Variable operator()(const Variable& pooled, bool training, std::uint64_t seed,
-                      std::uint64_t step) const;
+  // pooled: N x features -> N x outputs. Dropout, when training, draws from (seed, step, layer);
+  // `device_step`, if defined, holds the step on a GPU (Model::set_step_on_device).
+  Variable operator()(const Variable& pooled, bool training, std::uint64_t seed, std::uint64_t step,
+                      const Tensor& device_step) const;
 
  private:
   HeadConfig config_;

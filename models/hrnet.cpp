@@ -164,7 +164,7 @@ Variable Hrnet::forward(const Variable& x) const {
       "[{}] input {}: a quarter of height and width must be a multiple of 8, so that four "
       "resolutions fit on each other (use 224, 256, 512, ...)",
       config_.name, shape);
-  return head_(pooled_features(x), training(), seed_, step_);
+  return head_(pooled_features(x), training(), seed_, step_, device_step_);
 }
 
 nlohmann::json Hrnet::config() const {

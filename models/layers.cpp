@@ -8,6 +8,7 @@
 
 #include "engine/autograd/recompute.h"
 #include "engine/nn/init.h"
+#include "engine/runtime/graph.h"
 #include "kernels/conv_transpose2d/conv_transpose2d.h"
 #include "kernels/linear/linear.h"
 #include "models/activations.h"
@@ -61,7 +62,8 @@ BatchNorm2d::BatchNorm2d(std::int64_t channels, double momentum, double epsilon)
 Variable BatchNorm2d::operator()(const Variable& x, bool relu, const Variable& residual,
                                  const Tensor& out, const ChannelParts& statistics) const {
   const bool measuring = norm_momentum >= 0;
-  if (training() && !recomputing() && !measuring) ++*num_batches_tracked.data<std::int64_t>();
+  if (training() && !recomputing() && !measuring)
+    at_replay([count = num_batches_tracked] { ++*count.data<std::int64_t>(); });
   return batch_norm(x, weight, bias,
                     {.running_mean = running_mean,
                      .running_var = running_var,

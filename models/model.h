@@ -30,9 +30,13 @@ class Model : public Module {
     seed_ = seed;
     step_ = step;
   }
+  // The step is read from this tensor, {1} i64 on the model's device, when the forward pass runs
+  // there: for passes that are captured as a graph. Undefined: the step of set_step.
+  void set_step_on_device(Tensor step) { device_step_ = std::move(step); }
 
  protected:
   std::uint64_t seed_ = 0, step_ = 0;
+  Tensor device_step_;
 };
 
 }  // namespace thorax

@@ -100,7 +100,7 @@ Variable Resnet::forward(const Variable& x) const {
                 {x});
   for (std::size_t i = 0; i < layers_.size(); ++i)
     y = offer_activation(fmt::format("layer{}", i + 1), (*layers_[i])(y, forget));
-  return head_(global_avg_pool(y), training(), seed_, step_);
+  return head_(global_avg_pool(y), training(), seed_, step_, device_step_);
 }
 
 nlohmann::json Resnet::config() const {

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/optim/step.h"
+#include "engine/runtime/graph.h"
 #include "engine/runtime/parallel.h"
 
 namespace thorax {
@@ -34,9 +35,39 @@ void Optimizer::step(double lr, double grad_scale, const Tensor& found_non_finit
   last_.clear();
   for (std::size_t i = 0; i < parameters_.size(); ++i)
     if (parameters_[i].variable.grad().defined()) last_.push_back({i, steps[i] + 1});
-  update(last_, lr, grad_scale, found_non_finite);
+  update(last_, lr, grad_scale, found_non_finite, {});
   for (const Due& due : last_) steps[due.index] = due.count;
   parameters_changed();
+}
+
+Tensor Optimizer::next_values(double lr, double grad_scale) const {
+  const auto count = static_cast<std::int64_t>(parameters_.size());
+  const Tensor values = Tensor::empty({count, 4}, DType::f64);
+  for (std::size_t i = 0; i < parameters_.size(); ++i) {
+    const std::array<double, 4> row =
+        values_of({i, steps_.data<std::int64_t>()[i] + 1}, lr, grad_scale);
+    std::copy(row.begin(), row.end(), values.data<double>() + 4 * i);
+  }
+  return values;
+}
+
+void Optimizer::step_on_device(const Tensor& values, const Tensor& skip) {
+  THORAX_CHECK(values.defined() && values.dtype() == DType::f64 &&
+                   values.shape() == Shape({static_cast<std::int64_t>(parameters_.size()), 4}),
+               "[optimizer] values of a step on the device: {} parameters want as many rows of 4",
+               parameters_.size());
+  std::vector<Due> due;
+  for (std::size_t i = 0; i < parameters_.size(); ++i)
+    if (parameters_[i].variable.grad().defined())
+      due.push_back({i, steps_.data<std::int64_t>()[i] + 1});
+  // The host's numbers are not read; those of the device are.
+  update(due, 0, 1, skip, values);
+  at_replay([this, due]() mutable {
+    std::int64_t* steps = steps_.data<std::int64_t>();
+    for (Due& d : due) d.count = ++steps[d.index];
+    last_ = due;
+    parameters_changed();
+  });
 }
 
 void Optimizer::take_back_step() {
@@ -73,27 +104,44 @@ void Optimizer::load_state_dict(const StateDict& dict) {
   last_.clear();
 }
 
+namespace {
+
+Tensor row_of(const Tensor& values, std::size_t index) {
+  return values.defined() ? values.batch_slice(static_cast<std::int64_t>(index), 1) : Tensor{};
+}
+
+}  // namespace
+
 Sgd::Sgd(std::vector<Module::Named> parameters, const SgdOptions& options)
     : Optimizer(std::move(parameters)), options_(options) {
   if (options_.momentum != 0) add_state("momentum");
 }
 
+SgdStep Sgd::step_of(const Due& due, double lr, double grad_scale) const {
+  const Tensor& value = parameters()[due.index].variable.value();
+  SgdStep step;
+  step.lr = lr;
+  step.momentum = options_.momentum;
+  step.dampening = options_.dampening;
+  step.weight_decay = value.rank() <= 1 && !options_.decay_vectors ? 0 : options_.weight_decay;
+  step.nesterov = options_.nesterov;
+  step.first = due.count == 1;
+  step.grad_scale = grad_scale;
+  return step;
+}
+
+std::array<double, 4> Sgd::values_of(const Due& due, double lr, double grad_scale) const {
+  return {grad_scale, lr, due.count == 1 ? 1.0 : 0.0, 0};
+}
+
 void Sgd::update(std::span<const Due> due, double lr, double grad_scale,
-                 const Tensor& found_non_finite) {
+                 const Tensor& found_non_finite, const Tensor& values) {
   std::vector<SgdUpdate> updates;
-  for (const auto& [index, count] : due) {
-    const Variable& parameter = parameters()[index].variable;
-    const Tensor& value = parameter.value();
-    SgdStep step;
-    step.lr = lr;
-    step.momentum = options_.momentum;
-    step.dampening = options_.dampening;
-    step.weight_decay = value.rank() <= 1 && !options_.decay_vectors ? 0 : options_.weight_decay;
-    step.nesterov = options_.nesterov;
-    step.first = count == 1;
-    step.grad_scale = grad_scale;
-    updates.push_back({step, value, parameter.grad().to_contiguous(),
-                       options_.momentum != 0 ? state(0, index) : Tensor{}});
+  for (const Due& one : due) {
+    const Variable& parameter = parameters()[one.index].variable;
+    updates.push_back(
+        {step_of(one, lr, grad_scale), parameter.value(), parameter.grad().to_contiguous(),
+         options_.momentum != 0 ? state(0, one.index) : Tensor{}, row_of(values, one.index)});
   }
   sgd_step(updates, found_non_finite);
 }
@@ -113,22 +161,32 @@ AdamW::AdamW(std::vector<Module::Named> parameters, const AdamWOptions& options)
   add_state("exp_avg_sq");
 }
 
+AdamWStep AdamW::step_of(const Due& due, double lr, double grad_scale) const {
+  const Tensor& value = parameters()[due.index].variable.value();
+  AdamWStep step;
+  step.lr = lr;
+  step.beta1 = options_.beta1;
+  step.beta2 = options_.beta2;
+  step.epsilon = options_.epsilon;
+  step.weight_decay = value.rank() <= 1 && !options_.decay_vectors ? 0 : options_.weight_decay;
+  step.step = due.count;
+  step.grad_scale = grad_scale;
+  return step;
+}
+
+std::array<double, 4> AdamW::values_of(const Due& due, double lr, double grad_scale) const {
+  const AdamWValues values = adamw_values(step_of(due, lr, grad_scale));
+  return {grad_scale, values.shrink, values.step_size, values.root_correction};
+}
+
 void AdamW::update(std::span<const Due> due, double lr, double grad_scale,
-                   const Tensor& found_non_finite) {
+                   const Tensor& found_non_finite, const Tensor& values) {
   std::vector<AdamWUpdate> updates;
-  for (const auto& [index, count] : due) {
-    const Variable& parameter = parameters()[index].variable;
-    const Tensor& value = parameter.value();
-    AdamWStep step;
-    step.lr = lr;
-    step.beta1 = options_.beta1;
-    step.beta2 = options_.beta2;
-    step.epsilon = options_.epsilon;
-    step.weight_decay = value.rank() <= 1 && !options_.decay_vectors ? 0 : options_.weight_decay;
-    step.step = count;
-    step.grad_scale = grad_scale;
-    updates.push_back(
-        {step, value, parameter.grad().to_contiguous(), state(0, index), state(1, index)});
+  for (const Due& one : due) {
+    const Variable& parameter = parameters()[one.index].variable;
+    updates.push_back({step_of(one, lr, grad_scale), parameter.value(),
+                       parameter.grad().to_contiguous(), state(0, one.index), state(1, one.index),
+                       row_of(values, one.index)});
   }
   adamw_step(updates, found_non_finite);
 }

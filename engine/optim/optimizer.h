@@ -1,6 +1,7 @@
 // SGD and AdamW over the named parameters of a module.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -9,6 +10,7 @@
 
 #include "engine/io/config.h"
 #include "engine/nn/module.h"
+#include "engine/optim/step.h"
 #include "engine/tensor/square_sum.h"
 
 namespace thorax {
@@ -28,6 +30,13 @@ class Optimizer {
   // the parameters' device): when it is not 0 the device changes nothing, and nobody waits to learn
   // it; call take_back_step() once it is known, before the next step.
   void step(double lr, double grad_scale = 1, const Tensor& found_non_finite = {});
+  // The same step with what changes from step to step in device memory, so that it may be captured
+  // as a graph. `values`: {number of parameters, 4} f64 on their GPU; it holds the rows of
+  // next_values(), whose first column (the gradient's scale) may have been changed there. What
+  // step() counts is counted when the work runs (engine/runtime/graph.h, at_replay).
+  void step_on_device(const Tensor& values, const Tensor& skip);
+  // The rows of the next step, on the CPU.
+  Tensor next_values(double lr, double grad_scale = 1) const;
   // The last step() was skipped: it does not count (AdamW's bias correction, SGD's first step).
   void take_back_step();
   void zero_grad() const;
@@ -52,8 +61,11 @@ class Optimizer {
     std::size_t index;
     std::int64_t count;
   };
+  // `values`: as in step_on_device, or undefined.
   virtual void update(std::span<const Due> due, double lr, double grad_scale,
-                      const Tensor& found_non_finite) = 0;
+                      const Tensor& found_non_finite, const Tensor& values) = 0;
+  // The row of a parameter in next_values.
+  virtual std::array<double, 4> values_of(const Due& due, double lr, double grad_scale) const = 0;
   const Tensor& state(std::size_t kind, std::size_t index) const { return states_[kind][index]; }
 
  private:
@@ -80,8 +92,10 @@ class Sgd : public Optimizer {
   nlohmann::json describe() const override;
 
  private:
+  SgdStep step_of(const Due& due, double lr, double grad_scale) const;
   void update(std::span<const Due> due, double lr, double grad_scale,
-              const Tensor& found_non_finite) override;
+              const Tensor& found_non_finite, const Tensor& values) override;
+  std::array<double, 4> values_of(const Due& due, double lr, double grad_scale) const override;
   SgdOptions options_;
 };
 
@@ -101,8 +115,10 @@ class AdamW : public Optimizer {
   nlohmann::json describe() const override;
 
  private:
+  AdamWStep step_of(const Due& due, double lr, double grad_scale) const;
   void update(std::span<const Due> due, double lr, double grad_scale,
-              const Tensor& found_non_finite) override;
+              const Tensor& found_non_finite, const Tensor& values) override;
+  std::array<double, 4> values_of(const Due& due, double lr, double grad_scale) const override;
   AdamWOptions options_;
 };
 

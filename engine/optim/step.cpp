@@ -31,7 +31,23 @@ std::string AdamWStep::to_string() const {
                      lr, beta1, beta2, epsilon, weight_decay, grad_scale);
 }
 
+AdamWValues adamw_values(const AdamWStep& s) {
+  const double steps = static_cast<double>(s.step);
+  return {1 - s.lr * s.weight_decay, s.lr / (1 - std::pow(s.beta1, steps)),
+          1 / std::sqrt(1 - std::pow(s.beta2, steps))};
+}
+
 namespace {
+
+void check_values(const char* op, const Tensor& values, const Tensor& parameter) {
+  if (!values.defined()) return;
+  THORAX_CHECK(parameter.device().kind != DeviceKind::cpu &&
+                   values.device() == parameter.device() && values.numel() == 4 &&
+                   values.dtype() == DType::f64 && values.contiguous(),
+               "[{}] values {} {} on {} for a parameter on {}: four f64 on its GPU are wanted", op,
+               values.shape(), name_of(values.dtype()), to_string(values.device()),
+               to_string(parameter.device()));
+}
 
 void check_parameter(const char* op, const Tensor& parameter) {
   THORAX_CHECK(parameter.defined(), "[{}] no parameter", op);
@@ -94,8 +110,9 @@ void run(const char* op, const Providers& providers, std::span<const Update> upd
 }  // namespace
 
 void sgd_step(std::span<const SgdUpdate> updates, const Tensor& found_non_finite) {
-  for (const auto& [step, parameter, grad, momentum] : updates) {
+  for (const auto& [step, parameter, grad, momentum, values] : updates) {
     check_parameter("sgd", parameter);
+    check_values("sgd", values, parameter);
     check_like("sgd", "gradient", grad, parameter);
     THORAX_CHECK(std::isfinite(step.lr) && std::isfinite(step.grad_scale) && step.momentum >= 0 &&
                      step.weight_decay >= 0,
@@ -114,8 +131,9 @@ void sgd_step(std::span<const SgdUpdate> updates, const Tensor& found_non_finite
 }
 
 void adamw_step(std::span<const AdamWUpdate> updates, const Tensor& found_non_finite) {
-  for (const auto& [step, parameter, grad, exp_avg, exp_avg_sq] : updates) {
+  for (const auto& [step, parameter, grad, exp_avg, exp_avg_sq, values] : updates) {
     check_parameter("adamw", parameter);
+    check_values("adamw", values, parameter);
     check_like("adamw", "gradient", grad, parameter);
     check_like("adamw", "first moment", exp_avg, parameter);
     check_like("adamw", "second moment", exp_avg_sq, parameter);
@@ -131,13 +149,13 @@ void adamw_step(std::span<const AdamWUpdate> updates, const Tensor& found_non_fi
 
 void sgd_step(const SgdStep& step, const Tensor& parameter, const Tensor& grad,
               const Tensor& momentum) {
-  const SgdUpdate update{step, parameter, grad, step.momentum != 0 ? momentum : Tensor{}};
+  const SgdUpdate update{step, parameter, grad, step.momentum != 0 ? momentum : Tensor{}, {}};
   sgd_step(std::span(&update, 1));
 }
 
 void adamw_step(const AdamWStep& step, const Tensor& parameter, const Tensor& grad,
                 const Tensor& exp_avg, const Tensor& exp_avg_sq) {
-  const AdamWUpdate update{step, parameter, grad, exp_avg, exp_avg_sq};
+  const AdamWUpdate update{step, parameter, grad, exp_avg, exp_avg_sq, {}};
   adamw_step(std::span(&update, 1));
 }
 

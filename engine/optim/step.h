@@ -46,14 +46,27 @@ struct AdamWStep {
 // What one parameter takes part with. All tensors have the parameter's shape and dtype (f32 or f64)
 // and are contiguous. The parameter and the state are updated in place. `momentum` is undefined
 // when step.momentum == 0.
+//
+// `device_values`, on a GPU only: what changes from step to step, {4} f64 there, read when the
+// kernel runs instead of `step`, for steps that are captured as a graph. SGD: grad_scale, lr, first
+// (0 or 1), unused; AdamW: grad_scale and the three of adamw_values.
 struct SgdUpdate {
   SgdStep step;
   Tensor parameter, grad, momentum;
+  Tensor device_values = {};
 };
 struct AdamWUpdate {
   AdamWStep step;
   Tensor parameter, grad, exp_avg, exp_avg_sq;
+  Tensor device_values = {};
 };
+
+// The numbers that learning rate, weight decay and bias corrections make:
+//   p = shrink * p - step_size * m / (sqrt(v) * root_correction + epsilon)
+struct AdamWValues {
+  double shrink, step_size, root_correction;
+};
+AdamWValues adamw_values(const AdamWStep& step);
 
 // `updates` are not empty, on one device, and each has at least one element. `found_non_finite`:
 // undefined, or {1} i32 on that device: when it is not 0 nothing is changed. (Providers on the CPU

@@ -81,4 +81,12 @@ std::string chosen_provider(std::string_view operation) {
   return found == tables().choices.end() ? std::string() : found->second;
 }
 
+std::string chosen_providers() {
+  std::string list;
+  for (const auto& [operation, provider] : tables().choices)
+    if (!provider.empty())
+      list += fmt::format("{}{}={}", list.empty() ? "" : ",", operation, provider);
+  return list;
+}
+
 }  // namespace thorax

@@ -1,10 +1,12 @@
 // Provider tables of operations.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "engine/registry/autotune.h"
 #include "engine/tensor/dtype.h"
 
 namespace thorax {
@@ -16,6 +18,8 @@ void choose_provider(std::string_view operation, std::string_view provider);
 void choose_providers(std::string_view list);
 // The explicit choice for an operation, or an empty string.
 std::string chosen_provider(std::string_view operation);
+// Every explicit choice as "operation=provider,...".
+std::string chosen_providers();
 
 struct ProviderInfo {
   std::string operation;
@@ -80,8 +84,61 @@ class Registry {
       THORAX_CHECK(provider != nullptr && provider->priority(problem) >= 0,
                    "[{}] provider '{}' was asked for but does not support {} on {}", operation_,
                    wanted, problem.to_string(), name_of(device));
+      if (autotuning()) detail::note_choice(operation_, {device, 0}, provider->name, true);
       return *provider;
     }
+    const Provider& best = standard(problem, device);
+    if (autotuning()) detail::note_choice(operation_, {device, 0}, best.name, false);
+    return best;
+  }
+
+  // The same for one direction of an operation whose providers can be measured: while autotuning is
+  // on, the fastest that gives the default's result. `trial` makes what they are measured with, of
+  // `scratch_bytes` in all, and is called for a problem that is met for the first time.
+  struct Trial {
+    std::vector<Tensor> outputs;  // overwritten by run
+    std::vector<double> bounds;   // see TuneTrial
+    std::function<void(const Provider&)> run;
+  };
+  template <class Problem, class MakeTrial>
+  const Provider& select(const Problem& problem, Device device, const char* direction,
+                         std::size_t scratch_bytes, const MakeTrial& trial) const {
+    if (!autotuning() || !chosen_provider(operation_).empty()) return select(problem, device.kind);
+    std::vector<const Provider*> candidates{&standard(problem, device.kind)};
+    for (const Provider& provider : providers_)
+      if (provider.device == device.kind && &provider != candidates[0] &&
+          provider.priority(problem) >= 0)
+        candidates.push_back(&provider);
+    std::sort(candidates.begin() + 1, candidates.end(), [](const Provider* a, const Provider* b) {
+      return std::string_view(a->name) < b->name;
+    });
+    TuneRequest request{operation_, direction, problem.to_string(), device, {}, {}, scratch_bytes};
+    for (const Provider* candidate : candidates) {
+      request.candidates.emplace_back(candidate->name);
+      request.last_resort.push_back(candidate->priority(problem) == 0);
+    }
+    return *candidates[detail::tuned_choice(request, [&] {
+      const Trial made = trial();
+      return TuneTrial{made.outputs, made.bounds, [run = made.run, candidates](std::size_t index) {
+                         run(*candidates[index]);
+                       }};
+    })];
+  }
+  // The same name may stand for a kernel on `cuda` and on `sim`.
+  const Provider& named(std::string_view name, DeviceKind device = DeviceKind::cpu) const {
+    if (const Provider* provider = find(name, device); provider != nullptr) return *provider;
+    std::string known;
+    for (const Provider& provider : providers_)
+      known += fmt::format("{}{}/{}", known.empty() ? "" : ", ", name_of(provider.device),
+                           provider.name);
+    fail("[{}] no provider named '{}' on {}; there are: {}", operation_, name, name_of(device),
+         known);
+  }
+
+ private:
+  // What is used when nobody asks for anything.
+  template <class Problem>
+  const Provider& standard(const Problem& problem, DeviceKind device) const {
     const Provider* best = nullptr;
     int best_priority = -1;
     for (const Provider& provider : providers_) {
@@ -98,18 +155,6 @@ class Registry {
                  problem.to_string());
     return *best;
   }
-  // The same name may stand for a kernel on `cuda` and on `sim`.
-  const Provider& named(std::string_view name, DeviceKind device = DeviceKind::cpu) const {
-    if (const Provider* provider = find(name, device); provider != nullptr) return *provider;
-    std::string known;
-    for (const Provider& provider : providers_)
-      known += fmt::format("{}{}/{}", known.empty() ? "" : ", ", name_of(provider.device),
-                           provider.name);
-    fail("[{}] no provider named '{}' on {}; there are: {}", operation_, name, name_of(device),
-         known);
-  }
-
- private:
   const Provider* find(std::string_view name, DeviceKind device) const {
     for (const Provider& provider : providers_)
       if (provider.name == name && provider.device == device) return &provider;

@@ -36,16 +36,22 @@ class CachingAllocator : public Allocator {
   void* allocate(std::size_t bytes) override {
     const std::size_t size = rounded(bytes);
     const std::scoped_lock lock(mutex_);
-    if (size < bytes || (limit_ != 0 && stats_.in_use + size > limit_)) out_of_memory(bytes);
+    if (size < bytes) out_of_memory(bytes);
     void* block = nullptr;
-    if (auto found = free_.find(size); found != free_.end() && !found->second.empty()) {
+    if (capturing_ != 0) {
+      block = private_block(size);
+    } else if (limit_ != 0 && stats_.in_use + stats_.graphs + size > limit_) {
+      out_of_memory(bytes);
+    } else if (auto found = free_.find(size); found != free_.end() && !found->second.empty()) {
       block = found->second.back();
       found->second.pop_back();
       stats_.cached -= size;
       ++stats_.cache_hits;
     } else {
       // Cached blocks count against the limit, too: they are memory that others cannot have.
-      if (limit_ != 0 && stats_.in_use + stats_.cached + size > limit_) trim_locked();
+      if (limit_ != 0 && stats_.in_use + stats_.graphs + stats_.cached + size > limit_)
+        trim_locked();
+      would_reuse(size);
       block = fresh(size);
       if (block == nullptr) {
         trim_locked();
@@ -66,7 +72,11 @@ class CachingAllocator : public Allocator {
     const std::scoped_lock lock(mutex_);
     stats_.in_use -= size;
     if (tracks_holders()) holders_.erase(block);
-    if (!caches()) {
+    if (const auto owner = owners_.find(block); owner != owners_.end()) {
+      stats_.graphs += size;
+      pools_.at(owner->second).free[size].push_back(block);
+    } else if (!caches()) {
+      ++released_[size_class(size)];
       give_back(block);
     } else {
       stats_.cached += size;
@@ -91,9 +101,43 @@ class CachingAllocator : public Allocator {
     limit_ = bytes;
   }
 
+  std::uint64_t begin_private() override {
+    const std::scoped_lock lock(mutex_);
+    THORAX_CHECK(capturing_ == 0, "[allocator] two graphs at a time{}", where());
+    capturing_ = ++last_pool_;
+    pools_[capturing_];
+    return capturing_;
+  }
+  void end_private() override {
+    const std::scoped_lock lock(mutex_);
+    capturing_ = 0;
+  }
+  void drop_private(std::uint64_t id) noexcept override {
+    const std::scoped_lock lock(mutex_);
+    const auto pool = pools_.find(id);
+    if (pool == pools_.end()) return;
+    for (auto& [size, blocks] : pool->second.free) {
+      for (void* block : blocks) {
+        stats_.graphs -= size;
+        if (caches()) {
+          stats_.cached += size;
+          free_[size].push_back(block);
+        } else {
+          ++released_[size_class(size)];
+          give_back(block);
+        }
+      }
+    }
+    // Those still handed out are ordinary blocks from now on.
+    std::erase_if(owners_, [&](const auto& entry) { return entry.second == id; });
+    pools_.erase(pool);
+  }
+
  protected:
   virtual void* fresh(std::size_t size) = 0;  // nullptr when memory runs out
   virtual void give_back(void* block) noexcept = 0;
+  // A block that a graph's capture hands out again.
+  virtual void reused(void*, std::size_t) {}
   virtual std::size_t rounded(std::size_t bytes) const { return size_class(bytes); }
   virtual bool caches() const { return kCache; }
   virtual bool tracks_holders() const { return false; }
@@ -104,6 +148,49 @@ class CachingAllocator : public Allocator {
     std::size_t bytes = 0;
     std::string_view operation;
   };
+
+  // Of one graph: blocks of `free` serve its capture again, and nobody else.
+  struct Pool {
+    std::map<std::size_t, std::vector<void*>> free;
+  };
+
+  // A block for the graph that is being captured.
+  void* private_block(std::size_t size) {
+    Pool& pool = pools_.at(capturing_);
+    if (auto own = pool.free.find(size); own != pool.free.end() && !own->second.empty()) {
+      void* block = own->second.back();
+      own->second.pop_back();
+      stats_.graphs -= size;
+      ++stats_.cache_hits;
+      reused(block, size);
+      return block;
+    }
+    void* block = nullptr;
+    if (auto found = free_.find(size); found != free_.end() && !found->second.empty()) {
+      block = found->second.back();
+      found->second.pop_back();
+      stats_.cached -= size;
+      ++stats_.cache_hits;
+    } else if (!caches() && would_reuse(size)) {
+      block = fresh(size);
+    }
+    THORAX_CHECK(block != nullptr,
+                 "[allocator] the graph that is being recorded{} wants {} bytes, and no block of "
+                 "that size was freed before: memory from the system cannot be captured; the work "
+                 "must have run once",
+                 where(), size);
+    owners_[block] = capturing_;
+    return block;
+  }
+
+  // For a device that gives every tensor memory of its own: whether one that keeps freed blocks
+  // would have one now. It would not have it any more then.
+  bool would_reuse(std::size_t size) {
+    const auto found = released_.find(size_class(size));
+    if (found == released_.end() || found->second == 0) return false;
+    --found->second;
+    return true;
+  }
 
   [[noreturn]] void out_of_memory(std::size_t bytes) const {
     std::string text = fmt::format("[allocator] out of memory{}: {} bytes wanted, {} in use",
@@ -134,6 +221,7 @@ class CachingAllocator : public Allocator {
       stats_.cached -= size * blocks.size();
       blocks.clear();
     }
+    released_.clear();
   }
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -144,7 +232,11 @@ class CachingAllocator : public Allocator {
 #endif
   mutable std::mutex mutex_;
   std::map<std::size_t, std::vector<void*>> free_;
+  std::map<std::size_t, std::size_t> released_;  // by size class, of a device that keeps none
   std::unordered_map<void*, Holder> holders_;
+  std::map<std::uint64_t, Pool> pools_;
+  std::unordered_map<void*, std::uint64_t> owners_;  // of blocks that belong to a graph
+  std::uint64_t capturing_ = 0, last_pool_ = 0;      // 0: none
   AllocatorStats stats_;
   std::size_t limit_ = 0;
 };
@@ -178,6 +270,9 @@ class DeviceAllocator final : public CachingAllocator {
   }
   void give_back(void* block) noexcept override {
     device_backend(device_.kind).release(device_.index, block);
+  }
+  void reused(void* block, std::size_t size) override {
+    if (simulated()) device_backend(device_.kind).fill(device_.index, block, 0xff, size);
   }
   std::size_t rounded(std::size_t bytes) const override {
     return simulated() ? bytes : size_class(bytes);

@@ -12,6 +12,7 @@ struct AllocatorStats {
   std::size_t in_use = 0;       // bytes handed out now
   std::size_t peak_in_use = 0;  // highest in_use since the last reset_peak
   std::size_t cached = 0;       // bytes held for reuse
+  std::size_t graphs = 0;       // bytes that graphs hold and that are not handed out
   std::uint64_t allocations = 0;
   std::uint64_t cache_hits = 0;
 };
@@ -32,6 +33,14 @@ class Allocator {
   virtual void reset_peak() = 0;
   // Upper limit for in_use in bytes; 0 = none.
   virtual void set_limit(std::size_t bytes) = 0;
+
+  // Memory of a graph (engine/runtime/graph.h): blocks handed out between begin_private and
+  // end_private are kept for it until drop_private, also when they are released. They come from
+  // blocks that were released before; throws Error "[allocator] ..." when there is none that fits,
+  // since memory from the system cannot be captured.
+  virtual std::uint64_t begin_private() = 0;
+  virtual void end_private() = 0;
+  virtual void drop_private(std::uint64_t id) noexcept = 0;
 };
 
 // The allocator of a device; throws Error for a device that this build or machine lacks.

@@ -13,6 +13,7 @@
 
 #include "engine/runtime/cuda_stream.h"
 #include "engine/runtime/device.h"
+#include "engine/runtime/graph.h"
 
 namespace thorax {
 namespace {
@@ -22,6 +23,11 @@ void check(cudaError_t status, const char* what) {
                cudaGetErrorName(status));
 }
 
+struct CapturedGraph {
+  cudaGraphExec_t executable = nullptr;
+  std::size_t nodes = 0;
+};
+
 struct PerDevice {
   DeviceInfo info;
   cudaStream_t compute = nullptr;
@@ -29,7 +35,7 @@ struct PerDevice {
   // Of the latest marks and uploads: ticket t has the event t % kMarks.
   std::array<cudaEvent_t, DeviceBackend::kMarks> events{};
   std::uint64_t tickets = 0;
-  std::vector<cudaGraphExec_t> graphs;
+  std::vector<CapturedGraph> graphs;
 };
 
 class CudaBackend final : public DeviceBackend {
@@ -47,11 +53,20 @@ class CudaBackend final : public DeviceBackend {
   const DeviceInfo& info(int index) const override {
     return devices_[static_cast<std::size_t>(index)].info;
   }
+  std::string versions() const override {
+    int driver = 0, runtime = 0;
+    check(cudaDriverGetVersion(&driver), "driver version");
+    check(cudaRuntimeGetVersion(&runtime), "runtime version");
+    return fmt::format("driver {}.{}, runtime {}.{}", driver / 1000, driver % 1000 / 10,
+                       runtime / 1000, runtime % 1000 / 10);
+  }
   void synchronize(int index) override {
+    capture_detail::refuse({DeviceKind::cuda, index}, "waiting for the device");
     use(index);
     check(cudaDeviceSynchronize(), "an earlier kernel or copy failed");
   }
   void* allocate(int index, std::size_t bytes) override {
+    capture_detail::refuse({DeviceKind::cuda, index}, "memory from the system");
     use(index);
     void* block = nullptr;
     if (cudaMalloc(&block, bytes == 0 ? 1 : bytes) != cudaSuccess) {
@@ -65,16 +80,23 @@ class CudaBackend final : public DeviceBackend {
     cudaFree(block);
   }
   void* allocate_pinned(std::size_t bytes) override {
+    capture_detail::refuse(DeviceKind::cuda, "memory from the system");
     void* block = nullptr;
     check(cudaMallocHost(&block, bytes == 0 ? 1 : bytes), "pinned host memory");
+    capture_detail::note_pinned(block, bytes);
     return block;
   }
-  void release_pinned(void* block) noexcept override { cudaFreeHost(block); }
+  void release_pinned(void* block) noexcept override {
+    capture_detail::forget_pinned(block);
+    cudaFreeHost(block);
+  }
   void to_device(int index, void* to, const void* from, std::size_t bytes) override {
+    capture_detail::refuse_pageable({DeviceKind::cuda, index}, from, bytes);
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream(index)),
           "copy to device");
   }
   void to_host(int index, void* to, const void* from, std::size_t bytes) override {
+    capture_detail::refuse({DeviceKind::cuda, index}, "a copy to the host");
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream(index)), "copy to host");
     check(cudaStreamSynchronize(stream(index)), "copy to host");
   }
@@ -84,9 +106,13 @@ class CudaBackend final : public DeviceBackend {
   void fill(int index, void* memory, int byte, std::size_t bytes) override {
     check(cudaMemsetAsync(memory, byte, bytes, stream(index)), "fill");
   }
-  std::uint64_t mark(int index) override { return record(index, stream(index)); }
+  std::uint64_t mark(int index) override {
+    capture_detail::refuse({DeviceKind::cuda, index}, "a mark");
+    return record(index, stream(index));
+  }
   std::uint64_t begin_upload(int index, void* to, const void* from, std::size_t bytes,
                              std::uint64_t after) override {
+    capture_detail::refuse({DeviceKind::cuda, index}, "an upload");
     use(index);
     PerDevice& device = at(index);
     check(cudaStreamWaitEvent(device.upload, event(index, after), 0), "upload");
@@ -94,12 +120,15 @@ class CudaBackend final : public DeviceBackend {
     return record(index, device.upload);
   }
   void join_upload(int index, std::uint64_t ticket) override {
+    capture_detail::refuse({DeviceKind::cuda, index}, "an upload");
     check(cudaStreamWaitEvent(stream(index), event(index, ticket), 0), "upload");
   }
   void wait_upload(int index, std::uint64_t ticket) override {
+    capture_detail::refuse({DeviceKind::cuda, index}, "waiting for an upload");
     check(cudaEventSynchronize(event(index, ticket)), "upload");
   }
   double seconds_between(int index, std::uint64_t first, std::uint64_t second) override {
+    capture_detail::refuse({DeviceKind::cuda, index}, "waiting for a mark");
     check(cudaEventSynchronize(event(index, second)), "timing");
     float milliseconds = 0;
     check(cudaEventElapsedTime(&milliseconds, event(index, first), event(index, second)), "timing");
@@ -112,19 +141,31 @@ class CudaBackend final : public DeviceBackend {
   std::uint64_t end_capture(int index) override {
     cudaGraph_t graph = nullptr;
     check(cudaStreamEndCapture(stream(index), &graph), "graph capture");
+    std::size_t nodes = 0;
     cudaGraphExec_t executable = nullptr;
-    check(cudaGraphInstantiate(&executable, graph, 0), "graph instantiation");
+    cudaError_t status = cudaGraphGetNodes(graph, nullptr, &nodes);
+    if (status == cudaSuccess) status = cudaGraphInstantiate(&executable, graph, 0);
     cudaGraphDestroy(graph);
-    at(index).graphs.push_back(executable);
+    check(status, "graph instantiation");
+    at(index).graphs.push_back({executable, nodes});
     return at(index).graphs.size() - 1;
   }
+  void abandon_capture(int index) noexcept override {
+    cudaGraph_t graph = nullptr;
+    cudaStreamEndCapture(at(index).compute, &graph);
+    if (graph != nullptr) cudaGraphDestroy(graph);
+    cudaGetLastError();  // the capture's own
+  }
   void replay(int index, std::uint64_t graph) override {
-    check(cudaGraphLaunch(at(index).graphs.at(graph), stream(index)), "graph launch");
+    check(cudaGraphLaunch(at(index).graphs.at(graph).executable, stream(index)), "graph launch");
   }
   void drop_graph(int index, std::uint64_t graph) noexcept override {
-    cudaGraphExec_t& executable = at(index).graphs[graph];
-    if (executable != nullptr) cudaGraphExecDestroy(executable);
-    executable = nullptr;
+    CapturedGraph& captured = at(index).graphs[graph];
+    if (captured.executable != nullptr) cudaGraphExecDestroy(captured.executable);
+    captured = {};
+  }
+  std::size_t graph_size(int index, std::uint64_t graph) override {
+    return at(index).graphs.at(graph).nodes;
   }
 
   cudaStream_t stream(int index) {

@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 #include <cstring>
+#include <fstream>
 #include <thread>
 
 #include "engine/runtime/allocator.h"
@@ -67,6 +68,16 @@ Device parse_device(std::string_view text) {
     known += (known.empty() ? "" : ", ") + to_string(device);
   }
   fail("[device] there is no device '{}'; there are: {}", text, known);
+}
+
+std::string processor_name() {
+  std::ifstream file("/proc/cpuinfo");
+  for (std::string line; std::getline(file, line);) {
+    if (!line.starts_with("model name")) continue;
+    const std::size_t colon = line.find(": ");
+    if (colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown";
 }
 
 const DeviceInfo& device_info(Device device) {

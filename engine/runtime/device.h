@@ -34,6 +34,8 @@ Device parse_device(std::string_view text);
 // Devices of a kind on this machine; 0 when the build lacks the kind or there is no driver.
 int device_count(DeviceKind kind);
 const DeviceInfo& device_info(Device device);
+// The name of the machine's processor, "AMD EPYC 7B13"; "unknown" where the system does not say.
+std::string processor_name();
 // Every device, "cpu" first.
 std::vector<Device> all_devices();
 // Waits for all work on a device; errors of earlier launches are thrown here.
@@ -68,6 +70,8 @@ class DeviceBackend {
   virtual ~DeviceBackend() = default;
   virtual int count() const = 0;
   virtual const DeviceInfo& info(int index) const = 0;
+  // Versions of driver and runtime, "driver 12.4, runtime 12.2".
+  virtual std::string versions() const { return {}; }
   virtual void synchronize(int index) = 0;
   // nullptr when memory runs out.
   virtual void* allocate(int index, std::size_t bytes) = 0;
@@ -94,12 +98,17 @@ class DeviceBackend {
   virtual void wait_upload(int index, std::uint64_t ticket) = 0;
   // Time in seconds between two marks.
   virtual double seconds_between(int index, std::uint64_t first, std::uint64_t second) = 0;
-  // Capture of the compute stream's launches, and replay. Capturing: nothing runs until replay.
+  // Capture of the compute stream's launches, and replay (engine/runtime/graph.h). Capturing:
+  // nothing runs until replay.
   virtual bool supports_graphs() const { return false; }
   virtual void begin_capture(int) {}
   virtual std::uint64_t end_capture(int) { return 0; }
+  // Ends a capture that failed.
+  virtual void abandon_capture(int) noexcept {}
   virtual void replay(int, std::uint64_t) {}
   virtual void drop_graph(int, std::uint64_t) noexcept {}
+  // Kernels, copies and fills of a graph.
+  virtual std::size_t graph_size(int, std::uint64_t) { return 0; }
 };
 void register_backend(DeviceKind kind, DeviceBackend& backend);
 // Throws Error "[device] ..." when the build has none.

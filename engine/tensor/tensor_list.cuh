@@ -26,9 +26,9 @@ struct alignas(4 * sizeof(T)) Quad {
 template <class T, int kArrays, class Constants>
 struct TensorList {
   struct Entry {
-    T* arrays[kArrays];
+    T* arrays[kArrays] = {};
     std::int64_t count = 0;  // elements of each array
-    Constants constants;
+    Constants constants{};
     unsigned first_block = 0;
     bool vectors = false;  // all arrays are aligned to a Quad
   };

@@ -4,10 +4,11 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "engine/io/config.h"
+#include "engine/registry/registry.h"
+#include "engine/runtime/build.h"
 #include "engine/runtime/device.h"
 #include "engine/runtime/parallel.h"
 #include "engine/tensor/error.h"
@@ -21,16 +22,6 @@ namespace thorax {
 namespace {
 
 using nlohmann::json;
-
-std::string processor() {
-  std::ifstream file("/proc/cpuinfo");
-  for (std::string line; std::getline(file, line);) {
-    if (!line.starts_with("model name")) continue;
-    const std::size_t colon = line.find(": ");
-    if (colon != std::string::npos) return line.substr(colon + 2);
-  }
-  return "unknown";
-}
 
 std::string now() {
   const std::time_t time = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
@@ -46,20 +37,23 @@ std::string now() {
 json provenance(Device device) {
   utsname system{};
   ::uname(&system);
-  return {{"time", now()},
-          {"thorax", THORAX_VERSION},
-          {"commit", build_commit()},
-          {"compiler", "g++ " __VERSION__},
+  return {
+      {"time", now()},
+      {"thorax", THORAX_VERSION},
+      {"commit", build_commit()},
+      {"compiler", "g++ " __VERSION__},
 #ifdef NDEBUG
-          {"build", "release"},
+      {"build", "release"},
 #else
-          {"build", "debug"},
+      {"build", "debug"},
 #endif
-          {"system", fmt::format("{} {} {}", system.sysname, system.release, system.machine)},
-          {"device", to_string(device)},
-          {"device_name", device.kind == DeviceKind::cpu ? processor() : device_info(device).name},
-          {"processor", processor()},
-          {"threads", num_threads()}};
+      {"system", fmt::format("{} {} {}", system.sysname, system.release, system.machine)},
+      {"device", to_string(device)},
+      {"device_name", device.kind == DeviceKind::cpu ? processor_name() : device_info(device).name},
+      {"processor", processor_name()},
+      {"threads", num_threads()},
+      {"providers", chosen_providers()},
+      {"autotune", autotuning()}};
 }
 
 RunFolder::RunFolder(std::filesystem::path path, IfExists if_exists, const json& config,

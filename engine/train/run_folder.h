@@ -46,7 +46,5 @@ class RunFolder {
 // What is computing: program and library versions, compiler, build type, git commit if known,
 // device and its name, processor, threads, time.
 nlohmann::json provenance(Device device = {});
-// The commit that was built ("1a2b3c4", "1a2b3c4-dirty"); "unknown" outside a git checkout.
-std::string build_commit();
 
 }  // namespace thorax

@@ -12,6 +12,7 @@
 #include "engine/runtime/device.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/device_batches.h"
+#include "engine/train/graph_step.h"
 
 namespace thorax {
 namespace {
@@ -62,6 +63,7 @@ struct Trainer::State {
 
   // What it does not.
   std::unique_ptr<DeviceBatches> source;
+  std::unique_ptr<GraphStep> graph;
   std::unique_ptr<JsonLines> log;
   double loss = 0, lr = 0, grad_norm = 0;  // of the last step
   std::int64_t samples = 0;                // in the last step
@@ -131,6 +133,8 @@ Trainer::Trainer(Module& model, Optimizer& optimizer, const ScheduleOptions& sch
 Trainer::~Trainer() = default;
 
 void Trainer::note(const std::string& name, double value, double weight) {
+  THORAX_CHECK(!options_.graph || name == "loss",
+               "[train] '{}' cannot be noted by a loss that is replayed as a graph", name);
   if (!std::isfinite(value)) return;
   Sum& sum = state_->sums[name];
   sum.sum += value * weight;
@@ -243,6 +247,7 @@ bool Trainer::restore() {
   }
   restored.log = std::make_unique<JsonLines>(log, restored.lines);
   restored.source = std::move(state_->source);
+  restored.graph = std::move(state_->graph);
   *state_ = std::move(restored);
   message(fmt::format("[train] {}: resumed at epoch {} of {}, batch {} of {}", last.string(),
                       state_->epoch + 1, options_.epochs, state_->batch, batches_));
@@ -270,6 +275,13 @@ void Trainer::explain_loss(const Batch& batch, std::int64_t index, double value)
       first.empty() ? "the loss" : first, inputs, fmt::join(batch.names, ", "));
 }
 
+void Trainer::check_norm() const {
+  const State& s = *state_;
+  THORAX_CHECK(loss_scale_ || std::isfinite(s.grad_norm),
+               "[train] step {} (epoch {}): gradient norm is {}", s.step + 1, s.epoch + 1,
+               s.grad_norm);
+}
+
 // The optimizer's step with gradients times `scale`.
 void Trainer::update(double lr, double scale) {
   State& s = *state_;
@@ -280,9 +292,7 @@ void Trainer::update(double lr, double scale) {
   const SquareSum squares = grad_squares(optimizer_.parameters());
   if (options_.clip_norm > 0) {
     s.grad_norm = std::sqrt(squares.sum.item()) * scale;
-    THORAX_CHECK(loss_scale_ || std::isfinite(s.grad_norm),
-                 "[train] step {} (epoch {}): gradient norm is {}", s.step + 1, s.epoch + 1,
-                 s.grad_norm);
+    check_norm();
     if (std::isfinite(s.grad_norm)) scale *= clip_factor(s.grad_norm, options_.clip_norm);
   }
   if (!loss_scale_) {
@@ -336,6 +346,42 @@ void Trainer::train_step(double lr) {
     optimizer_.zero_grad();
   }
   s.batch += count;
+  ++s.step;
+  s.run_samples += s.samples;
+  ++s.run_steps;
+}
+
+// The same as one launch, which is waited for once.
+void Trainer::graph_step(double lr) {
+  State& s = *state_;
+  const std::int64_t index = s.batch;
+  const auto number = static_cast<std::uint64_t>(s.epoch * batches_ + index);
+  if (callbacks_.prepare) callbacks_.prepare(number);
+  const Batch batch = s.source->get(s.epoch, index);
+  s.samples = samples_of(batch);
+  s.lr = lr;
+  s.loss = std::numeric_limits<double>::quiet_NaN();
+  if (s.samples > 0) {
+    const double loss_scale = loss_scale_ ? loss_scale_->scale() : 1.0;
+    const std::int64_t captures = s.graph->captures();
+    s.graph->launch(batch, number, lr, 1 / loss_scale, loss_scale);
+    if (observer_ != nullptr && s.graph->captures() != captures)
+      observer_->on_message(fmt::format("[train] step {} captured as a graph: {} launches in one",
+                                        s.step + 1, s.graph->graph_size()));
+    if (index + 1 < batches_) s.source->prefetch(s.epoch, index + 1);
+    const GraphStep::Result result = s.graph->wait();
+    // The device has left out a step that is not finite.
+    if (!std::isfinite(result.loss)) explain_loss(batch, index, result.loss);
+    note("loss", result.loss, static_cast<double>(s.samples));
+    s.loss = result.loss;
+    if (options_.clip_norm > 0) s.grad_norm = result.grad_norm;
+    check_norm();
+    if (loss_scale_) {
+      if (result.overflow) optimizer_.take_back_step();
+      loss_scale_->update(result.overflow);
+    }
+  }
+  ++s.batch;
   ++s.step;
   s.run_samples += s.samples;
   ++s.run_steps;
@@ -398,6 +444,15 @@ TrainResult Trainer::run() {
   const Device device = model_.device();
   const DeviceScope on_device(device);
   s.source = std::make_unique<DeviceBatches>(source_, device);
+  if (options_.graph) {
+    THORAX_CHECK(options_.accumulate == 1,
+                 "[train] {} batches a step: only steps of one batch are captured as a graph",
+                 options_.accumulate);
+    s.graph = std::make_unique<GraphStep>(
+        optimizer_, device, GraphStep::Options{options_.clip_norm, loss_scale_.has_value()},
+        callbacks_.loss);
+    if (callbacks_.number_on_device) callbacks_.number_on_device(s.graph->number());
+  }
   if (!options_.folder.empty()) restore();
   const auto result = [&](TrainResult::Status status) {
     return TrainResult{status, s.epoch, s.step, s.metrics, s.best, s.best_epoch};
@@ -410,7 +465,7 @@ TrainResult Trainer::run() {
     s.epoch_start = Clock::now();
     while (s.batch < batches_ && s.step < total_steps_) {
       const Clock::time_point start = Clock::now();
-      train_step(schedule_.lr(s.step));
+      s.graph ? graph_step(schedule_.lr(s.step)) : train_step(schedule_.lr(s.step));
       s.train_seconds += seconds_since(start);
       if (options_.log_steps)
         log({{"kind", "step"},

@@ -27,6 +27,11 @@ struct TrainerOptions {
   double clip_norm = 0;        // limit of the gradient norm; 0 = none
   // For gradients in float16: the loss is scaled, a step whose gradients overflow is left out.
   std::optional<LossScaleOptions> loss_scale;
+  // Steps are captured and replayed as a graph (engine/train/graph_step.h): a GPU only, one batch a
+  // step. The loss callback is then called for a few steps and not for the others, so that it may
+  // not note(), nor draw random numbers but through TrainerCallbacks::number_on_device. Changes no
+  // bits: a run may be resumed with or without.
+  bool graph = false;
   std::uint64_t seed = 0;  // recorded; what draws random numbers is given it by the caller
 
   // Holds last.safetensors (+ last.prev.safetensors), best.safetensors and metrics.jsonl. Empty:
@@ -78,6 +83,9 @@ struct TrainerCallbacks {
   // Called before each batch with its number counted over all epochs, for what draws random numbers
   // (Model::set_step). May be empty.
   std::function<void(std::uint64_t number)> prepare;
+  // With graphs: called once, with a tensor {1} i64 on the model's device that holds that number
+  // when the work runs (Model::set_step_on_device). May be empty.
+  std::function<void(const Tensor& number)> number_on_device;
 };
 
 struct TrainResult {
@@ -119,7 +127,9 @@ class Trainer {
   bool restore();
   void save() const;
   void train_step(double lr);
+  void graph_step(double lr);
   void update(double lr, double scale);
+  void check_norm() const;
   [[noreturn]] void explain_loss(const Batch& batch, std::int64_t index, double value);
   void end_epoch();
   void log(const nlohmann::json& line);

@@ -2,8 +2,6 @@
 // (engine/tensor/tensor_list.cuh), a block per 4096 elements, 16-byte accesses. Parameter, gradient
 // and both moments are read and written once; the bias corrections are folded into two constants a
 // tensor. The flag of a step to skip is read on the device.
-#include <cmath>
-
 #include "engine/optim/step.h"
 #include "engine/tensor/tensor_list.cuh"
 
@@ -14,6 +12,7 @@ namespace {
 template <class T>
 struct Constants {
   T scale, shrink, beta1, fresh1, beta2, fresh2, step_size, root_correction, epsilon;
+  const double* now;  // null, or scale, shrink, step_size and root_correction of this step
 };
 template <class T>
 using List = TensorList<T, 4, Constants<T>>;  // parameter, gradient, moments
@@ -23,7 +22,13 @@ __global__ __launch_bounds__(kListThreads) void adamw_kernel(List<T> list,
                                                              const std::int32_t* skip) {
   if (skip != nullptr && *skip != 0) return;
   const auto& entry = list.entries[list.entry_of_block()];
-  const Constants<T> s = entry.constants;
+  Constants<T> s = entry.constants;
+  if (s.now != nullptr) {
+    s.scale = static_cast<T>(s.now[0]);
+    s.shrink = static_cast<T>(s.now[1]);
+    s.step_size = static_cast<T>(s.now[2]);
+    s.root_correction = static_cast<T>(s.now[3]);
+  }
   for_quads(entry, [&](std::int64_t i, int count) {
     Quad<T> p = load_quad(entry.arrays[0], i, count, entry.vectors);
     const Quad<T> gradient = load_quad(entry.arrays[1], i, count, entry.vectors);
@@ -47,23 +52,24 @@ void run_as(std::span<const AdamWUpdate> updates, const Tensor& found_non_finite
   in_lists<List<T>>(
       updates.size(),
       [&](std::size_t i, auto& entry) {
-        const auto& [s, parameter, grad, exp_avg, exp_avg_sq] = updates[i];
+        const auto& [s, parameter, grad, exp_avg, exp_avg_sq, values] = updates[i];
         entry.count = parameter.dtype() == DTypeOf<T>::value ? parameter.numel() : 0;
         if (entry.count == 0) return;
         entry.arrays[0] = parameter.device_data<T>();
         entry.arrays[1] = grad.device_data<T>();
         entry.arrays[2] = exp_avg.device_data<T>();
         entry.arrays[3] = exp_avg_sq.device_data<T>();
-        const double steps = static_cast<double>(s.step);
+        const AdamWValues v = adamw_values(s);
         entry.constants = {static_cast<T>(s.grad_scale),
-                           static_cast<T>(1 - s.lr * s.weight_decay),
+                           static_cast<T>(v.shrink),
                            static_cast<T>(s.beta1),
                            static_cast<T>(1 - s.beta1),
                            static_cast<T>(s.beta2),
                            static_cast<T>(1 - s.beta2),
-                           static_cast<T>(s.lr / (1 - std::pow(s.beta1, steps))),
-                           static_cast<T>(1 / std::sqrt(1 - std::pow(s.beta2, steps))),
-                           static_cast<T>(s.epsilon)};
+                           static_cast<T>(v.step_size),
+                           static_cast<T>(v.root_correction),
+                           static_cast<T>(s.epsilon),
+                           values.defined() ? values.template device_data<double>() : nullptr};
       },
       [&](const List<T>& list, unsigned blocks) {
         launch(THORAX_KERNEL(adamw_kernel<T>), updates[0].parameter.device(),

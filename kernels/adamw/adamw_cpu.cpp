@@ -76,7 +76,8 @@ THORAX_PROVIDER(adamw_cpu, adamw_step_providers(),
                  .priority = [](const AdamWStep&) { return 10; },
                  .run =
                      [](std::span<const AdamWUpdate> updates, const Tensor&) {
-                       for (const auto& [step, parameter, grad, exp_avg, exp_avg_sq] : updates)
+                       for (const auto& [step, parameter, grad, exp_avg, exp_avg_sq, values] :
+                            updates)
                          parameter.dtype() == DType::f64
                              ? run_double(step, parameter, grad, exp_avg, exp_avg_sq)
                              : run_float(step, parameter, grad, exp_avg, exp_avg_sq);

@@ -36,7 +36,8 @@ THORAX_PROVIDER(adamw_reference, adamw_step_providers(),
                  .priority = [](const AdamWStep&) { return 0; },
                  .run =
                      [](std::span<const AdamWUpdate> updates, const Tensor&) {
-                       for (const auto& [step, parameter, grad, exp_avg, exp_avg_sq] : updates)
+                       for (const auto& [step, parameter, grad, exp_avg, exp_avg_sq, values] :
+                            updates)
                          parameter.dtype() == DType::f64
                              ? run<double>(step, parameter, grad, exp_avg, exp_avg_sq)
                              : run<float>(step, parameter, grad, exp_avg, exp_avg_sq);

@@ -5,9 +5,19 @@
 #include <map>
 #include <mutex>
 
+#include "engine/registry/autotune.h"
 #include "engine/runtime/cuda_stream.h"
 
 namespace thorax::vendor {
+
+namespace {
+[[maybe_unused]] const bool announced = [] {
+  announce_library(fmt::format("cuDNN {}", cudnnGetVersion()));
+  announce_library(
+      fmt::format("cuBLAS {}.{}.{}", CUBLAS_VER_MAJOR, CUBLAS_VER_MINOR, CUBLAS_VER_PATCH));
+  return true;
+}();
+}  // namespace
 
 void check(cudnnStatus_t status, const char* what) {
   THORAX_CHECK(status == CUDNN_STATUS_SUCCESS, "[cudnn] {}: {}", what, cudnnGetErrorString(status));

@@ -1,6 +1,16 @@
 #include "kernels/common/onednn.h"
 
+#include "engine/registry/autotune.h"
+
 namespace thorax::onednn {
+
+namespace {
+[[maybe_unused]] const bool announced = [] {
+  const dnnl_version_t* v = dnnl_version();
+  announce_library(fmt::format("oneDNN {}.{}.{}", v->major, v->minor, v->patch));
+  return true;
+}();
+}  // namespace
 
 const dnnl::engine& engine() {
   static const dnnl::engine instance(dnnl::engine::kind::cpu, 0);

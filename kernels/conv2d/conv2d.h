@@ -73,6 +73,11 @@ struct Conv2dProvider {
 
 Registry<Conv2dProvider>& conv2d_providers();
 
+// The provider for one pass of a problem: the registry's choice, or with autotuning the fastest
+// (engine/registry/autotune.h).
+enum class Conv2dPass : std::uint8_t { forward, backward_data, backward_filter };
+const Conv2dProvider& conv2d_provider(const Conv2dProblem& problem, Conv2dPass pass, Device device);
+
 struct Conv2dOptions {
   std::int64_t stride = 1;
   std::int64_t padding = 0;

@@ -10,12 +10,12 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& bias,
   const Tensor bias_value = bias.defined() ? bias.value() : Tensor{};
   const Conv2dProblem problem = conv2d_problem(x.value(), w.value(), bias_value, options);
   const ProfileScope scope("conv2d", "forward", [&] { return problem.to_string(); });
-  const DeviceKind device = x.value().device().kind;
+  const Device device = x.value().device();
   const Tensor y = options.out.defined()
                        ? options.out
-                       : Tensor::empty(problem.output_shape(), problem.dtype, x.value().device());
+                       : Tensor::empty(problem.output_shape(), problem.dtype, device);
   const Tensor filter = w.value().to(problem.dtype);
-  const Conv2dProvider& chosen = conv2d_providers().select(problem, device);
+  const Conv2dProvider& chosen = conv2d_provider(problem, Conv2dPass::forward, device);
   if (options.statistics != nullptr && chosen.forward_with_statistics != nullptr && !problem.bias &&
       !problem.residual && !problem.relu && y.numel() > 0) {
     chosen.forward_with_statistics(problem, x.value(), filter, y, *options.statistics);
@@ -37,7 +37,6 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& bias,
   return record("conv2d", y, {x, w, bias},
                 [problem, device, saved_x, saved_y, filter](const Tensor& dy,
                                                             const std::vector<bool>& needs) {
-                  const Conv2dProvider& provider = conv2d_providers().select(problem, device);
                   std::vector<Tensor> grads(3);
                   const DType parameters = parameter_dtype(problem.dtype);
                   if (needs[1] || needs[2]) {
@@ -45,11 +44,13 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& bias,
                     grads[1] = Tensor::empty(problem.filter_shape(), parameters, dy.device());
                     if (problem.bias)
                       grads[2] = Tensor::empty({problem.out_channels}, parameters, dy.device());
-                    provider.backward_filter(problem, saved_x, dy, saved_y, grads[1], grads[2]);
+                    conv2d_provider(problem, Conv2dPass::backward_filter, device)
+                        .backward_filter(problem, saved_x, dy, saved_y, grads[1], grads[2]);
                   }
                   if (needs[0]) {
                     grads[0] = Tensor::empty(problem.input_shape(), problem.dtype, dy.device());
-                    provider.backward_data(problem, dy, filter, saved_y, grads[0]);
+                    conv2d_provider(problem, Conv2dPass::backward_data, device)
+                        .backward_data(problem, dy, filter, saved_y, grads[0]);
                   }
                   return grads;
                 });

@@ -64,6 +64,12 @@ struct ConvTranspose2dProvider {
 
 Registry<ConvTranspose2dProvider>& conv_transpose2d_providers();
 
+// The provider for one pass of a problem: the registry's choice, or with autotuning the fastest
+// (engine/registry/autotune.h).
+enum class ConvTranspose2dPass : std::uint8_t { forward, backward_data, backward_filter };
+const ConvTranspose2dProvider& conv_transpose2d_provider(const ConvTranspose2dProblem& problem,
+                                                         ConvTranspose2dPass pass, Device device);
+
 struct ConvTranspose2dOptions {
   std::int64_t stride = 1;
   std::int64_t padding = 0;

@@ -11,13 +11,12 @@ Variable conv_transpose2d(const Variable& x, const Variable& w, const Variable& 
   const ConvTranspose2dProblem problem =
       conv_transpose2d_problem(x.value(), w.value(), bias_value, options);
   const ProfileScope scope("conv_transpose2d", "forward", [&] { return problem.to_string(); });
-  const DeviceKind device = x.value().device().kind;
+  const Device device = x.value().device();
   const Tensor y = options.out.defined()
                        ? options.out
                        : Tensor::empty(problem.output_shape(), problem.dtype, x.value().device());
   const Tensor filter = w.value().to(problem.dtype);
-  conv_transpose2d_providers()
-      .select(problem, device)
+  conv_transpose2d_provider(problem, ConvTranspose2dPass::forward, device)
       .forward(problem, x.value(), filter, bias_value, y);
   if (!needs_grad({x, w, bias})) return Variable(y);
   THORAX_CHECK(!w.requires_grad() || w.value().dtype() == parameter_dtype(problem.dtype),
@@ -32,19 +31,19 @@ Variable conv_transpose2d(const Variable& x, const Variable& w, const Variable& 
       [problem, device, saved_x, filter](const Tensor& dy, const std::vector<bool>& needs) {
         const ProfileScope backward_scope("conv_transpose2d", "backward",
                                           [&] { return problem.to_string(); });
-        const ConvTranspose2dProvider& provider =
-            conv_transpose2d_providers().select(problem, device);
         std::vector<Tensor> grads(3);
         const DType parameters = parameter_dtype(problem.dtype);
         if (needs[1] || needs[2]) {
           grads[1] = Tensor::empty(problem.filter_shape(), parameters, dy.device());
           if (problem.bias)
             grads[2] = Tensor::empty({problem.out_channels}, parameters, dy.device());
-          provider.backward_filter(problem, saved_x, dy, grads[1], grads[2]);
+          conv_transpose2d_provider(problem, ConvTranspose2dPass::backward_filter, device)
+              .backward_filter(problem, saved_x, dy, grads[1], grads[2]);
         }
         if (needs[0]) {
           grads[0] = Tensor::empty(problem.input_shape(), problem.dtype, dy.device());
-          provider.backward_data(problem, dy, filter, grads[0]);
+          conv_transpose2d_provider(problem, ConvTranspose2dPass::backward_data, device)
+              .backward_data(problem, dy, filter, grads[0]);
         }
         return grads;
       });

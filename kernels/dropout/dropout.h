@@ -17,6 +17,10 @@ struct DropoutProblem {
   double p = 0;  // probability of dropping, in [0, 1]
   std::uint64_t seed = 0, stream = 0;
   DType dtype = DType::f32;
+  // On a GPU, for calls that are captured as a graph: {1} i64 there. The stream is then
+  // stream + *device_step * per_step.
+  Tensor device_step = {};
+  std::uint64_t per_step = 0;
 
   // Element i is kept when its word is >= threshold.
   std::uint64_t threshold() const { return static_cast<std::uint64_t>(p * 0x1p32); }
@@ -39,11 +43,21 @@ struct DropoutProvider {
 
 Registry<DropoutProvider>& dropout_providers();
 
+// The stream of a layer in a step: step * per_step + layer. `device_step`, if defined, holds the
+// step as {1} i64 on the input's device (a GPU), and is read when the kernel runs.
+struct DropoutStep {
+  std::uint64_t step = 0, per_step = 1, layer = 0;
+  Tensor device_step = {};
+};
+
 // Differentiable, f32, f64 or on GPUs f16 and bf16. Gives x itself when not training or p = 0.
 // Every call that shall draw its own pattern needs its own (seed, stream), e.g. stream = step *
 // layers + layer. Throws Error
-// "[dropout] ..." for p outside [0, 1].
+// "[dropout] ..." for p outside [0, 1], and while a graph is captured without a `device_step`:
+// every replay would drop the same elements.
 Variable dropout(const Variable& x, double p, bool training, std::uint64_t seed,
                  std::uint64_t stream);
+Variable dropout(const Variable& x, double p, bool training, std::uint64_t seed,
+                 const DropoutStep& step);
 
 }  // namespace thorax

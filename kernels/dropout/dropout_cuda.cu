@@ -14,6 +14,8 @@ namespace {
 struct Pattern {
   std::uint64_t seed, stream, threshold;  // an element whose word is below the threshold is dropped
   float scale;
+  const std::int64_t* step;  // null, or what the stream is moved on by, times per_step
+  std::uint64_t per_step;
 };
 
 template <class T, int N>
@@ -27,10 +29,12 @@ __global__ void dropout_kernel(Groups groups, std::int64_t channels, Pattern pat
   // N divides the channel count, so that a group never starts within a block of words that it
   // leaves: N = 2 and 1 use a part of one block, N = 4 and 8 whole blocks.
   const std::int64_t first = pixel * channels + group * N;
+  std::uint64_t stream = pattern.stream;
+  if (pattern.step != nullptr)
+    stream += static_cast<std::uint64_t>(*pattern.step) * pattern.per_step;
 #pragma unroll
   for (int k = 0; k < N; k += 4) {
-    const auto words =
-        philox4x32(pattern.seed, pattern.stream, static_cast<std::uint64_t>(first + k) / 4);
+    const auto words = philox4x32(pattern.seed, stream, static_cast<std::uint64_t>(first + k) / 4);
 #pragma unroll
     for (int j = 0; j < 4 && k + j < N; ++j) {
       // A static index keeps the words in registers.
@@ -49,7 +53,13 @@ __global__ void dropout_kernel(Groups groups, std::int64_t channels, Pattern pat
 void run(const DropoutProblem& pr, const Tensor& x, const Tensor& y) {
   if (pr.shape.numel() == 0) return;
   const Matrix m{&x, &y};
-  const Pattern pattern{pr.seed, pr.stream, pr.threshold(), static_cast<float>(pr.scale())};
+  const Pattern pattern{
+      pr.seed,
+      pr.stream,
+      pr.threshold(),
+      static_cast<float>(pr.scale()),
+      pr.device_step.defined() ? pr.device_step.device_data<std::int64_t>() : nullptr,
+      pr.per_step};
   dispatch_activation(pr.dtype, [&](auto tag) {
     using T = decltype(tag);
     with_width<T>(m.pixels, m.channels, {&x, &y}, [&](auto width) {

@@ -48,6 +48,11 @@ struct LinearProvider {
 
 Registry<LinearProvider>& linear_providers();
 
+// The provider for one pass of a problem: the registry's choice, or with autotuning the fastest
+// (engine/registry/autotune.h).
+enum class LinearPass : std::uint8_t { forward, backward_data, backward_weight };
+const LinearProvider& linear_provider(const LinearProblem& problem, LinearPass pass, Device device);
+
 // The problem of a call; throws Error "[linear] ..." naming the shapes when they do not fit.
 // `bias` may be undefined.
 LinearProblem linear_problem(const Tensor& x, const Tensor& weight, const Tensor& bias, bool relu);

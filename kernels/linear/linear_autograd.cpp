@@ -9,10 +9,11 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
   const Tensor bias_value = bias.defined() ? bias.value() : Tensor{};
   const LinearProblem problem = linear_problem(x.value(), weight.value(), bias_value, relu);
   const ProfileScope scope("linear", "forward", [&] { return problem.to_string(); });
-  const DeviceKind device = x.value().device().kind;
+  const Device device = x.value().device();
   const Tensor y = Tensor::empty(problem.output_shape(), problem.dtype, x.value().device());
   const Tensor rounded = weight.value().to(problem.dtype);
-  linear_providers().select(problem, device).forward(problem, x.value(), rounded, bias_value, y);
+  linear_provider(problem, LinearPass::forward, device)
+      .forward(problem, x.value(), rounded, bias_value, y);
   if (!needs_grad({x, weight, bias})) return Variable(y);
   THORAX_CHECK(
       !weight.requires_grad() || weight.value().dtype() == parameter_dtype(problem.dtype),
@@ -25,18 +26,19 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
   return record("linear", y, {x, weight, bias},
                 [problem, device, saved_x, saved_y, rounded](const Tensor& dy,
                                                              const std::vector<bool>& needs) {
-                  const LinearProvider& provider = linear_providers().select(problem, device);
                   std::vector<Tensor> grads(3);
                   const DType parameters = parameter_dtype(problem.dtype);
                   if (needs[1] || needs[2]) {
                     grads[1] = Tensor::empty(problem.weight_shape(), parameters, dy.device());
                     if (problem.bias)
                       grads[2] = Tensor::empty({problem.out_features}, parameters, dy.device());
-                    provider.backward_weight(problem, saved_x, dy, saved_y, grads[1], grads[2]);
+                    linear_provider(problem, LinearPass::backward_weight, device)
+                        .backward_weight(problem, saved_x, dy, saved_y, grads[1], grads[2]);
                   }
                   if (needs[0]) {
                     grads[0] = Tensor::empty(problem.input_shape(), problem.dtype, dy.device());
-                    provider.backward_data(problem, dy, rounded, saved_y, grads[0]);
+                    linear_provider(problem, LinearPass::backward_data, device)
+                        .backward_data(problem, dy, rounded, saved_y, grads[0]);
                   }
                   return grads;
                 });

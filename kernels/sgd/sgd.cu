@@ -16,6 +16,7 @@ struct Constants {
   T scale, decay, momentum, fresh, lr;
   Momentum kind;
   bool nesterov;
+  const double* now;  // null, or grad_scale, lr and first of this step (engine/optim/step.h)
 };
 template <class T>
 using List = TensorList<T, 3, Constants<T>>;  // parameter, gradient, momentum
@@ -24,7 +25,12 @@ template <class T>
 __global__ __launch_bounds__(kListThreads) void sgd_kernel(List<T> list, const std::int32_t* skip) {
   if (skip != nullptr && *skip != 0) return;
   const auto& entry = list.entries[list.entry_of_block()];
-  const Constants<T> s = entry.constants;
+  Constants<T> s = entry.constants;
+  if (s.now != nullptr) {
+    s.scale = static_cast<T>(s.now[0]);
+    s.lr = static_cast<T>(s.now[1]);
+    if (s.kind != Momentum::none) s.kind = s.now[2] != 0 ? Momentum::first : Momentum::plain;
+  }
   for_quads(entry, [&](std::int64_t i, int count) {
     Quad<T> p = load_quad(entry.arrays[0], i, count, entry.vectors);
     const Quad<T> gradient = load_quad(entry.arrays[1], i, count, entry.vectors);
@@ -48,7 +54,7 @@ void run_as(std::span<const SgdUpdate> updates, const Tensor& found_non_finite) 
   in_lists<List<T>>(
       updates.size(),
       [&](std::size_t i, auto& entry) {
-        const auto& [s, parameter, grad, momentum] = updates[i];
+        const auto& [s, parameter, grad, momentum, values] = updates[i];
         entry.count = parameter.dtype() == DTypeOf<T>::value ? parameter.numel() : 0;
         if (entry.count == 0) return;
         entry.arrays[0] = parameter.device_data<T>();
@@ -62,7 +68,8 @@ void run_as(std::span<const SgdUpdate> updates, const Tensor& found_non_finite) 
                            !momentum.defined() ? Momentum::none
                            : s.first           ? Momentum::first
                                                : Momentum::plain,
-                           s.nesterov};
+                           s.nesterov,
+                           values.defined() ? values.template device_data<double>() : nullptr};
       },
       [&](const List<T>& list, unsigned blocks) {
         launch(THORAX_KERNEL(sgd_kernel<T>), updates[0].parameter.device(),

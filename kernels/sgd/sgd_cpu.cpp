@@ -81,7 +81,7 @@ THORAX_PROVIDER(sgd_cpu, sgd_step_providers(),
                  .priority = [](const SgdStep&) { return 10; },
                  .run =
                      [](std::span<const SgdUpdate> updates, const Tensor&) {
-                       for (const auto& [step, parameter, grad, momentum] : updates)
+                       for (const auto& [step, parameter, grad, momentum, values] : updates)
                          parameter.dtype() == DType::f64
                              ? run_double(step, parameter, grad, momentum)
                              : run_float(step, parameter, grad, momentum);

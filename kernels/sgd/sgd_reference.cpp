@@ -30,7 +30,7 @@ THORAX_PROVIDER(sgd_reference, sgd_step_providers(),
                  .priority = [](const SgdStep&) { return 0; },
                  .run =
                      [](std::span<const SgdUpdate> updates, const Tensor&) {
-                       for (const auto& [step, parameter, grad, momentum] : updates)
+                       for (const auto& [step, parameter, grad, momentum, values] : updates)
                          parameter.dtype() == DType::f64
                              ? run<double>(step, parameter, grad, momentum)
                              : run<float>(step, parameter, grad, momentum);

@@ -1,9 +1,11 @@
 // launch() for the simulated device; included by launch.cuh only.
 #pragma once
 
+#include <span>
 #include <tuple>
 
 #include "engine/runtime/sim/block.h"
+#include "engine/runtime/sim/capture.h"
 #include "engine/runtime/sim/language.h"
 
 namespace thorax {
@@ -14,9 +16,18 @@ void launch(NamedKernel<P...> kernel, Device device, const LaunchConfig& config,
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   // By value, as a GPU gets them.
   const std::tuple<std::decay_t<P>...> values(static_cast<P>(arguments)...);
-  sim::run_grid(kernel.name, sim::architecture(device.index),
-                {{grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, shared},
-                [&] { std::apply(kernel.function, values); });
+  const auto run = [name = kernel.name, function = kernel.function, index = device.index,
+                    shape = sim::BlockShape{{grid.x, grid.y, grid.z},
+                                            {block.x, block.y, block.z},
+                                            shared}](const auto& given) {
+    sim::run_grid(name, sim::architecture(index), shape, [&] { std::apply(function, given); });
+  };
+  if (sim::capturing(device.index)) {
+    sim::capture(device.index, kernel.name, std::as_bytes(std::span(&values, 1)),
+                 [run, values] { run(values); });
+  } else {
+    run(values);
+  }
 }
 
 namespace sim_build {

@@ -4,11 +4,16 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <functional>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "engine/runtime/device.h"
+#include "engine/runtime/graph.h"
 #include "engine/runtime/sim/block.h"
+#include "engine/runtime/sim/capture.h"
+#include "engine/runtime/sim/graphs.h"
 
 namespace thorax {
 namespace {
@@ -38,44 +43,83 @@ const std::array<DeviceInfo, 3>& simulated() {
   return devices;
 }
 
-// Kernels and copies run at once, in the caller: one stream that is always finished.
+constexpr Device sim_device(int index) {
+  return {DeviceKind::sim, index};
+}
+
+// Kernels and copies run at once, in the caller: one stream that is always finished. While a graph
+// is captured they are recorded instead.
 class SimBackend final : public DeviceBackend {
  public:
   int count() const override { return static_cast<int>(simulated().size()); }
   const DeviceInfo& info(int index) const override {
     return simulated()[static_cast<std::size_t>(index)];
   }
-  void synchronize(int) override {}
+  void synchronize(int index) override {
+    capture_detail::refuse(sim_device(index), "waiting for the device");
+  }
   // Every block of memory is an allocation of its own, so that AddressSanitizer sees an index past
   // its end.
   void* allocate(int, std::size_t bytes) override {
-    void* block = nullptr;
-    return posix_memalign(&block, 256, bytes == 0 ? 1 : bytes) == 0 ? block : nullptr;
+    void* block = host_block(bytes);
+    if (block != nullptr) graphs_.allocated(block, bytes);
+    return block;
   }
-  void release(int, void* block) noexcept override { std::free(block); }
-  void* allocate_pinned(std::size_t bytes) override { return allocate(0, bytes); }
-  void release_pinned(void* block) noexcept override { std::free(block); }
-  void to_device(int, void* to, const void* from, std::size_t bytes) override {
+  void release(int, void* block) noexcept override {
+    graphs_.released(block);
+    std::free(block);
+  }
+  void* allocate_pinned(std::size_t bytes) override {
+    capture_detail::refuse(DeviceKind::sim, "memory from the system");
+    void* block = host_block(bytes);
+    if (block == nullptr) return nullptr;
+    capture_detail::note_pinned(block, bytes);
+    graphs_.allocated(block, bytes);
+    return block;
+  }
+  void release_pinned(void* block) noexcept override {
+    capture_detail::forget_pinned(block);
+    graphs_.released(block);
+    std::free(block);
+  }
+  void to_device(int index, void* to, const void* from, std::size_t bytes) override {
+    capture_detail::refuse_pageable(sim_device(index), from, bytes);
+    run(index, "copy to device", to, from, [=] { std::memcpy(to, from, bytes); });
+  }
+  void to_host(int index, void* to, const void* from, std::size_t bytes) override {
+    capture_detail::refuse(sim_device(index), "a copy to the host");
     std::memcpy(to, from, bytes);
   }
-  void to_host(int, void* to, const void* from, std::size_t bytes) override {
-    std::memcpy(to, from, bytes);
+  void within(int index, void* to, const void* from, std::size_t bytes) override {
+    run(index, "copy", to, from, [=] { std::memmove(to, from, bytes); });
   }
-  void within(int, void* to, const void* from, std::size_t bytes) override {
-    std::memmove(to, from, bytes);
+  void fill(int index, void* memory, int byte, std::size_t bytes) override {
+    run(index, "fill", memory, memory, [=] { std::memset(memory, byte, bytes); });
   }
-  void fill(int, void* memory, int byte, std::size_t bytes) override {
-    std::memset(memory, byte, bytes);
+  std::uint64_t mark(int index) override {
+    capture_detail::refuse(sim_device(index), "a mark");
+    return next({});
   }
-  std::uint64_t mark(int) override { return next({}); }
+
+  bool supports_graphs() const override { return true; }
+  void begin_capture(int index) override { graphs_.begin(index); }
+  std::uint64_t end_capture(int index) override { return graphs_.end(index); }
+  void abandon_capture(int index) noexcept override { graphs_.abandon(index); }
+  void replay(int, std::uint64_t graph) override { graphs_.replay(graph); }
+  void drop_graph(int, std::uint64_t graph) noexcept override { graphs_.drop(graph); }
+  std::size_t graph_size(int, std::uint64_t graph) override { return graphs_.size(graph); }
+  sim::Graphs& graphs() { return graphs_; }
+
   // The source is read when somebody waits for the copy, and the target written when it is joined:
   // a source that changes too early and a missing join show.
-  std::uint64_t begin_upload(int, void* to, const void* from, std::size_t bytes,
+  std::uint64_t begin_upload(int index, void* to, const void* from, std::size_t bytes,
                              std::uint64_t after) override {
+    capture_detail::refuse(sim_device(index), "an upload");
     with(after, [](Entry&) {});
     return next({.to = to, .from = from, .bytes = bytes});
   }
-  void join_upload(int, std::uint64_t ticket) override {
+  void join_upload(int index, std::uint64_t ticket) override {
+    capture_detail::refuse(sim_device(index), "an upload");
     with(ticket, [](Entry& e) {
       e.read();
       if (e.to != nullptr && !e.data.empty()) std::memcpy(e.to, e.data.data(), e.data.size());
@@ -83,10 +127,12 @@ class SimBackend final : public DeviceBackend {
       e.data = {};
     });
   }
-  void wait_upload(int, std::uint64_t ticket) override {
+  void wait_upload(int index, std::uint64_t ticket) override {
+    capture_detail::refuse(sim_device(index), "waiting for an upload");
     with(ticket, [](Entry& e) { e.read(); });
   }
-  double seconds_between(int, std::uint64_t first, std::uint64_t second) override {
+  double seconds_between(int index, std::uint64_t first, std::uint64_t second) override {
+    capture_detail::refuse(sim_device(index), "waiting for a mark");
     std::chrono::steady_clock::time_point a, b;
     with(first, [&](Entry& e) { a = e.time; });
     with(second, [&](Entry& e) { b = e.time; });
@@ -110,6 +156,18 @@ class SimBackend final : public DeviceBackend {
     }
   };
 
+  static void* host_block(std::size_t bytes) {
+    void* block = nullptr;
+    return posix_memalign(&block, 256, bytes == 0 ? 1 : bytes) == 0 ? block : nullptr;
+  }
+  // Runs at once, or when the graph that is being captured is replayed.
+  template <class Fn>
+  void run(int index, const char* name, const void* to, const void* from, const Fn& fn) {
+    if (!sim::capturing(index)) return fn();
+    const std::array<const void*, 2> addresses{to, from};
+    graphs_.add(name, std::as_bytes(std::span(addresses)), fn);
+  }
+
   std::uint64_t next(Entry entry) {
     const std::scoped_lock lock(mutex_);
     entries_.push_back(std::move(entry));
@@ -130,17 +188,33 @@ class SimBackend final : public DeviceBackend {
   std::mutex mutex_;
   std::deque<Entry> entries_;
   std::uint64_t dropped_ = 0;
+  sim::Graphs graphs_;
 };
 
+SimBackend& backend() {
+  // Never destroyed: tensors in static objects may outlive it.
+  static SimBackend& instance = *new SimBackend;
+  return instance;
+}
+
 [[maybe_unused]] const bool registered = [] {
-  static SimBackend backend;
-  register_backend(DeviceKind::sim, backend);
+  register_backend(DeviceKind::sim, backend());
   return true;
 }();
 
 }  // namespace
 
 namespace sim {
+
+bool capturing(int index) {
+  return thorax::capturing(sim_device(index));
+}
+
+void capture(int, const char* name, std::span<const std::byte> arguments,
+             std::function<void()> run) {
+  backend().graphs().add(name, arguments, std::move(run));
+}
+
 const Architecture& architecture(int index) {
   static const std::array<Architecture, 3> all = [] {
     std::array<Architecture, 3> result;

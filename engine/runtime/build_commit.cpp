@@ -1,6 +1,6 @@
 // A file of its own, because every commit compiles it anew.
 #include <thorax_commit.h>  // written by third_party/cmake/write_commit.cmake
-#include "engine/train/run_folder.h"
+#include "engine/runtime/build.h"
 
 namespace thorax {
 
