@@ -42,16 +42,14 @@ class CachingAllocator : public Allocator {
       block = private_block(size);
     } else if (limit_ != 0 && stats_.in_use + stats_.graphs + size > limit_) {
       out_of_memory(bytes);
-    } else if (auto found = free_.find(size); found != free_.end() && !found->second.empty()) {
-      block = found->second.back();
-      found->second.pop_back();
+    } else if (block = take(free_, size); block != nullptr) {
       stats_.cached -= size;
       ++stats_.cache_hits;
     } else {
       // Cached blocks count against the limit, too: they are memory that others cannot have.
       if (limit_ != 0 && stats_.in_use + stats_.graphs + stats_.cached + size > limit_)
         trim_locked();
-      would_reuse(size);
+      take(released_, size);
       block = fresh(size);
       if (block == nullptr) {
         trim_locked();
@@ -74,7 +72,9 @@ class CachingAllocator : public Allocator {
     if (tracks_holders()) holders_.erase(block);
     if (const auto owner = owners_.find(block); owner != owners_.end()) {
       stats_.graphs += size;
-      pools_.at(owner->second).free[size].push_back(block);
+      Pool& pool = pools_.at(owner->second);
+      pool.free[size].push_back(block);
+      if (!caches()) ++pool.released[size_class(size)];
     } else if (!caches()) {
       ++released_[size_class(size)];
       give_back(block);
@@ -123,11 +123,11 @@ class CachingAllocator : public Allocator {
           stats_.cached += size;
           free_[size].push_back(block);
         } else {
-          ++released_[size_class(size)];
           give_back(block);
         }
       }
     }
+    for (const auto& [size, count] : pool->second.released) released_[size] += count;
     // Those still handed out are ordinary blocks from now on.
     std::erase_if(owners_, [&](const auto& entry) { return entry.second == id; });
     pools_.erase(pool);
@@ -149,29 +149,48 @@ class CachingAllocator : public Allocator {
     std::string_view operation;
   };
 
-  // Of one graph: blocks of `free` serve its capture again, and nobody else.
+  using Blocks = std::map<std::size_t, std::vector<void*>>;  // by size
+  using BlockCounts = std::map<std::size_t, std::size_t>;    // by size class
+  // Of one graph: freed blocks serve its capture again, and nobody else.
   struct Pool {
-    std::map<std::size_t, std::vector<void*>> free;
+    Blocks free;
+    BlockCounts released;
   };
+
+  static void* take(Blocks& blocks, std::size_t size) {
+    const auto found = blocks.find(size);
+    if (found == blocks.end() || found->second.empty()) return nullptr;
+    void* block = found->second.back();
+    found->second.pop_back();
+    return block;
+  }
+  // A device that gives every tensor memory of its own counts instead what one that keeps freed
+  // blocks would have, by that one's sizes. Whether there is one; it is not there any more then.
+  static bool take(BlockCounts& counts, std::size_t size) {
+    const auto found = counts.find(size_class(size));
+    if (found == counts.end() || found->second == 0) return false;
+    --found->second;
+    return true;
+  }
 
   // A block for the graph that is being captured.
   void* private_block(std::size_t size) {
     Pool& pool = pools_.at(capturing_);
-    if (auto own = pool.free.find(size); own != pool.free.end() && !own->second.empty()) {
-      void* block = own->second.back();
-      own->second.pop_back();
+    const bool there = caches() || take(pool.released, size) || take(released_, size);
+    void* block = there ? take(pool.free, size) : nullptr;
+    if (block != nullptr) {
       stats_.graphs -= size;
       ++stats_.cache_hits;
       reused(block, size);
       return block;
     }
-    void* block = nullptr;
-    if (auto found = free_.find(size); found != free_.end() && !found->second.empty()) {
-      block = found->second.back();
-      found->second.pop_back();
-      stats_.cached -= size;
-      ++stats_.cache_hits;
-    } else if (!caches() && would_reuse(size)) {
+    if (caches()) {
+      block = take(free_, size);
+      if (block != nullptr) {
+        stats_.cached -= size;
+        ++stats_.cache_hits;
+      }
+    } else if (there) {
       block = fresh(size);
     }
     THORAX_CHECK(block != nullptr,
@@ -181,15 +200,6 @@ class CachingAllocator : public Allocator {
                  where(), size);
     owners_[block] = capturing_;
     return block;
-  }
-
-  // For a device that gives every tensor memory of its own: whether one that keeps freed blocks
-  // would have one now. It would not have it any more then.
-  bool would_reuse(std::size_t size) {
-    const auto found = released_.find(size_class(size));
-    if (found == released_.end() || found->second == 0) return false;
-    --found->second;
-    return true;
   }
 
   [[noreturn]] void out_of_memory(std::size_t bytes) const {
@@ -231,8 +241,8 @@ class CachingAllocator : public Allocator {
   static constexpr bool kCache = true;
 #endif
   mutable std::mutex mutex_;
-  std::map<std::size_t, std::vector<void*>> free_;
-  std::map<std::size_t, std::size_t> released_;  // by size class, of a device that keeps none
+  Blocks free_;
+  BlockCounts released_;  // of a device that keeps none
   std::unordered_map<void*, Holder> holders_;
   std::map<std::uint64_t, Pool> pools_;
   std::unordered_map<void*, std::uint64_t> owners_;  // of blocks that belong to a graph
