@@ -16,11 +16,15 @@ Statement confounder(const AucFigure& headline, const Control& c, bool& close) {
   const double share = share_explained(headline, c.figure);
   const bool overlaps = c.figure.high >= headline.low && headline.auc > 0.5;
   close = share >= 0.5 || overlaps;
+  const bool above = c.figure.low > headline.high;
   if (close)
     return {Severity::warning,
             fmt::format("{}: AUC {}. That is {:.0f} % of what the headline has above chance{}. {}.",
                         c.name, text_of(c.figure), 100 * share,
-                        overlaps ? ", and the intervals overlap" : "", c.meaning)};
+                        above      ? ", and it lies above the headline's interval"
+                        : overlaps ? ", and the intervals overlap"
+                                   : "",
+                        c.meaning)};
   if (share >= 0.2)
     return {Severity::note,
             fmt::format("{}: AUC {}, {:.0f} % of what the headline has above chance. {}.", c.name,

@@ -51,6 +51,12 @@ TEST_CASE("verdict: each fact alone turns it") {
   f = good();
   f.controls[0].figure = {0.69, 0.50, 0.87};  // less than half, but the intervals overlap
   CHECK(last(f).find("comes close to it: Border") != std::string::npos);
+  CHECK(audit_verdict(f)[1].text.find("and the intervals overlap") != std::string::npos);
+  f = good();
+  f.headline = {0.80, 0.75, 0.85};
+  f.controls[0].figure = {0.95, 0.90, 0.99};  // better than the headline
+  CHECK(audit_verdict(f)[1].text.find("above the headline's interval") != std::string::npos);
+  CHECK(audit_verdict(f)[1].text.find("overlap") == std::string::npos);
   f = good();
   f.controls[0].figure = {0.60, 0.54, 0.66};  // a quarter: worth a note
   CHECK(warnings(f) == 0);
