@@ -80,6 +80,10 @@ void add_statements(Report& report, const std::vector<Statement>& statements) {
   fmt::print("\n");
   for (const Statement& s : statements) {
     fmt::print("{:>7}: {}\n", word(s.severity), s.text);
+    if (&s == &statements.front()) {  // the headline itself
+      report.paragraph(s.text);
+      continue;
+    }
     if (s.severity == Severity::warning) report.warning(s.text);
     if (s.severity == Severity::note) report.note(s.text);
     if (s.severity == Severity::fine) fine.push_back(s.text);

@@ -68,10 +68,15 @@ HeatFigures heat_figures(const Experiment& e, const ExperimentRow& row, std::int
       }
     }
   }
-  for (const auto& [name, sum] : sums)
-    figures.table.rows.push_back({name, static_cast<std::int64_t>(sum.inside.size()),
-                                  spread(sum.inside).mean, spread(sum.area).mean,
-                                  spread(sum.hit).mean});
+  const auto add = [&](const std::string& name) {
+    const auto sum = sums.find(name);
+    if (sum == sums.end()) return;
+    figures.table.rows.push_back({name, static_cast<std::int64_t>(sum->second.inside.size()),
+                                  spread(sum->second.inside).mean, spread(sum->second.area).mean,
+                                  spread(sum->second.hit).mean});
+  };
+  for (const std::string& name : e.run.dataset.classes) add(name);
+  add("all");
   figures.table.notes = {fmt::format(
       "Grad-CAM of layer {} for the predicted class, by the network of the fold that held the "
       "image "
