@@ -24,7 +24,7 @@ void forward(const Conv2dProblem& p, const Tensor& x, const Tensor& w, const Ten
 
 void forward_with_statistics(const Conv2dProblem& p, const Tensor& x, const Tensor& w,
                              const Tensor& y, ChannelParts& parts) {
-  conv_forward("gemm_kernel<conv2d_forward_tiled>", shape_of(p), x, w, {}, {}, false, y, &parts);
+  conv_forward("gemm_kernel<conv2d_forward_tiled>", conv_shape(p), x, w, {}, {}, false, y, &parts);
 }
 
 void backward_data(const Conv2dProblem& p, const Tensor& dy, const Tensor& w, const Tensor& y,
