@@ -23,6 +23,7 @@
 #include "kernels/conv2d/cases.h"
 #include "kernels/conv_transpose2d/conv_transpose2d.h"
 #include "kernels/fuse_multires/cases.h"
+#include "kernels/linear/cases.h"
 
 using namespace thorax;
 
@@ -70,6 +71,10 @@ double allowed_error(DType type, std::int64_t terms, bool winograd) {
   return output + sum * (winograd ? 16 : 4);
 }
 
+bool is_vendor(std::string_view provider) {
+  return provider == "cudnn" || provider == "cublas";
+}
+
 class Table {
  public:
   explicit Table(const Arguments& a)
@@ -108,7 +113,7 @@ class Table {
       csv_ << fmt::format("{},\"{}\",{},{},{},{:.6f},{:.4f},{},{:.4f},{:.3e},{}\n", operation,
                           problem, name_of(type), pass, provider, seconds * 1e3, rate,
                           flops ? "TFLOP/s" : "GB/s", share, error, ok ? 1 : 0);
-    if (flops && share > 0 && std::string_view(provider) != "cudnn")
+    if (flops && share > 0 && !is_vendor(provider))
       shares_[fmt::format("{} {} {}", operation, name_of(type), pass)][problem] = std::max(
           shares_[fmt::format("{} {} {}", operation, name_of(type), pass)][problem], share);
   }
@@ -160,12 +165,12 @@ void compare(Table& table, const char* operation, const Registry<Provider>& regi
       if (p.device == table.device.kind && p.priority(problem) >= 0) providers.push_back(p);
     // The vendor first: the others are shown as a share of it.
     std::stable_partition(providers.begin(), providers.end(),
-                          [](const Provider& p) { return std::string_view(p.name) == "cudnn"; });
+                          [](const Provider& p) { return is_vendor(p.name); });
     for (const Provider& p : providers) {
       const double error = relative_error(run(p, problem, inputs), wanted);
       const double seconds = table.timer.median([&] { run(p, problem, inputs); });
       const bool winograd = std::string_view(p.name).find("winograd") != std::string_view::npos;
-      if (std::string_view(p.name) == "cudnn") vendor = seconds;
+      if (is_vendor(p.name)) vendor = seconds;
       table.row(operation, problem.to_string(), problem.dtype, pass, p.name, seconds,
                 problem.flops(), true, vendor, error,
                 allowed_error(problem.dtype, terms, winograd));
@@ -239,6 +244,41 @@ void transposed(Table& table, std::int64_t batch, std::int64_t size) {
             [&](const Provider& p, const Problem& pr, const std::vector<Tensor>& in) {
               const Tensor dw = Tensor::empty(pr.filter_shape(), DType::f32, device);
               p.backward_filter(pr, in[0], in[1], dw, {});
+              return dw;
+            });
+  }
+}
+
+// The classifiers' heads. On `sim` the smaller ones only.
+void heads(Table& table, std::int64_t rows) {
+  for (const auto& [name, head] : linear_cases::all()) {
+    LinearProblem problem = head;
+    if (name.find("head") == std::string::npos || problem.rows == 1) continue;
+    problem.rows = rows;
+    problem.bias = problem.relu = false;
+    if (table.device.kind == DeviceKind::sim && problem.flops() > 2e6) continue;
+    const Tensor x = normals(problem.input_shape(), 1, 1);
+    const Tensor w =
+        normals(problem.weight_shape(), 2, 1 / std::sqrt(static_cast<double>(problem.in_features)));
+    const Tensor dy = normals(problem.output_shape(), 3, 1);
+    const Device device = table.device;
+    using Tensors = std::vector<Tensor>;
+    compare(table, "linear", linear_providers(), problem, "fwd", problem.in_features, {x, w},
+            [&](const LinearProvider& p, const LinearProblem& pr, const Tensors& in) {
+              const Tensor y = Tensor::empty(pr.output_shape(), pr.dtype, device);
+              p.forward(pr, in[0], in[1], {}, y);
+              return y;
+            });
+    compare(table, "linear", linear_providers(), problem, "dgrad", problem.out_features, {dy, w},
+            [&](const LinearProvider& p, const LinearProblem& pr, const Tensors& in) {
+              const Tensor dx = Tensor::empty(pr.input_shape(), pr.dtype, device);
+              p.backward_data(pr, in[0], in[1], {}, dx);
+              return dx;
+            });
+    compare(table, "linear", linear_providers(), problem, "wgrad", problem.rows, {x, dy},
+            [&](const LinearProvider& p, const LinearProblem& pr, const Tensors& in) {
+              const Tensor dw = Tensor::empty(pr.weight_shape(), DType::f32, device);
+              p.backward_weight(pr, in[0], in[1], {}, dw, {});
               return dw;
             });
   }
@@ -342,6 +382,7 @@ int main(int argc, char** argv) try {
                           {n, map / 4, map / 4, 72},
                           {n, map / 8, map / 8, 144}});
       fusions(table, hrnet_fuse_cases(n, map));
+      heads(table, n);
     }
   }
   THORAX_CHECK(table.rows > 0, "[gpu_table] no operation or problem contains '{}'", args.filter);
