@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstring>
 #include <exception>
 #include <memory>
 #include <numeric>
+#include <utility>
 
 #include "engine/runtime/parallel.h"
 #include "engine/runtime/philox.h"
@@ -22,10 +24,6 @@ std::atomic<Order> order{Order::forward};
 std::atomic<std::uint64_t> order_seed{0};
 
 }  // namespace
-
-Thread& current_thread() {
-  return *Scheduler::instance().current();
-}
 
 void set_order(Order wanted, std::uint64_t seed) {
   order = wanted;
@@ -46,6 +44,7 @@ Scheduler::~Scheduler() = default;
 void Scheduler::run_block(const char* kernel, const Architecture& architecture,
                           const BlockShape& shape, Index3 block_index,
                           const std::function<void()>& body) {
+  const Unwatched scheduling;
   kernel_ = kernel;
   architecture_ = architecture;
   body_ = &body;
@@ -73,14 +72,16 @@ void Scheduler::run_block(const char* kernel, const Architecture& architecture,
   }
   next_ = 0;
   error_ = nullptr;
-#if defined(THORAX_SIM_TSAN)
-  // What was written before the block is known to its threads; idle fibres are taken in order, so
-  // that every thread of a block has one of its own.
-  __tsan_release(&begin_sync_);
-  idle_.clear();
-  for (auto fibre = fibres_.rbegin(); fibre != fibres_.rend(); ++fibre)
-    idle_.push_back(fibre->get());
-#endif
+  if (kFibrePerThread) {
+    // The parity of a number's one bits is as irregular as a sequence of two symbols can be: at any
+    // distance there are blocks with different sets.
+    set_ = static_cast<std::size_t>(std::popcount(block_number)) % 2;
+    // Every thread of a block has a fibre of its own.
+    Fibres& fibres = fibres_[set_];
+    fibres.idle.clear();
+    for (auto fibre = fibres.all.rbegin(); fibre != fibres.all.rend(); ++fibre)
+      fibres.idle.push_back(fibre->get());
+  }
   // First everyone runs up to the first wait; a fibre whose thread ends takes the next thread, so
   // that kernels without barriers never switch.
   while (next_ < order_.size() && !error_) resume(*idle_fibre());
@@ -90,16 +91,39 @@ void Scheduler::run_block(const char* kernel, const Architecture& architecture,
       if (thread.state == Thread::State::running) resume(*thread.worker);
     }
   }
-#if defined(THORAX_SIM_TSAN)
-  __tsan_acquire(&end_sync_);
-#endif
   if (error_) {
-    fibres_.clear();  // suspended stacks are given up; kernels own nothing
-    idle_.clear();
+    end_grid();
+    for (Fibres& fibres : fibres_)
+      fibres = {};  // suspended stacks are given up; kernels own nothing
     const std::exception_ptr error = error_;
     error_ = nullptr;
     std::rethrow_exception(error);
   }
+}
+
+void Scheduler::begin_grid() {
+#if defined(THORAX_SIM_TSAN)
+  __tsan_release(&grid_sync_);
+  for (Fibres& fibres : fibres_)
+    for (const auto& worker : fibres.all) worker->fibre->observe(&grid_sync_);
+#endif
+}
+
+void Scheduler::end_grid() {
+#if defined(THORAX_SIM_TSAN)
+  for (Fibres& fibres : fibres_)
+    for (const auto& worker : fibres.all) worker->fibre->publish(&grid_sync_, false);
+  __tsan_acquire(&grid_sync_);
+#endif
+}
+
+// What each thread of together_ did before is known to all of them.
+void Scheduler::synchronise() {
+  bool first = true;
+  for (Worker* worker : together_)
+    worker->fibre->publish(&barrier_sync_, std::exchange(first, false));
+  for (Worker* worker : together_) worker->fibre->observe(&barrier_sync_);
+  together_.clear();
 }
 
 void Scheduler::prepare_threads(std::size_t count) {
@@ -121,7 +145,6 @@ void Scheduler::prepare_threads(std::size_t count) {
     thread.copies.clear();
     thread.state = Thread::State::unstarted;
     thread.worker = nullptr;
-    thread.barriers = thread.warp_operations = 0;
     warps_[i / 32].live |= 1u << (i % 32);
   }
   live_ = static_cast<int>(count);
@@ -152,14 +175,15 @@ void Scheduler::prepare_memory() {
 }
 
 Worker* Scheduler::idle_fibre() {
-  if (idle_.empty()) {
-    fibres_.push_back(std::make_unique<Worker>());
-    Worker* worker = fibres_.back().get();
+  auto& [all, idle] = fibres_[set_];
+  if (idle.empty()) {
+    all.push_back(std::make_unique<Worker>());
+    Worker* worker = all.back().get();
     worker->fibre = std::make_unique<Fibre>(&Scheduler::work, worker);
     return worker;
   }
-  Worker* worker = idle_.back();
-  idle_.pop_back();
+  Worker* worker = idle.back();
+  idle.pop_back();
   return worker;
 }
 
@@ -173,33 +197,39 @@ void Scheduler::work(void* argument) {
   auto* worker = static_cast<Worker*>(argument);
   for (;;) {
     Scheduler& self = instance();
-    while (self.next_ < self.order_.size() && !self.error_) {
-      Thread& thread = self.threads_[static_cast<std::size_t>(self.order_[self.next_++])];
-      thread.state = Thread::State::running;
-      thread.worker = worker;
-      worker->thread = &thread;
-      self.current_ = &thread;
-#if defined(THORAX_SIM_TSAN)
-      __tsan_acquire(&self.begin_sync_);
-#endif
+    while (Thread* thread = self.start_thread(*worker)) {
       try {
         (*self.body_)();
-        self.finish(thread);
+        self.finish(*thread);
       } catch (...) {
         self.error_ = std::current_exception();
       }
-#if defined(THORAX_SIM_TSAN)
-      __tsan_release(&self.end_sync_);
-#endif
       if (kFibrePerThread) break;  // the race detector tells threads apart by their fibre
     }
-    worker->thread = nullptr;
-    if (!kFibrePerThread) self.idle_.push_back(worker);
+    self.rest(*worker);
     worker->fibre->leave();
   }
 }
 
+Thread* Scheduler::start_thread(Worker& worker) {
+  const Unwatched scheduling;
+  if (next_ >= order_.size() || error_) return nullptr;
+  Thread& thread = threads_[static_cast<std::size_t>(order_[next_++])];
+  thread.state = Thread::State::running;
+  thread.worker = &worker;
+  worker.thread = &thread;
+  current_ = &thread;
+  return &thread;
+}
+
+void Scheduler::rest(Worker& worker) {
+  const Unwatched scheduling;
+  worker.thread = nullptr;
+  if (!kFibrePerThread) fibres_[set_].idle.push_back(&worker);
+}
+
 void Scheduler::finish(Thread& thread) {
+  const Unwatched scheduling;
   THORAX_CHECK(thread.copies.empty(),
                "[sim] {}: thread {} ends with {} cp.async copies that nothing waited for", kernel_,
                where(thread), thread.copies.size());
@@ -230,8 +260,8 @@ bool Scheduler::release() {
                       : barrier_kind_ == BarrierKind::all ? barrier_count_ == waiting_
                                                           : barrier_count_ > 0;
     for (std::size_t i = 0; i < count; ++i)
-      if (threads_[i].state == Thread::State::at_barrier)
-        threads_[i].state = Thread::State::running;
+      if (threads_[i].state == Thread::State::at_barrier) go_on(threads_[i]);
+    synchronise();
     waiting_ = 0;
     barrier_count_ = 0;
     return true;
@@ -254,6 +284,11 @@ bool Scheduler::release() {
   return true;
 }
 
+void Scheduler::go_on(Thread& thread) {
+  thread.state = Thread::State::running;
+  if (kFibrePerThread) together_.push_back(thread.worker);
+}
+
 // Every mask of which all lanes have arrived goes on.
 bool Scheduler::release_warp(std::size_t w) {
   bool any = false;
@@ -269,7 +304,8 @@ bool Scheduler::release_warp(std::size_t w) {
     seen |= there;
     if (there != mask) continue;
     for (unsigned other = 0; other < 32; ++other)
-      if ((mask >> other & 1u) != 0) threads_[w * 32 + other].state = Thread::State::running;
+      if ((mask >> other & 1u) != 0) go_on(threads_[w * 32 + other]);
+    synchronise();
     warp.arrived &= ~mask;
     any = true;
   }
@@ -288,48 +324,38 @@ std::string Scheduler::where(const Thread& thread) const {
 
 int Scheduler::barrier(BarrierKind kind, int predicate) {
   Thread& thread = *current_;
-  THORAX_CHECK(waiting_ == 0 || kind == barrier_kind_,
-               "[sim] {}: thread {} is at another kind of __syncthreads than the others", kernel_,
-               where(thread));
-  barrier_kind_ = kind;
-  barrier_count_ += predicate != 0;
-  ++waiting_;
-  thread.state = Thread::State::at_barrier;
-#if defined(THORAX_SIM_TSAN)
-  // Two alternating objects: with one, the next barrier's release would order what this one does
-  // not.
-  char* sync = &sync_[thread.barriers++ % 2];
-  __tsan_release(sync);
+  {
+    const Unwatched scheduling;
+    THORAX_CHECK(waiting_ == 0 || kind == barrier_kind_,
+                 "[sim] {}: thread {} is at another kind of __syncthreads than the others", kernel_,
+                 where(thread));
+    barrier_kind_ = kind;
+    barrier_count_ += predicate != 0;
+    ++waiting_;
+    thread.state = Thread::State::at_barrier;
+  }
   suspend(thread);
-  __tsan_acquire(sync);
-#else
-  suspend(thread);
-#endif
   return barrier_result_;
 }
 
 void Scheduler::wait_warp(unsigned mask) {
   Thread& thread = *current_;
-  Warp& warp = warps_[static_cast<std::size_t>(thread.warp)];
-  THORAX_CHECK(
-      (mask >> thread.lane & 1u) != 0,
-      "[sim] {}: thread {} (lane {}) calls a warp operation whose mask {:08x} leaves it out",
-      kernel_, where(thread), thread.lane, mask);
-  THORAX_CHECK((mask & ~warp.live) == 0,
-               "[sim] {}: thread {}: mask {:08x} names lanes that have returned or do not exist "
-               "(live: {:08x})",
-               kernel_, where(thread), mask, warp.live);
-  thread.warp_mask = mask;
-  thread.state = Thread::State::at_warp;
-  warp.arrived |= 1u << thread.lane;
-#if defined(THORAX_SIM_TSAN)
-  char* sync = &warp.sync[thread.warp_operations++ % 2];
-  __tsan_release(sync);
+  {
+    const Unwatched scheduling;
+    Warp& warp = warps_[static_cast<std::size_t>(thread.warp)];
+    THORAX_CHECK(
+        (mask >> thread.lane & 1u) != 0,
+        "[sim] {}: thread {} (lane {}) calls a warp operation whose mask {:08x} leaves it out",
+        kernel_, where(thread), thread.lane, mask);
+    THORAX_CHECK((mask & ~warp.live) == 0,
+                 "[sim] {}: thread {}: mask {:08x} names lanes that have returned or do not exist "
+                 "(live: {:08x})",
+                 kernel_, where(thread), mask, warp.live);
+    thread.warp_mask = mask;
+    thread.state = Thread::State::at_warp;
+    warp.arrived |= 1u << thread.lane;
+  }
   suspend(thread);
-  __tsan_acquire(sync);
-#else
-  suspend(thread);
-#endif
 }
 
 unsigned Scheduler::live_lanes() const {
@@ -341,6 +367,7 @@ Scheduler::Warp& Scheduler::warp() {
 }
 
 void* Scheduler::shared(std::size_t bytes) {
+  const Unwatched scheduling;
   Thread& thread = *current_;
   // Objects follow one another; under AddressSanitizer with a gap, in which an overrun shows.
   const std::size_t begin = (thread.shared_used + 15) / 16 * 16;
@@ -366,98 +393,6 @@ void* Scheduler::shared(std::size_t bytes) {
   ASAN_UNPOISON_MEMORY_REGION(static_memory_.get() + begin, bytes);
 #endif
   return static_memory_.get() + begin;
-}
-
-// What kernels call
-// ----------------------------------------------------------------------------------
-
-int block_barrier(BarrierKind kind, int predicate) {
-  return Scheduler::instance().barrier(kind, predicate);
-}
-
-void warp_barrier(unsigned mask) {
-  Scheduler::instance().wait_warp(mask);
-}
-
-unsigned active_mask() {
-  return Scheduler::instance().live_lanes();
-}
-
-const WarpExchange& warp_exchange(unsigned mask, std::uint64_t value) {
-  Scheduler& scheduler = Scheduler::instance();
-  scheduler.warp().exchange.values[static_cast<std::size_t>(scheduler.current()->lane)] = value;
-  scheduler.wait_warp(mask);
-  return scheduler.warp().exchange;
-}
-
-// Everyone has read before anyone may write the next round.
-void warp_exchange_done(unsigned mask) {
-  Scheduler::instance().wait_warp(mask);
-}
-
-void warp_collective(const void* in, std::size_t in_bytes, void* out, std::size_t out_bytes,
-                     const std::function<void(const unsigned char*, unsigned char*)>& combine) {
-  Scheduler& scheduler = Scheduler::instance();
-  Scheduler::Warp& warp = scheduler.warp();
-  const auto lane = static_cast<std::size_t>(scheduler.current()->lane);
-  constexpr unsigned kAll = 0xffffffffu;
-  if (warp.in.size() < 32 * in_bytes) warp.in.resize(32 * in_bytes);
-  if (warp.out.size() < 32 * out_bytes) warp.out.resize(32 * out_bytes);
-  for (std::size_t i = 0; i < in_bytes; ++i)
-    warp.in[lane * in_bytes + i] = static_cast<const unsigned char*>(in)[i];
-  scheduler.wait_warp(kAll);
-  if (!warp.combined) {
-    combine(warp.in.data(), warp.out.data());
-    warp.combined = true;
-  }
-  for (std::size_t i = 0; i < out_bytes; ++i)
-    static_cast<unsigned char*>(out)[i] = warp.out[lane * out_bytes + i];
-  scheduler.wait_warp(kAll);
-  warp.combined = false;
-}
-
-void* static_shared(std::size_t bytes) {
-  return Scheduler::instance().shared(bytes);
-}
-
-void* dynamic_shared_memory() {
-  return Scheduler::instance().dynamic_memory();
-}
-
-void async_copy(void* to_shared, const void* from_global, int bytes, int valid) {
-  require_architecture(80, "cp.async");
-  Thread& thread = current_thread();
-  THORAX_CHECK((bytes == 4 || bytes == 8 || bytes == 16) && valid >= 0 && valid <= bytes,
-               "[sim] cp.async of {} bytes, {} valid", bytes, valid);
-  THORAX_CHECK(
-      reinterpret_cast<std::uintptr_t>(to_shared) % static_cast<unsigned>(bytes) == 0 &&
-          (valid == 0 ||
-           reinterpret_cast<std::uintptr_t>(from_global) % static_cast<unsigned>(bytes) == 0),
-      "[sim] cp.async of {} bytes from or to an address that is not a multiple of it", bytes);
-  DelayedCopy copy{to_shared, {}, bytes, thread.copy_group};
-  std::memcpy(copy.data.data(), from_global, static_cast<std::size_t>(valid));
-  thread.copies.push_back(copy);
-}
-
-void async_commit() {
-  ++current_thread().copy_group;
-}
-
-void async_wait(int pending) {
-  Thread& thread = current_thread();
-  const int last = thread.copy_group - pending;  // groups before this one are finished
-  std::erase_if(thread.copies, [&](const DelayedCopy& copy) {
-    if (copy.group >= last) return false;
-    std::memcpy(copy.to, copy.data.data(), static_cast<std::size_t>(copy.bytes));
-    return true;
-  });
-}
-
-void require_architecture(int compute_capability, const char* instruction) {
-  Scheduler& scheduler = Scheduler::instance();
-  THORAX_CHECK(scheduler.architecture().compute_capability >= compute_capability,
-               "[sim] {}: {} needs sm_{}, the device is sm_{}", scheduler.kernel(), instruction,
-               compute_capability, scheduler.architecture().compute_capability);
 }
 
 void run_grid(const char* kernel, const Architecture& architecture, const BlockShape& shape,
@@ -489,7 +424,10 @@ void run_grid(const char* kernel, const Architecture& architecture, const BlockS
     }
   };
   if (kFibrePerThread) {
-    run(0, blocks);  // the race detector's fibres stay on one OS thread
+    // The race detector's fibres stay on one OS thread.
+    Scheduler::instance().begin_grid();
+    run(0, blocks);
+    Scheduler::instance().end_grid();
   } else {
     parallel_for(0, blocks, std::max<std::int64_t>(1, blocks / 64), run);
   }

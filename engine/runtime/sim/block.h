@@ -59,7 +59,6 @@ struct Thread {
   } state = State::unstarted;
   unsigned warp_mask = 0;
   Worker* worker = nullptr;
-  unsigned barriers = 0, warp_operations = 0;  // passed so far
 };
 
 Thread& current_thread();

@@ -82,4 +82,27 @@ void Fibre::leave() {
 #endif
 }
 
+// The detector's notion of who is running is a label, which the scheduler may borrow.
+void Fibre::publish([[maybe_unused]] char* sync, [[maybe_unused]] bool first) {
+#if defined(THORAX_SIM_TSAN)
+  void* const scheduler = __tsan_get_current_fiber();
+  __tsan_switch_to_fiber(tsan_self_, 1);
+  if (first) {
+    __tsan_atomic8_store(reinterpret_cast<unsigned char*>(sync), 0, __ATOMIC_RELEASE);
+  } else {
+    __tsan_release(sync);
+  }
+  __tsan_switch_to_fiber(scheduler, 1);
+#endif
+}
+
+void Fibre::observe([[maybe_unused]] char* sync) {
+#if defined(THORAX_SIM_TSAN)
+  void* const scheduler = __tsan_get_current_fiber();
+  __tsan_switch_to_fiber(tsan_self_, 1);
+  __tsan_acquire(sync);
+  __tsan_switch_to_fiber(scheduler, 1);
+#endif
+}
+
 }  // namespace thorax::sim

@@ -20,6 +20,12 @@ class Fibre {
   // From the fibre: back to the scheduler.
   void leave();
 
+  // For the race detector; the fibre is suspended. What it did before publish() is known to every
+  // fibre or thread that acquires `sync` later; what others published there, to it after observe().
+  // `first` forgets what was published before.
+  void publish(char* sync, bool first);
+  void observe(char* sync);
+
  private:
   static void start(boost::context::detail::transfer_t transfer);
 

@@ -33,7 +33,6 @@ class Scheduler {
     bool combined = false;
     WarpExchange exchange{};
     std::vector<unsigned char> in, out;
-    char sync[2] = {};  // for the race detector
   };
 
   static Scheduler& instance();
@@ -41,6 +40,10 @@ class Scheduler {
 
   void run_block(const char* kernel, const Architecture& architecture, const BlockShape& shape,
                  Index3 block_index, const std::function<void()>& body);
+  // For the race detector: what the host did is known to the threads of the next grid; what they
+  // did, to the host.
+  void begin_grid();
+  void end_grid();
 
   Thread* current() const { return current_; }
   const char* kernel() const { return kernel_; }
@@ -66,9 +69,13 @@ class Scheduler {
   Worker* idle_fibre();
   void resume(Worker& worker);
   void suspend(Thread& thread);
+  Thread* start_thread(Worker& worker);
   void finish(Thread& thread);
+  void rest(Worker& worker);
+  void go_on(Thread& thread);
   bool release();
   bool release_warp(std::size_t w);
+  void synchronise();
   void set_error(const std::string& text);
 
   const char* kernel_ = "";
@@ -77,8 +84,14 @@ class Scheduler {
   Block block_;
   std::vector<Thread> threads_;
   std::vector<Warp> warps_;
-  std::vector<std::unique_ptr<Worker>> fibres_;
-  std::vector<Worker*> idle_;
+  // Under the race detector the blocks of a grid share two sets of fibres, which nothing orders;
+  // else there is one.
+  struct Fibres {
+    std::vector<std::unique_ptr<Worker>> all;
+    std::vector<Worker*> idle;
+  } fibres_[2];
+  std::size_t set_ = 0;            // that the current block uses
+  std::vector<Worker*> together_;  // whom a barrier lets go at once
   std::vector<int> order_;
   std::size_t next_ = 0;  // in order_: the next thread that has not started
   Thread* current_ = nullptr;
@@ -90,7 +103,7 @@ class Scheduler {
   Memory static_memory_, dynamic_memory_;
   std::vector<std::pair<std::size_t, std::size_t>> static_declared_;  // begin, bytes
   std::exception_ptr error_;
-  char sync_[2] = {}, begin_sync_ = 0, end_sync_ = 0;  // for the race detector
+  char barrier_sync_ = 0, grid_sync_ = 0;  // for the race detector
 };
 
 // A fibre and the simulated thread on it.

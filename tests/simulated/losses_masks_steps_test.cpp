@@ -1,0 +1,185 @@
+// Losses, masks, augmentation, optimiser steps and the tensors' own kernels; see every_provider.h.
+#include <utility>
+
+#include "engine/optim/step.h"
+#include "kernels/augment/augment.h"
+#include "kernels/cross_entropy/cases.h"
+#include "kernels/cross_entropy/cross_entropy.h"
+#include "kernels/dice_loss/cases.h"
+#include "kernels/dice_loss/dice_loss.h"
+#include "kernels/morphology/morphology.h"
+#include "tests/simulated/every_provider.h"
+
+using namespace thorax;
+using test::all_settings;
+using test::every_provider;
+using test::Setting;
+using test::written;
+
+namespace {
+
+constexpr Device kSim{DeviceKind::sim, 0};
+
+// Ones and zeros by halves.
+Tensor mask(const Shape& shape, std::uint64_t seed, DType dtype) {
+  const Tensor t = test::normals(shape, seed, DType::f64);
+  for (std::int64_t i = 0; i < t.numel(); ++i) t.data<double>()[i] = t.data<double>()[i] > 0;
+  return t.to(dtype);
+}
+
+// forward and backward of a loss: loss and dlogits as float32 on the CPU. `sums`: what some losses
+// pass between the two.
+template <class Provider, class Problem, class... Sums>
+std::pair<Tensor, Tensor> run_loss(const Provider& provider, const Problem& p, Device device,
+                                   const Tensor& logits, const Tensor& target,
+                                   const Tensor& dlogits, const Sums&... sums) {
+  const Tensor loss = test::poisoned({1}, DType::f32, device), labels = target.to(device);
+  provider.forward(p, logits, labels, sums..., loss);
+  provider.backward(p, Tensor::full({1}, 1.5, DType::f32, device), logits, labels, sums...,
+                    dlogits);
+  return {loss.to(Device{}), test::back(dlogits)};
+}
+
+// Every provider near the reference; sums_on(device) gives the memory of the sums, if any.
+template <class Provider, class Problem, class... SumsOn>
+void check_loss(const Registry<Provider>& registry, const Problem& p, const Setting& s,
+                const Shape& shape, const Tensor& target, const SumsOn&... sums_on) {
+  const Tensor logits = s.normal(shape, 1);
+  Problem exact = p;
+  exact.dtype = DType::f32;
+  const auto wanted = run_loss(registry.named("reference"), exact, Device{}, test::back(logits),
+                               target, test::poisoned(shape), sums_on(Device{})...);
+  every_provider(registry, p, s, [&](const Provider& provider) {
+    const auto got =
+        run_loss(provider, p, s.device, logits, target, s.result(shape), sums_on(s.device)...);
+    CHECK(test::difference(got.first, wanted.first, 1e-5, 1e-4).worst <= 1);
+    CHECK(test::difference(got.second, wanted.second, 1e-5, 1e-2).worst <= 1);
+  });
+}
+
+}  // namespace
+
+TEST_CASE("every bce_with_logits provider") {
+  for (const Shape& shape : cross_entropy_cases::binary()) {
+    if (shape.numel() > 20000) continue;
+    for (const Setting& s : all_settings()) {
+      const BceProblem p{.shape = shape, .pos_weight = 2, .dtype = s.dtype};
+      for (const DType type : {DType::u8, DType::f32})
+        check_loss(bce_with_logits_providers(), p, s, shape, mask(shape, 2, type));
+    }
+  }
+}
+
+TEST_CASE("every cross_entropy provider") {
+  for (const auto& [rows, classes] : cross_entropy_cases::rows()) {
+    const Tensor labels = Tensor::empty({rows}, DType::i64);
+    for (std::int64_t n = 0; n < rows; ++n) labels.data<std::int64_t>()[n] = n % classes;
+    for (const Setting& s : all_settings()) {
+      const CrossEntropyProblem p{
+          .rows = rows, .classes = classes, .label_smoothing = 0.1, .dtype = s.dtype};
+      check_loss(cross_entropy_providers(), p, s, {rows, classes}, labels);
+    }
+  }
+}
+
+TEST_CASE("every dice_loss provider") {
+  for (const auto& [name, shape] : dice_loss_cases::all()) {
+    if (shape.numel() > 20000) continue;
+    for (const Setting& s : all_settings()) {
+      for (const bool per_image : {true, false}) {
+        const DiceProblem p{
+            .shape = shape, .squared = per_image, .per_image = per_image, .dtype = s.dtype};
+        for (const DType type : {DType::u8, DType::f32})
+          check_loss(dice_loss_providers(), p, s, shape, mask(shape, 2, type), [&](Device device) {
+            return test::poisoned({p.groups(), 3}, DType::f64, device);
+          });
+      }
+    }
+  }
+}
+
+TEST_CASE("every morphology provider") {
+  for (const Shape& shape : {Shape{1, 1, 1, 1}, {2, 5, 63, 1}, {1, 9, 64, 1}, {2, 40, 70, 1}}) {
+    const MorphologyProblem p{.images = shape[0], .height = shape[1], .width = shape[2]};
+    every_provider(morphology_providers(), p, {}, [&](const MorphologyProvider& provider) {
+      const MorphologyProvider& reference = morphology_providers().named("reference");
+      const Tensor here = mask(shape, 1, DType::u8), from = here.to(kSim);
+      const Tensor to = Tensor::empty(shape, DType::u8, kSim);
+      for (const int iterations : {1, 3, 11}) {
+        for (const Structure structure : {Structure::cross, Structure::square}) {
+          provider.dilate(p, iterations, structure, from, to);
+          provider.erode(p, iterations, structure, from, to);
+        }
+      }
+      for (const int connectivity : {4, 8}) {
+        const Tensor labels = Tensor::empty(shape, DType::i32, kSim);
+        const Tensor wanted = Tensor::empty(shape, DType::i32);
+        provider.label(p, connectivity, from, labels);
+        reference.label(p, connectivity, here, wanted);
+        CHECK(test::same_values(labels, wanted));
+      }
+    });
+  }
+}
+
+TEST_CASE("every augment provider") {
+  const Shape shape{2, 19, 35, 1};
+  const AugmentProblem p{.images = 2, .height = 19, .width = 35};
+  every_provider(augment_providers(), p, {}, [&](const AugmentProvider& provider) {
+    AugmentImage all;
+    all.warp = all.blur = true;
+    all.map = {.ax = 0.9, .bx = 0.2, .cx = 1, .ay = -0.2, .by = 0.9, .cy = 2};
+    all.gamma = 1.2;
+    all.salt_pepper = 0.02;
+    all.noise = 0.1;
+    all.seed = 4;
+    const std::vector<AugmentImage> drawn{all, {}};
+    const Tensor images = mask(shape, 1, DType::f32).to(kSim), masks = images.to(DType::u8);
+    const Tensor out = test::poisoned(shape, DType::f32, kSim);
+    provider.run(p, drawn, images, masks, out, Tensor::empty(shape, DType::u8, kSim));
+    CHECK(written(out));
+  });
+}
+
+TEST_CASE("every optimiser step") {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    for (const std::int64_t size : {1, 1000, 3000}) {
+      const Shape shape{size};
+      const auto values = [&](std::uint64_t seed) {
+        return test::normals(shape, seed, dtype).to(kSim);
+      };
+      const Tensor parameter = values(1), first = values(2), second = values(3).clone();
+      second.fill(1);
+      for (const SgdStepProvider& provider : sgd_step_providers().all()) {
+        if (provider.device != DeviceKind::sim) continue;
+        const ProviderScope asked("sgd", provider.name);
+        sgd_step({.lr = 0.1, .momentum = 0.9, .nesterov = true}, parameter, values(4), first);
+      }
+      for (const AdamWStepProvider& provider : adamw_step_providers().all()) {
+        if (provider.device != DeviceKind::sim) continue;
+        const ProviderScope asked("adamw", provider.name);
+        adamw_step({.lr = 0.1, .weight_decay = 0.1}, parameter, values(4), first, second);
+      }
+      CHECK(written(parameter));
+    }
+  }
+}
+
+TEST_CASE("the tensors' own kernels") {
+  for (const Shape& shape : {Shape{2, 5, 7, 12}, {1, 33, 40, 3}}) {
+    for (const DType dtype : {DType::f32, DType::f64, DType::f16, DType::bf16}) {
+      const Setting s{kSim, DType::f32, true};
+      const Tensor a = s.normal(shape, 1).to(dtype);
+      const Tensor slice = test::as_slice(a);
+      CHECK(written(slice.to_contiguous()));
+      CHECK(written(slice.to(DType::f32)));
+      CHECK(written(nhwc_to_nchw(a)));
+      CHECK(all_finite(a));
+      CHECK(sum_of_squares(slice) > 0);
+      if (size_of(dtype) == 2) continue;
+      add_(slice, a);
+      scale_(slice, 0.5);
+      CHECK(written(slice));
+    }
+  }
+}
