@@ -103,16 +103,16 @@ void Scheduler::run_block(const char* kernel, const Architecture& architecture,
 
 void Scheduler::begin_grid() {
 #if defined(THORAX_SIM_TSAN)
+  ++grid_;
   __tsan_release(&grid_sync_);
-  for (Fibres& fibres : fibres_)
-    for (const auto& worker : fibres.all) worker->fibre->observe(&grid_sync_);
 #endif
 }
 
 void Scheduler::end_grid() {
 #if defined(THORAX_SIM_TSAN)
   for (Fibres& fibres : fibres_)
-    for (const auto& worker : fibres.all) worker->fibre->publish(&grid_sync_, false);
+    for (const auto& worker : fibres.all)
+      if (worker->grid == grid_) worker->fibre->publish(&grid_sync_, false);
   __tsan_acquire(&grid_sync_);
 #endif
 }
@@ -219,6 +219,9 @@ Thread* Scheduler::start_thread(Worker& worker) {
   thread.worker = &worker;
   worker.thread = &thread;
   current_ = &thread;
+#if defined(THORAX_SIM_TSAN)
+  if (std::exchange(worker.grid, grid_) != grid_) __tsan_acquire(&grid_sync_);
+#endif
   return &thread;
 }
 
@@ -305,7 +308,8 @@ bool Scheduler::release_warp(std::size_t w) {
     if (there != mask) continue;
     for (unsigned other = 0; other < 32; ++other)
       if ((mask >> other & 1u) != 0) go_on(threads_[w * 32 + other]);
-    synchronise();
+    if ((warp.memory & mask) == mask) synchronise();
+    together_.clear();
     warp.arrived &= ~mask;
     any = true;
   }
@@ -338,7 +342,7 @@ int Scheduler::barrier(BarrierKind kind, int predicate) {
   return barrier_result_;
 }
 
-void Scheduler::wait_warp(unsigned mask) {
+void Scheduler::wait_warp(unsigned mask, bool memory) {
   Thread& thread = *current_;
   {
     const Unwatched scheduling;
@@ -353,7 +357,9 @@ void Scheduler::wait_warp(unsigned mask) {
                  kernel_, where(thread), mask, warp.live);
     thread.warp_mask = mask;
     thread.state = Thread::State::at_warp;
-    warp.arrived |= 1u << thread.lane;
+    const unsigned lane = 1u << thread.lane;
+    warp.arrived |= lane;
+    warp.memory = memory ? warp.memory | lane : warp.memory & ~lane;
   }
   suspend(thread);
 }

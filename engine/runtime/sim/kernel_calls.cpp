@@ -18,7 +18,7 @@ int block_barrier(BarrierKind kind, int predicate) {
 }
 
 void warp_barrier(unsigned mask) {
-  Scheduler::instance().wait_warp(mask);
+  Scheduler::instance().wait_warp(mask, true);
 }
 
 unsigned active_mask() {
@@ -32,13 +32,13 @@ const WarpExchange& warp_exchange(unsigned mask, std::uint64_t value) {
     const Unwatched scheduling;
     exchange.values[static_cast<std::size_t>(scheduler.current()->lane)] = value;
   }
-  scheduler.wait_warp(mask);
+  scheduler.wait_warp(mask, false);
   return exchange;
 }
 
 // Everyone has read before anyone may write the next round.
 void warp_exchange_done(unsigned mask) {
-  Scheduler::instance().wait_warp(mask);
+  Scheduler::instance().wait_warp(mask, false);
 }
 
 void warp_collective(const void* in, std::size_t in_bytes, void* out, std::size_t out_bytes,
@@ -53,7 +53,7 @@ void warp_collective(const void* in, std::size_t in_bytes, void* out, std::size_
     if (warp.out.size() < 32 * out_bytes) warp.out.resize(32 * out_bytes);
     std::memcpy(warp.in.data() + lane * in_bytes, in, in_bytes);
   }
-  scheduler.wait_warp(kAll);
+  scheduler.wait_warp(kAll, false);
   {
     const Unwatched scheduling;
     if (!warp.combined) {
@@ -62,7 +62,7 @@ void warp_collective(const void* in, std::size_t in_bytes, void* out, std::size_
     }
     std::memcpy(out, warp.out.data() + lane * out_bytes, out_bytes);
   }
-  scheduler.wait_warp(kAll);
+  scheduler.wait_warp(kAll, false);
   warp.combined = false;
 }
 

@@ -30,6 +30,7 @@ class Scheduler {
   struct Warp {
     unsigned live = 0;     // lanes that exist and have not returned
     unsigned arrived = 0;  // lanes that wait in a warp operation
+    unsigned memory = 0;   // those of them whose operation orders memory, too
     bool combined = false;
     WarpExchange exchange{};
     std::vector<unsigned char> in, out;
@@ -49,7 +50,9 @@ class Scheduler {
   const char* kernel() const { return kernel_; }
   const Architecture& architecture() const { return architecture_; }
   int barrier(BarrierKind kind, int predicate);
-  void wait_warp(unsigned mask);
+  // memory: the operation orders memory, too. Of all the warp's operations only __syncwarp does
+  // (CUDA C++ Programming Guide, "Warp Shuffle Functions", "Warp Vote Functions").
+  void wait_warp(unsigned mask, bool memory);
   unsigned live_lanes() const;
   Warp& warp();
   void* shared(std::size_t bytes);
@@ -103,13 +106,16 @@ class Scheduler {
   Memory static_memory_, dynamic_memory_;
   std::vector<std::pair<std::size_t, std::size_t>> static_declared_;  // begin, bytes
   std::exception_ptr error_;
-  char barrier_sync_ = 0, grid_sync_ = 0;  // for the race detector
+  // For the race detector.
+  char barrier_sync_ = 0, grid_sync_ = 0;
+  std::uint64_t grid_ = 0;  // counts
 };
 
 // A fibre and the simulated thread on it.
 struct Worker {
   std::unique_ptr<Fibre> fibre;
   Thread* thread = nullptr;
+  std::uint64_t grid = 0;  // the last one it worked for
 };
 
 }  // namespace thorax::sim
