@@ -132,7 +132,15 @@ std::vector<Tensor> results(const TuneTrial& trial) {
 void measure(const TuneRequest& request, const std::function<TuneTrial()>& make,
              ProviderChoice& choice) {
   const Device device = request.device;
-  const TuneTrial trial = make();
+  TuneTrial trial;
+  try {
+    trial = make();
+  } catch (const Error& error) {  // a limit of the device's memory
+    choice.reason = "no memory";
+    say(fmt::format("[autotune] {} {} {}: cannot be measured, default: {}", request.operation,
+                    request.direction, request.problem, error.what()));
+    return;
+  }
   const auto poison = [&] {
     for (const Tensor& output : trial.outputs)
       output.fill(std::numeric_limits<double>::quiet_NaN());
@@ -209,10 +217,12 @@ ProviderChoice decide(const TuneRequest& request, const std::function<TuneTrial(
     choice.reason = "measured";
     measure(request, make, choice);
     // Another process may have measured the same problem meanwhile: one choice for both.
-    const ProviderChoice kept = s.cache->add(choice);
-    if (kept.provider != choice.provider) {
-      choice = kept;
-      choice.reason = "cached";
+    if (choice.reason == "measured") {
+      const ProviderChoice kept = s.cache->add(choice);
+      if (kept.provider != choice.provider) {
+        choice = kept;
+        choice.reason = "cached";
+      }
     }
   }
   if (s.record) {

@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "engine/optim/optimizer.h"
 #include "engine/runtime/graph.h"
@@ -96,7 +97,8 @@ TEST_CASE("a loss that is not finite leaves the step out, also where gradients a
 
 TEST_CASE("steps on the device: wrong tensors are named") {
   Net net;
-  const auto optimizer = make_optimizer(ConfigObject({{"name", "sgd"}}, "test"), net.parameters());
+  const auto optimizer =
+      make_optimizer(ConfigObject(nlohmann::json{{"name", "sgd"}}, "test"), net.parameters());
   net.give_gradients(1);
   CHECK_THROWS_WITH_AS(optimizer->step_on_device(Tensor::zeros({4, 4}, DType::f64, kSim), {}),
                        doctest::Contains("5 parameters want as many rows"), Error);

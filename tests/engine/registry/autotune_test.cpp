@@ -188,6 +188,20 @@ TEST_CASE("autotune: more scratch memory than allowed keeps the default") {
   CHECK(!std::filesystem::exists(t / "c.json"));
 }
 
+TEST_CASE("autotune: no memory for the scratch tensors keeps the default") {
+  const test::TempFolder t;
+  const Tuning on(t / "c.json");
+  CHECK(providers()
+            .select(Problem{16}, Device{}, "forward", 64,
+                    []() -> Registry<Provider>::Trial { fail("[allocator] out of memory"); })
+            .name == std::string("slow"));
+  CHECK(on.only().reason == "no memory");
+  REQUIRE(on.said.size() == 1);
+  CHECK(on.said[0].find("cannot be measured, default: [allocator] out of memory") !=
+        std::string::npos);
+  CHECK(!std::filesystem::exists(t / "c.json"));
+}
+
 TEST_CASE("autotune: a damaged cache is set aside with a message, another file is left alone") {
   const test::TempFolder t;
   const auto cache = t / "c.json";
@@ -295,8 +309,8 @@ TEST_CASE("autotune: where the cache lies") {
     ~Variable() { was_set ? ::setenv(name.c_str(), before.c_str(), 1) : ::unsetenv(name.c_str()); }
   };
   const Variable file("THORAX_CACHE", nullptr), folder("XDG_CACHE_HOME", nullptr),
-      home("HOME", "/home/someone");
-  CHECK(autotune_cache_path() == "/home/someone/.cache/thorax/autotune.json");
+      home("HOME", "/tmp/someone");
+  CHECK(autotune_cache_path() == "/tmp/someone/.cache/thorax/autotune.json");
   const Variable set_folder("XDG_CACHE_HOME", "/tmp/cache");
   CHECK(autotune_cache_path() == "/tmp/cache/thorax/autotune.json");
   const Variable set_file("THORAX_CACHE", "/tmp/mine.json");
