@@ -64,6 +64,8 @@ mutate() {
   if [ $found = yes ]; then
     caught=$((caught + 1))
     echo "caught  $source: $what"
+    # Where: the first lines of the report.
+    if [ ${#orders[@]} -eq 1 ]; then grep -m 2 -E '^ +#[01] .*\.cu' "$work/log" || true; fi
   else
     missed=$((missed + 1))
     echo "MISSED  $source: $what" >&2
