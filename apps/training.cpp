@@ -132,7 +132,11 @@ void describe(const WeightReport& report, const std::string& file) {
   }());
   line("adapted", report.adapted);
   line("of its head left out", report.left_out);
-  line("not in the file, left as initialised", report.missing);
+  std::vector<std::string> missing = report.missing;
+  // Old files have no counters of batches; nothing is computed from them.
+  std::erase_if(missing,
+                [](const std::string& name) { return name.ends_with(".num_batches_tracked"); });
+  line("not in the file, left as initialised", missing);
 }
 
 // Only what a finished fold is used for stays: a checkpoint holds the optimizer's state too, two
