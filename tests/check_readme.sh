@@ -32,7 +32,8 @@ check_thorax() {  # PLACE WORD...: the words after `thorax`
   help=$("$thorax" --help)
   while [ $# -gt 0 ] && [[ $1 =~ ^[a-z_]+$ ]]; do
     # A word that is no subcommand leaves the help of its parent.
-    "$thorax" "${path[@]}" "$1" --help 2>/dev/null | grep -qE "^Usage: .*${path[*]:+${path[*]} }$1( |\$)" || break
+    # Not in a pipe: grep leaves at the first match, and who still writes then fails.
+    grep -qE "^Usage: .*${path[*]:+${path[*]} }$1( |\$)" <<<"$("$thorax" "${path[@]}" "$1" --help 2>/dev/null)" || break
     path+=("$1")
     help=$("$thorax" "${path[@]}" --help)
     shift
