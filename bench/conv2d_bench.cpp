@@ -1,20 +1,16 @@
 // GFLOP/s of every conv2d and conv_transpose2d provider on every layer of the models.
 //
-//   conv2d_bench [--filter TEXT] [--provider NAME]... [--threads N] [--repeats N] [--cpu-time]
+//   conv2d_bench [--threads N] [--benchmark_filter=REGEX] [--benchmark_format=csv] ...
 //
-// One row per layer and provider, forward, data gradient and filter gradient: the fastest of
-// several runs. Before a provider is timed, 64 elements of each of its results are compared with
-// sums in double precision; a wrong result ends the program with an error. Multiply-adds of the
-// direct convolution count as two operations, whatever the algorithm does instead.
-#include <time.h>
-
-#include <CLI/CLI.hpp>
-#include <chrono>
+// Rows are named layer/problem/provider/pass; passes are forward, dgrad (data gradient) and wgrad
+// (filter gradient). Before a provider is timed, 64 elements of each of its results are compared
+// with sums in double precision; a wrong result is an error. Multiply-adds of the direct
+// convolution count as two operations, whatever the algorithm does instead. References are not
+// timed: they define results.
 #include <cmath>
-#include <cstdio>
 #include <set>
 
-#include "engine/runtime/parallel.h"
+#include "bench/bench_rows.h"
 #include "engine/runtime/philox.h"
 #include "kernels/conv2d/cases.h"
 #include "kernels/conv2d/conv2d.h"
@@ -25,36 +21,10 @@ using namespace thorax;
 
 namespace {
 
-struct Settings {
-  std::string filter;
-  std::vector<std::string> providers;
-  int threads = 0;
-  int repeats = 5;
-  bool cpu_time = false;
-};
-
-double now(bool cpu_time) {
-  timespec t{};
-  clock_gettime(cpu_time ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
-
-template <class Fn>
-double fastest(const Settings& settings, const Fn& fn) {
-  double best = INFINITY;
-  for (int i = 0; i < settings.repeats; ++i) {
-    const double start = now(settings.cpu_time);
-    fn();
-    best = std::min(best, now(settings.cpu_time) - start);
-  }
-  return best;
-}
-
+// Thousandths in [-1, 1].
 Tensor random(const Shape& shape, std::uint64_t seed) {
-  const Tensor t = Tensor::empty(shape);
-  Philox source(seed, 7);
-  for (std::int64_t i = 0; i < t.numel(); ++i)
-    t.data<float>()[i] = static_cast<float>(source.below(2001)) / 1000.0f - 1.0f;
+  const Tensor t = bench::integers(shape, seed, 1000);
+  for (std::int64_t i = 0; i < t.numel(); ++i) t.data<float>()[i] /= 1000.0f;
   return t;
 }
 
@@ -163,22 +133,20 @@ void require(const char* what, const std::string& problem, const char* provider,
     THORAX_CHECK(check(pick), "[conv2d_bench] {} of {} by '{}' is wrong", what, problem, provider);
 }
 
-bool wanted(const Settings& settings, const char* provider) {
-  if (settings.providers.empty()) return std::string(provider) != "reference";
-  return std::find(settings.providers.begin(), settings.providers.end(), provider) !=
-         settings.providers.end();
+const std::vector<std::string> kPasses = {"forward", "dgrad", "wgrad"};
+
+std::vector<bench::Measured> measured(double flops,
+                                      std::initializer_list<std::function<void()>> works) {
+  const auto counters = [flops](benchmark::State& state) {
+    state.counters["FLOP/s"] =
+        benchmark::Counter(flops, benchmark::Counter::kIsIterationInvariantRate);
+  };
+  std::vector<bench::Measured> rows;
+  for (const auto& work : works) rows.push_back({work, counters});
+  return rows;
 }
 
-void row(const std::string& name, const std::string& problem, const char* provider, double flops,
-         const double (&seconds)[3]) {
-  std::printf("%-28s %-52s %-9s", name.c_str(), problem.c_str(), provider);
-  for (const double t : seconds) std::printf(" %8.2f ms %6.0f", t * 1e3, flops / t * 1e-9);
-  std::printf("\n");
-  std::fflush(stdout);
-}
-
-void bench(const conv2d_cases::Case& c, const Settings& settings) {
-  const Conv2dProblem& p = c.problem;
+std::vector<bench::Measured> prepare(const Conv2dProblem& p, const Conv2dProvider& provider) {
   const Geometry g{p.batch,        p.height,      p.width,        p.in_channels,
                    p.out_height(), p.out_width(), p.out_channels, p.kernel_h,
                    p.kernel_w,     p.stride_h,    p.pad_h,        p.dilation_h};
@@ -187,32 +155,29 @@ void bench(const conv2d_cases::Case& c, const Settings& settings) {
   const Tensor bias = p.bias ? random({p.out_channels}, 5) : Tensor{};
   const float* const gates = p.relu ? gate.data<float>() : nullptr;
   const std::string text = p.to_string();
-  for (const Conv2dProvider& provider : conv2d_providers().all()) {
-    if (!wanted(settings, provider.name) || provider.priority(p) < 0) continue;
-    const Tensor y = Tensor::empty(p.output_shape()), dx = Tensor::empty(p.input_shape());
-    const Tensor dw = Tensor::empty(p.filter_shape());
-    const Tensor dbias = p.bias ? Tensor::empty({p.out_channels}) : Tensor{};
-    const auto forward = [&] { provider.forward(p, x, w, bias, {}, y); };
-    const auto backward_data = [&] { provider.backward_data(p, dy, w, gate, dx); };
-    const auto backward_filter = [&] { provider.backward_filter(p, x, dy, gate, dw, dbias); };
-    forward();
-    backward_data();
-    backward_filter();
-    require("forward", text, provider.name, [&](Philox& pick) {
-      return check_forward(g, x, w, p.bias ? bias.data<float>() : nullptr, p.relu, y, pick);
-    });
-    require("data gradient", text, provider.name,
-            [&](Philox& pick) { return check_adjoint(g, dy, gates, w, nullptr, dx, pick); });
-    require("filter gradient", text, provider.name,
-            [&](Philox& pick) { return check_filter(g, x, dy, gates, dw, pick); });
-    row(c.name, text, provider.name, p.flops(),
-        {fastest(settings, forward), fastest(settings, backward_data),
-         fastest(settings, backward_filter)});
-  }
+  const Tensor y = Tensor::empty(p.output_shape()), dx = Tensor::empty(p.input_shape());
+  const Tensor dw = Tensor::empty(p.filter_shape());
+  const Tensor dbias = p.bias ? Tensor::empty({p.out_channels}) : Tensor{};
+  const auto forward = [=, &provider] { provider.forward(p, x, w, bias, {}, y); };
+  const auto backward_data = [=, &provider] { provider.backward_data(p, dy, w, gate, dx); };
+  const auto backward_filter = [=, &provider] {
+    provider.backward_filter(p, x, dy, gate, dw, dbias);
+  };
+  forward();
+  backward_data();
+  backward_filter();
+  require("forward", text, provider.name, [&](Philox& pick) {
+    return check_forward(g, x, w, p.bias ? bias.data<float>() : nullptr, p.relu, y, pick);
+  });
+  require("data gradient", text, provider.name,
+          [&](Philox& pick) { return check_adjoint(g, dy, gates, w, nullptr, dx, pick); });
+  require("filter gradient", text, provider.name,
+          [&](Philox& pick) { return check_filter(g, x, dy, gates, dw, pick); });
+  return measured(p.flops(), {forward, backward_data, backward_filter});
 }
 
-void bench(const conv_transpose2d_cases::Case& c, const Settings& settings) {
-  const ConvTranspose2dProblem& p = c.problem;
+std::vector<bench::Measured> prepare(const ConvTranspose2dProblem& p,
+                                     const ConvTranspose2dProvider& provider) {
   const Geometry g{p.batch,    p.out_height(), p.out_width(), p.out_channels,
                    p.height,   p.width,        p.in_channels, p.kernel_h,
                    p.kernel_w, p.stride_h,     p.pad_h,       p.dilation_h};
@@ -220,64 +185,51 @@ void bench(const conv_transpose2d_cases::Case& c, const Settings& settings) {
   const Tensor dy = random(p.output_shape(), 3);
   const Tensor bias = p.bias ? random({p.out_channels}, 5) : Tensor{};
   const std::string text = p.to_string();
-  for (const ConvTranspose2dProvider& provider : conv_transpose2d_providers().all()) {
-    if (!wanted(settings, provider.name) || provider.priority(p) < 0) continue;
-    const Tensor y = Tensor::empty(p.output_shape()), dx = Tensor::empty(p.input_shape());
-    const Tensor dw = Tensor::empty(p.filter_shape());
-    const Tensor dbias = p.bias ? Tensor::empty({p.out_channels}) : Tensor{};
-    const auto forward = [&] { provider.forward(p, x, w, bias, y); };
-    const auto backward_data = [&] { provider.backward_data(p, dy, w, dx); };
-    const auto backward_filter = [&] { provider.backward_filter(p, x, dy, dw, dbias); };
-    forward();
-    backward_data();
-    backward_filter();
-    require("forward", text, provider.name, [&](Philox& pick) {
-      return check_adjoint(g, x, nullptr, w, p.bias ? bias.data<float>() : nullptr, y, pick);
-    });
-    require("data gradient", text, provider.name,
-            [&](Philox& pick) { return check_forward(g, dy, w, nullptr, false, dx, pick); });
-    require("filter gradient", text, provider.name,
-            [&](Philox& pick) { return check_filter(g, dy, x, nullptr, dw, pick); });
-    row(c.name, text, provider.name, p.flops(),
-        {fastest(settings, forward), fastest(settings, backward_data),
-         fastest(settings, backward_filter)});
+  const Tensor y = Tensor::empty(p.output_shape()), dx = Tensor::empty(p.input_shape());
+  const Tensor dw = Tensor::empty(p.filter_shape());
+  const Tensor dbias = p.bias ? Tensor::empty({p.out_channels}) : Tensor{};
+  const auto forward = [=, &provider] { provider.forward(p, x, w, bias, y); };
+  const auto backward_data = [=, &provider] { provider.backward_data(p, dy, w, dx); };
+  const auto backward_filter = [=, &provider] { provider.backward_filter(p, x, dy, dw, dbias); };
+  forward();
+  backward_data();
+  backward_filter();
+  require("forward", text, provider.name, [&](Philox& pick) {
+    return check_adjoint(g, x, nullptr, w, p.bias ? bias.data<float>() : nullptr, y, pick);
+  });
+  require("data gradient", text, provider.name,
+          [&](Philox& pick) { return check_forward(g, dy, w, nullptr, false, dx, pick); });
+  require("filter gradient", text, provider.name,
+          [&](Philox& pick) { return check_filter(g, dy, x, nullptr, dw, pick); });
+  return measured(p.flops(), {forward, backward_data, backward_filter});
+}
+
+// Layers of one shape count once, under the name of the first.
+template <class Cases, class Providers>
+void add(const Cases& cases, const Providers& providers) {
+  static std::set<std::string> seen;
+  for (const auto& c : cases) {
+    const std::string text = c.problem.to_string();
+    if (!seen.insert(text).second) continue;
+    for (const auto& provider : providers.all())
+      if (provider.device == DeviceKind::cpu && provider.name != std::string("reference") &&
+          provider.priority(c.problem) >= 0)
+        bench::add_rows(c.name + "/" + text + "/" + provider.name, kPasses,
+                        [p = c.problem, &provider] { return prepare(p, provider); });
   }
+}
+
+void add_all() {
+  add(conv2d_cases::unet(512), conv2d_providers());
+  add(conv_transpose2d_cases::unet(512), conv_transpose2d_providers());
+  add(conv2d_cases::unet(256), conv2d_providers());
+  for (const int width : {18, 32, 48}) add(conv2d_cases::hrnet(width, 224, 8), conv2d_providers());
+  add(conv2d_cases::resnet(true, 224, 8), conv2d_providers());
+  add(conv2d_cases::densenet121(224, 8), conv2d_providers());
 }
 
 }  // namespace
 
-int main(int argc, char** argv) try {
-  Settings settings;
-  CLI::App app("Convolution providers on the layers of the models");
-  app.add_option("--filter", settings.filter, "only layers whose name or shape contains this");
-  app.add_option("--provider", settings.providers, "only these providers");
-  app.add_option("--threads", settings.threads, "default: all cores");
-  app.add_option("--repeats", settings.repeats, "runs per measurement; the fastest counts");
-  app.add_flag("--cpu-time", settings.cpu_time,
-               "time the calling thread on the processor instead of the wall clock; for one thread "
-               "beside other programs");
-  CLI11_PARSE(app, argc, argv);
-  if (settings.threads > 0) set_num_threads(settings.threads);
-  std::printf("%d thread(s)\n%-28s %-52s %-9s %18s %18s %18s\n", num_threads(), "layer", "problem",
-              "provider", "forward GFLOP/s", "dgrad GFLOP/s", "wgrad GFLOP/s");
-  std::set<std::string> seen;
-  const auto run = [&](const auto& cases) {
-    for (const auto& c : cases) {
-      const std::string text = c.problem.to_string();
-      if ((c.name + " " + text).find(settings.filter) == std::string::npos) continue;
-      if (seen.insert(typeid(c).name() + text).second) bench(c, settings);
-    }
-  };
-  run(conv2d_cases::unet(512));
-  run(conv_transpose2d_cases::unet(512));
-  run(conv2d_cases::unet(256));
-  run(conv2d_cases::hrnet(18, 224, 8));
-  run(conv2d_cases::hrnet(32, 224, 8));
-  run(conv2d_cases::hrnet(48, 224, 8));
-  run(conv2d_cases::resnet(true, 224, 8));
-  run(conv2d_cases::densenet121(224, 8));
-  return 0;
-} catch (const Error& error) {
-  std::fprintf(stderr, "%s\n", error.what());
-  return 1;
+int main(int argc, char** argv) {
+  return bench::run(argc, argv, add_all);
 }
