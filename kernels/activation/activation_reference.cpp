@@ -3,6 +3,7 @@
 
 #include "kernels/activation/activation.h"
 #include "kernels/common/elements.h"
+#include "kernels/common/reference.h"
 
 namespace thorax {
 namespace {
@@ -31,17 +32,14 @@ void backward(const ActivationProblem& p, const Tensor& dy, const Tensor& y, con
 THORAX_PROVIDER(activation_reference, activation_providers(),
                 {.name = "reference",
                  .device = DeviceKind::cpu,
-                 .priority =
-                     [](const ActivationProblem& p) {
-                       return p.dtype == DType::f32 || p.dtype == DType::f64 ? 0 : -1;
-                     },
+                 .priority = reference::priority,
                  .forward =
                      [](const ActivationProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? forward<double>(p, t...) : forward<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { forward<T>(p, t...); });
                      },
                  .backward =
                      [](const ActivationProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? backward<double>(p, t...) : backward<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { backward<T>(p, t...); });
                      }});
 
 }  // namespace thorax

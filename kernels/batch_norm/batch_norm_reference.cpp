@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "kernels/batch_norm/batch_norm.h"
+#include "kernels/common/reference.h"
 
 namespace thorax {
 namespace {
@@ -99,23 +100,19 @@ void backward(const BatchNormProblem& pr, const Tensor& dy, const Tensor& x, con
   });
 }
 
-int priority(const BatchNormProblem& p) {
-  return p.dtype == DType::f32 || p.dtype == DType::f64 ? 0 : -1;
-}
-
 }  // namespace
 
 THORAX_PROVIDER(batch_norm_reference, batch_norm_providers(),
                 {.name = "reference",
                  .device = DeviceKind::cpu,
-                 .priority = priority,
+                 .priority = reference::priority,
                  .forward =
                      [](const BatchNormProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? forward<double>(p, t...) : forward<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { forward<T>(p, t...); });
                      },
                  .backward =
                      [](const BatchNormProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? backward<double>(p, t...) : backward<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { backward<T>(p, t...); });
                      },
                  .update_running = update_running_on_cpu});
 

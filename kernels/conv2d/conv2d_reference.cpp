@@ -1,9 +1,12 @@
 // The definition: plain loops, double accumulators, float32 or float64.
 #include "engine/runtime/parallel.h"
+#include "kernels/common/reference.h"
 #include "kernels/conv2d/conv2d.h"
 
 namespace thorax {
 namespace {
+
+using reference::View;
 
 // Calls tap(h, w, r, s) for every filter tap of output (p, q) that falls inside the image.
 template <class Tap>
@@ -17,17 +20,6 @@ void for_taps(const Conv2dProblem& pr, std::int64_t p, std::int64_t q, const Tap
     }
   }
 }
-
-template <class T>
-struct View {
-  T* data;
-  std::int64_t height, width, stride;
-  explicit View(const Tensor& t)
-      : data(t.data<T>()), height(t.size(1)), width(t.size(2)), stride(t.pixel_stride()) {}
-  T* pixel(std::int64_t n, std::int64_t h, std::int64_t w) const {
-    return data + ((n * height + h) * width + w) * stride;
-  }
-};
 
 template <class T>
 void forward(const Conv2dProblem& pr, const Tensor& x, const Tensor& w, const Tensor& bias,
@@ -128,29 +120,23 @@ void backward_filter(const Conv2dProblem& pr, const Tensor& x, const Tensor& dy,
   });
 }
 
-int priority(const Conv2dProblem& p) {
-  return p.dtype == DType::f32 || p.dtype == DType::f64 ? 0 : -1;
-}
-
 }  // namespace
 
 THORAX_PROVIDER(conv2d_reference, conv2d_providers(),
                 {.name = "reference",
                  .device = DeviceKind::cpu,
-                 .priority = priority,
+                 .priority = reference::priority,
                  .forward =
                      [](const Conv2dProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? forward<double>(p, t...) : forward<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { forward<T>(p, t...); });
                      },
                  .backward_data =
                      [](const Conv2dProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? backward_data<double>(p, t...)
-                                             : backward_data<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { backward_data<T>(p, t...); });
                      },
                  .backward_filter =
                      [](const Conv2dProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? backward_filter<double>(p, t...)
-                                             : backward_filter<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { backward_filter<T>(p, t...); });
                      }});
 
 }  // namespace thorax

@@ -2,21 +2,13 @@
 #include <vector>
 
 #include "engine/runtime/parallel.h"
+#include "kernels/common/reference.h"
 #include "kernels/conv_transpose2d/conv_transpose2d.h"
 
 namespace thorax {
 namespace {
 
-template <class T>
-struct View {
-  T* data;
-  std::int64_t height, width, stride;
-  explicit View(const Tensor& t)
-      : data(t.data<T>()), height(t.size(1)), width(t.size(2)), stride(t.pixel_stride()) {}
-  T* pixel(std::int64_t n, std::int64_t h, std::int64_t w) const {
-    return data + ((n * height + h) * width + w) * stride;
-  }
-};
+using reference::View;
 
 // Calls tap(p, q, r, s) for every output pixel (p, q) that input pixel (h, w) reaches through (r,
 // s).
@@ -119,29 +111,23 @@ void backward_filter(const ConvTranspose2dProblem& pr, const Tensor& x, const Te
   }
 }
 
-int priority(const ConvTranspose2dProblem& p) {
-  return p.dtype == DType::f32 || p.dtype == DType::f64 ? 0 : -1;
-}
-
 }  // namespace
 
 THORAX_PROVIDER(conv_transpose2d_reference, conv_transpose2d_providers(),
                 {.name = "reference",
                  .device = DeviceKind::cpu,
-                 .priority = priority,
+                 .priority = reference::priority,
                  .forward =
                      [](const ConvTranspose2dProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? forward<double>(p, t...) : forward<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { forward<T>(p, t...); });
                      },
                  .backward_data =
                      [](const ConvTranspose2dProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? backward_data<double>(p, t...)
-                                             : backward_data<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { backward_data<T>(p, t...); });
                      },
                  .backward_filter =
                      [](const ConvTranspose2dProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? backward_filter<double>(p, t...)
-                                             : backward_filter<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { backward_filter<T>(p, t...); });
                      }});
 
 }  // namespace thorax

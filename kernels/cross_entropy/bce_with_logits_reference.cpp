@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "kernels/common/elements.h"
+#include "kernels/common/reference.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 
 namespace thorax {
@@ -39,17 +40,14 @@ void backward(const BceProblem& p, const Tensor& dloss, const Tensor& logits, co
 THORAX_PROVIDER(bce_with_logits_reference, bce_with_logits_providers(),
                 {.name = "reference",
                  .device = DeviceKind::cpu,
-                 .priority =
-                     [](const BceProblem& p) {
-                       return p.dtype == DType::f32 || p.dtype == DType::f64 ? 0 : -1;
-                     },
+                 .priority = reference::priority,
                  .forward =
                      [](const BceProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? forward<double>(p, t...) : forward<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { forward<T>(p, t...); });
                      },
                  .backward =
                      [](const BceProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? backward<double>(p, t...) : backward<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { backward<T>(p, t...); });
                      }});
 
 }  // namespace thorax

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/common/reference.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 
 namespace thorax {
@@ -58,17 +59,14 @@ void backward(const CrossEntropyProblem& p, const Tensor& dloss, const Tensor& l
 THORAX_PROVIDER(cross_entropy_reference, cross_entropy_providers(),
                 {.name = "reference",
                  .device = DeviceKind::cpu,
-                 .priority =
-                     [](const CrossEntropyProblem& p) {
-                       return p.dtype == DType::f32 || p.dtype == DType::f64 ? 0 : -1;
-                     },
+                 .priority = reference::priority,
                  .forward =
                      [](const CrossEntropyProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? forward<double>(p, t...) : forward<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { forward<T>(p, t...); });
                      },
                  .backward =
                      [](const CrossEntropyProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? backward<double>(p, t...) : backward<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { backward<T>(p, t...); });
                      }});
 
 }  // namespace thorax

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "kernels/common/elements.h"
+#include "kernels/common/reference.h"
 #include "kernels/dice_loss/dice_loss.h"
 
 namespace thorax {
@@ -58,17 +59,14 @@ void backward(const DiceProblem& p, const Tensor& dloss, const Tensor& logits, c
 THORAX_PROVIDER(dice_loss_reference, dice_loss_providers(),
                 {.name = "reference",
                  .device = DeviceKind::cpu,
-                 .priority =
-                     [](const DiceProblem& p) {
-                       return p.dtype == DType::f32 || p.dtype == DType::f64 ? 0 : -1;
-                     },
+                 .priority = reference::priority,
                  .forward =
                      [](const DiceProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? forward<double>(p, t...) : forward<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { forward<T>(p, t...); });
                      },
                  .backward =
                      [](const DiceProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? backward<double>(p, t...) : backward<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { backward<T>(p, t...); });
                      }});
 
 }  // namespace thorax

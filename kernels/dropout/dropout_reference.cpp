@@ -1,6 +1,7 @@
 // The definition.
 #include "engine/runtime/philox.h"
 #include "kernels/common/elements.h"
+#include "kernels/common/reference.h"
 #include "kernels/dropout/dropout.h"
 
 namespace thorax {
@@ -21,13 +22,9 @@ void run(const DropoutProblem& p, const Tensor& x, const Tensor& y) {
 THORAX_PROVIDER(dropout_reference, dropout_providers(),
                 {.name = "reference",
                  .device = DeviceKind::cpu,
-                 .priority =
-                     [](const DropoutProblem& p) {
-                       return p.dtype == DType::f32 || p.dtype == DType::f64 ? 0 : -1;
-                     },
-                 .run =
-                     [](const DropoutProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? run<double>(p, t...) : run<float>(p, t...);
-                     }});
+                 .priority = reference::priority,
+                 .run = [](const DropoutProblem& p, auto&... t) {
+                   reference::with_type(p, [&]<class T>(T) { run<T>(p, t...); });
+                 }});
 
 }  // namespace thorax

@@ -2,21 +2,13 @@
 #include <vector>
 
 #include "engine/runtime/parallel.h"
+#include "kernels/common/reference.h"
 #include "kernels/fuse_multires/fuse_multires.h"
 
 namespace thorax {
 namespace {
 
-template <class T>
-struct View {
-  T* data;
-  std::int64_t height, width, stride;
-  explicit View(const Tensor& t)
-      : data(t.data<T>()), height(t.size(1)), width(t.size(2)), stride(t.pixel_stride()) {}
-  T& at(std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c) const {
-    return data[((n * height + h) * width + w) * stride + c];
-  }
-};
+using reference::View;
 
 // Calls fn(n, p, q, c) for every element of the output.
 template <class Fn>
@@ -71,26 +63,21 @@ void backward(const FuseProblem& pr, const Tensor& dy, const Tensor& y, const Te
     });
 }
 
-int priority(const FuseProblem& p) {
-  return p.dtype == DType::f32 || p.dtype == DType::f64 ? 0 : -1;
-}
-
 }  // namespace
 
 THORAX_PROVIDER(fuse_multires_reference, fuse_providers(),
                 {.name = "reference",
                  .device = DeviceKind::cpu,
-                 .priority = priority,
+                 .priority = reference::priority,
                  .forward =
                      [](const FuseProblem& p, std::span<const Tensor> branches, const Tensor& y) {
-                       p.dtype == DType::f64 ? forward<double>(p, branches, y)
-                                             : forward<float>(p, branches, y);
+                       reference::with_type(p, [&]<class T>(T) { forward<T>(p, branches, y); });
                      },
                  .backward =
                      [](const FuseProblem& p, const Tensor& dy, const Tensor& y, const Tensor& dz,
                         std::span<const Tensor> grads) {
-                       p.dtype == DType::f64 ? backward<double>(p, dy, y, dz, grads)
-                                             : backward<float>(p, dy, y, dz, grads);
+                       reference::with_type(p,
+                                            [&]<class T>(T) { backward<T>(p, dy, y, dz, grads); });
                      }});
 
 }  // namespace thorax

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels/common/reference.h"
 #include "kernels/linear/linear.h"
 
 namespace thorax {
@@ -82,23 +83,18 @@ void backward_weight(const LinearProblem& p, const Tensor& x, const Tensor& dy, 
 THORAX_PROVIDER(linear_reference, linear_providers(),
                 {.name = "reference",
                  .device = DeviceKind::cpu,
-                 .priority =
-                     [](const LinearProblem& p) {
-                       return p.dtype == DType::f32 || p.dtype == DType::f64 ? 0 : -1;
-                     },
+                 .priority = reference::priority,
                  .forward =
                      [](const LinearProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? forward<double>(p, t...) : forward<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { forward<T>(p, t...); });
                      },
                  .backward_data =
                      [](const LinearProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? backward_data<double>(p, t...)
-                                             : backward_data<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { backward_data<T>(p, t...); });
                      },
                  .backward_weight =
                      [](const LinearProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? backward_weight<double>(p, t...)
-                                             : backward_weight<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { backward_weight<T>(p, t...); });
                      }});
 
 }  // namespace thorax

@@ -4,21 +4,13 @@
 #include <vector>
 
 #include "engine/runtime/parallel.h"
+#include "kernels/common/reference.h"
 #include "kernels/pool/pool.h"
 
 namespace thorax {
 namespace {
 
-template <class T>
-struct View {
-  T* data;
-  std::int64_t height, width, stride;
-  explicit View(const Tensor& t)
-      : data(t.data<T>()), height(t.size(1)), width(t.size(2)), stride(t.pixel_stride()) {}
-  T& at(std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c) const {
-    return data[((n * height + h) * width + w) * stride + c];
-  }
-};
+using reference::View;
 
 // Calls fn(p, q, rows, columns) for every window of an image.
 template <class Fn>
@@ -92,23 +84,19 @@ void backward(const PoolProblem& pr, const Tensor& dy, const Tensor& argmax, con
   });
 }
 
-int priority(const PoolProblem& p) {
-  return p.dtype == DType::f32 || p.dtype == DType::f64 ? 0 : -1;
-}
-
 }  // namespace
 
 THORAX_PROVIDER(pool_reference, pool_providers(),
                 {.name = "reference",
                  .device = DeviceKind::cpu,
-                 .priority = priority,
+                 .priority = reference::priority,
                  .forward =
                      [](const PoolProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? forward<double>(p, t...) : forward<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { forward<T>(p, t...); });
                      },
                  .backward =
                      [](const PoolProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? backward<double>(p, t...) : backward<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { backward<T>(p, t...); });
                      }});
 
 }  // namespace thorax

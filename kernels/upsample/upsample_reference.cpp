@@ -2,21 +2,13 @@
 #include <vector>
 
 #include "engine/runtime/parallel.h"
+#include "kernels/common/reference.h"
 #include "kernels/upsample/upsample.h"
 
 namespace thorax {
 namespace {
 
-template <class T>
-struct View {
-  T* data;
-  std::int64_t height, width, stride;
-  explicit View(const Tensor& t)
-      : data(t.data<T>()), height(t.size(1)), width(t.size(2)), stride(t.pixel_stride()) {}
-  T* pixel(std::int64_t n, std::int64_t h, std::int64_t w) const {
-    return data + ((n * height + h) * width + w) * stride;
-  }
-};
+using reference::View;
 
 // Calls tap(h, w, weight) for every input pixel that output (p, q) is made of.
 template <class Tap>
@@ -71,23 +63,19 @@ void backward(const UpsampleProblem& pr, const Tensor& dy, const Tensor& dx) {
   });
 }
 
-int priority(const UpsampleProblem& p) {
-  return p.dtype == DType::f32 || p.dtype == DType::f64 ? 0 : -1;
-}
-
 }  // namespace
 
 THORAX_PROVIDER(upsample_reference, upsample_providers(),
                 {.name = "reference",
                  .device = DeviceKind::cpu,
-                 .priority = priority,
+                 .priority = reference::priority,
                  .forward =
                      [](const UpsampleProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? forward<double>(p, t...) : forward<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { forward<T>(p, t...); });
                      },
                  .backward =
                      [](const UpsampleProblem& p, auto&... t) {
-                       p.dtype == DType::f64 ? backward<double>(p, t...) : backward<float>(p, t...);
+                       reference::with_type(p, [&]<class T>(T) { backward<T>(p, t...); });
                      }});
 
 }  // namespace thorax
