@@ -131,6 +131,75 @@ __device__ __forceinline__ void copy_piece(unsigned char* chunk, int piece, cons
   }
 }
 
+// Multiplies `steps` steps of depth, each brought to shared memory by all threads of the block
+// before all of them multiply it. read(step, to_a, to_b) calls to_a(i, piece, address, inside) for
+// every piece of the thread's i-th chunk of the left tile, and to_b for the right one's; Reader
+// knows their places in a stage.
+template <class Math, int Bytes, class Reader, class Read, class Sums>
+__device__ __forceinline__ void add_steps(unsigned char* memory, int steps, const Reader& reader,
+                                          const Read& read, Sums& sums) {
+  if constexpr (Math::kAsync) {
+    // kStages - 1 steps are under way while one is multiplied. Groups are committed even when
+    // empty, so that "all but the last kStages - 2" always means the step that comes next.
+    const auto begin = [&](int step) {
+      if (step < steps) {
+        unsigned char* const stage = memory + step % Math::kStages * Reader::kStageBytes;
+        read(
+            step,
+            [&](int i, int piece, const void* from, bool inside) {
+              copy_piece<Bytes>(stage + reader.place_a(i), piece, from, inside);
+            },
+            [&](int i, int piece, const void* from, bool inside) {
+              copy_piece<Bytes>(stage + reader.place_b(i), piece, from, inside);
+            });
+      }
+      ptx::cp_async_commit();
+    };
+    for (int step = 0; step < Math::kStages - 1; ++step) begin(step);
+    for (int step = 0; step < steps; ++step) {
+      ptx::cp_async_wait<Math::kStages - 2>();
+      __syncthreads();  // this step is there for all, and the stage filled next is read by nobody
+      begin(step + Math::kStages - 1);
+      sums.add(memory + step % Math::kStages * Reader::kStageBytes);
+    }
+  } else {
+    unsigned a[Reader::kA][4], b[Reader::kB][4];
+    const auto fetch = [&](int step) {
+      read(
+          step,
+          [&](int i, int piece, const void* from, bool inside) {
+            load_piece<Bytes>(a[i], piece, from, inside);
+          },
+          [&](int i, int piece, const void* from, bool inside) {
+            load_piece<Bytes>(b[i], piece, from, inside);
+          });
+    };
+    const auto put = [&](int step) {
+      unsigned char* const stage = memory + step % 2 * Reader::kStageBytes;
+#pragma unroll
+      for (int i = 0; i < Reader::kA; ++i)
+        *reinterpret_cast<uint4*>(stage + reader.place_a(i)) =
+            make_uint4(a[i][0], a[i][1], a[i][2], a[i][3]);
+#pragma unroll
+      for (int i = 0; i < Reader::kB; ++i)
+        *reinterpret_cast<uint4*>(stage + reader.place_b(i)) =
+            make_uint4(b[i][0], b[i][1], b[i][2], b[i][3]);
+    };
+    if (steps > 0) {
+      fetch(0);
+      put(0);
+    }
+    __syncthreads();
+    for (int step = 0; step < steps; ++step) {
+      // The loads of the next step are in flight while this one is multiplied.
+      if (step + 1 < steps) fetch(step + 1);
+      sums.add(memory + step % 2 * Reader::kStageBytes);
+      if (step + 1 < steps) put(step + 1);
+      __syncthreads();
+    }
+  }
+}
+
 // Calls fn(std::integral_constant<int, Bytes>) with the widest piece that never crosses a filter
 // tap and is aligned: `channels` per group and the distances of all tensors read decide.
 template <class T, class Fn>

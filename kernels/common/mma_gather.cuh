@@ -246,66 +246,10 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kN == 32 && Bytes > 2 ? 
   const Reader reader(p, group, thread);
   GatherSums<Math, Tile> sums(thread);
   const int steps = (p.depth + Reader::kStep - 1) / Reader::kStep;
-  if constexpr (Math::kAsync) {
-    // kStages - 1 steps are under way while one is multiplied. Groups are committed even when
-    // empty, so that "all but the last kStages - 2" always means the step that comes next.
-    const auto begin = [&](int step) {
-      if (step < steps) {
-        unsigned char* const stage = memory + step % Math::kStages * Reader::kStageBytes;
-        reader.read(
-            p, step,
-            [&](int i, int piece, const void* from, bool inside) {
-              copy_piece<Bytes>(stage + reader.place_a(i), piece, from, inside);
-            },
-            [&](int i, int piece, const void* from, bool inside) {
-              copy_piece<Bytes>(stage + reader.place_b(i), piece, from, inside);
-            });
-      }
-      ptx::cp_async_commit();
-    };
-    for (int step = 0; step < Math::kStages - 1; ++step) begin(step);
-    for (int step = 0; step < steps; ++step) {
-      ptx::cp_async_wait<Math::kStages - 2>();
-      __syncthreads();  // this step is there for all, and the stage filled next is read by nobody
-      begin(step + Math::kStages - 1);
-      sums.add(memory + step % Math::kStages * Reader::kStageBytes);
-    }
-  } else {
-    unsigned a[Reader::kA][4], b[Reader::kB][4];
-    const auto fetch = [&](int step) {
-      reader.read(
-          p, step,
-          [&](int i, int piece, const void* from, bool inside) {
-            load_piece<Bytes>(a[i], piece, from, inside);
-          },
-          [&](int i, int piece, const void* from, bool inside) {
-            load_piece<Bytes>(b[i], piece, from, inside);
-          });
-    };
-    const auto put = [&](int step) {
-      unsigned char* const stage = memory + step % 2 * Reader::kStageBytes;
-#pragma unroll
-      for (int i = 0; i < Reader::kA; ++i)
-        *reinterpret_cast<uint4*>(stage + reader.place_a(i)) =
-            make_uint4(a[i][0], a[i][1], a[i][2], a[i][3]);
-#pragma unroll
-      for (int i = 0; i < Reader::kB; ++i)
-        *reinterpret_cast<uint4*>(stage + reader.place_b(i)) =
-            make_uint4(b[i][0], b[i][1], b[i][2], b[i][3]);
-    };
-    if (steps > 0) {
-      fetch(0);
-      put(0);
-    }
-    __syncthreads();
-    for (int step = 0; step < steps; ++step) {
-      // The loads of the next step are in flight while this one is multiplied.
-      if (step + 1 < steps) fetch(step + 1);
-      sums.add(memory + step % 2 * Reader::kStageBytes);
-      if (step + 1 < steps) put(step + 1);
-      __syncthreads();
-    }
-  }
+  add_steps<Math, Bytes>(
+      memory, steps, reader,
+      [&](int step, const auto& to_a, const auto& to_b) { reader.read(p, step, to_a, to_b); },
+      sums);
   sums.store(p, group);
 }
 
