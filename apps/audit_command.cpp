@@ -1,5 +1,6 @@
 // `thorax audit`: is a cross-validated figure about the disease, or about where images come from?
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "apps/audit_report.h"
 #include "apps/experiment.h"

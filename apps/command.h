@@ -1,13 +1,17 @@
 // How a subcommand joins the `thorax` command.
 #pragma once
 
-#include <CLI/CLI.hpp>
-
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "engine/tensor/dtype.h"
+
+// CLI11 costs every file that includes it three seconds: only those that define options do.
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
 
 namespace thorax::app {
 

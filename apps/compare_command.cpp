@@ -1,5 +1,6 @@
 // `thorax compare`: several networks on several views of the same folds, the study's Table 7.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "apps/compare_report.h"
 #include "apps/experiment.h"

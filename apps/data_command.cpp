@@ -1,6 +1,7 @@
 // `thorax data`: make the built-in phantoms, look at a data set, draw its figures, find duplicates
 // in it.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>

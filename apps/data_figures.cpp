@@ -2,6 +2,7 @@
 #include "apps/data_figures.h"
 
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <cctype>

@@ -1,7 +1,7 @@
 // `thorax data figures`.
 #pragma once
 
-#include <CLI/CLI.hpp>
+#include "apps/command.h"
 
 namespace thorax::app {
 

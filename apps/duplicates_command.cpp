@@ -1,6 +1,7 @@
 #include "apps/duplicates_command.h"
 
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <filesystem>

@@ -1,7 +1,7 @@
 // `thorax data duplicates`, a subcommand of `thorax data`.
 #pragma once
 
-#include <CLI/CLI.hpp>
+#include "apps/command.h"
 
 namespace thorax::app {
 

@@ -1,5 +1,6 @@
 // `thorax explain`: where a classifier looks, and how much of that is lung.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <filesystem>
 #include <memory>

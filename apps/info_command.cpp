@@ -1,5 +1,6 @@
 // `thorax info`: what this build has and where it runs.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <filesystem>
 #include <map>

@@ -1,5 +1,6 @@
 // `thorax kfold segmenter|classifier`: cross-validation, the study's way of judging.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <memory>
 

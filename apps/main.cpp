@@ -1,4 +1,5 @@
 // The `thorax` command: collects the subcommands, maps errors to exit codes.
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <cstdio>

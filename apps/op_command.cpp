@@ -1,6 +1,7 @@
 // `thorax op`: one operation, forward and backward, on tensors from a file, so that anyone can hold
 // any provider against NumPy or PyTorch. The file convention is described in bench/peers/README.md.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "apps/command.h"
 #include "apps/op_table.h"

@@ -1,5 +1,6 @@
 // `thorax predict`: from radiographs to probabilities, with both networks.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <filesystem>
 #include <memory>

@@ -1,5 +1,6 @@
 // `thorax segment`: cut the lungs out of a folder of radiographs.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <algorithm>
 #include <filesystem>

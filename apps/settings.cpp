@@ -1,5 +1,7 @@
 #include "apps/settings.h"
 
+#include <CLI/CLI.hpp>
+
 #include "data/augment.h"
 #include "engine/io/config.h"
 #include "engine/optim/schedule.h"

@@ -1,8 +1,6 @@
 // Settings of a training run: command line, config.json and defaults.
 #pragma once
 
-#include <CLI/CLI.hpp>
-
 #include <cstdint>
 #include <filesystem>
 #include <functional>

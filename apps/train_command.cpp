@@ -1,5 +1,6 @@
 // `thorax train segmenter|classifier`: one split, one network.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <memory>
 

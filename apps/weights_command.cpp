@@ -1,5 +1,6 @@
 // `thorax weights`: look into a safetensors file, turn published weights into a model file.
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>

@@ -1,5 +1,6 @@
 #include "data/csv.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <set>
 

@@ -1,5 +1,6 @@
 #include "data/dataset.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <atomic>
 #include <cctype>

@@ -1,5 +1,6 @@
 #include "data/describe.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <atomic>
 #include <set>

@@ -95,8 +95,7 @@ void paste(ImageU8& canvas, const ImageU8& image, int top, int left) {
         canvas.at(y + top, x + left, c) = image.at(y, x, image.channels == 1 ? 0 : c);
 }
 
-void draw_text(ImageU8& canvas, const std::string& text, int top, int left, Color color,
-               int scale) {
+void draw_text(ImageU8& canvas, std::string_view text, int top, int left, Color color, int scale) {
   for (const char c : text) {
     for (int row = 0; row < kGlyphHeight; ++row)
       for (int column = 0; column < 5; ++column)
@@ -106,7 +105,7 @@ void draw_text(ImageU8& canvas, const std::string& text, int top, int left, Colo
   }
 }
 
-int text_width(const std::string& text, int scale) {
+int text_width(std::string_view text, int scale) {
   return static_cast<int>(text.size()) * kGlyphAdvance * scale;
 }
 

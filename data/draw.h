@@ -4,7 +4,7 @@
 
 #include <array>
 #include <cstdint>
-#include <string>
+#include <string_view>
 
 #include "data/image.h"
 
@@ -19,9 +19,9 @@ void paste(ImageU8& canvas, const ImageU8& image, int top, int left);
 
 constexpr int kGlyphHeight = 7, kGlyphAdvance = 6;
 // Small letters are shown as capitals, unknown characters as a box. `scale` pixels a dot.
-void draw_text(ImageU8& canvas, const std::string& text, int top, int left, Color color,
+void draw_text(ImageU8& canvas, std::string_view text, int top, int left, Color color,
                int scale = 1);
-int text_width(const std::string& text, int scale = 1);
+int text_width(std::string_view text, int scale = 1);
 
 // Whether dot (row, column) of a 5x7 glyph is set.
 bool glyph_dot(char c, int row, int column);

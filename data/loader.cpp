@@ -1,5 +1,6 @@
 #include "data/loader.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <chrono>
 #include <numeric>

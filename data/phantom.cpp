@@ -5,6 +5,7 @@
 #include <cmath>
 #include <exception>
 #include <mutex>
+#include <string_view>
 #include <thread>
 
 #include "data/draw.h"
@@ -29,7 +30,7 @@ struct View {
   double shift_x = 0, shift_y = 0, turn = 0, zoom = 1;
   double gain = 1, gamma = 1, lift = 0, noise = 0.01, tilt = 0;
   bool tubes = false;
-  std::string marker, text;
+  std::string_view marker, text;
   uint64_t key = 0;
 };
 

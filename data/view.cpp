@@ -1,5 +1,6 @@
 #include "data/view.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <array>
 #include <utility>

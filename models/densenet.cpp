@@ -1,5 +1,7 @@
 #include "models/densenet.h"
 
+#include <fmt/format.h>
+
 #include "kernels/concat/concat.h"
 #include "kernels/pool/pool.h"
 #include "models/activations.h"

@@ -1,5 +1,6 @@
 #include "models/factory.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 
 #include "engine/io/safetensors.h"

@@ -1,5 +1,7 @@
 #include "models/resnet.h"
 
+#include <fmt/format.h>
+
 #include "kernels/pool/pool.h"
 #include "models/activations.h"
 

@@ -1,3 +1,4 @@
+#include <fmt/format.h>
 #include <algorithm>
 #include <charconv>
 #include <cmath>

@@ -1,5 +1,6 @@
 #include "engine/io/config.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>

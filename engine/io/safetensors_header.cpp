@@ -1,4 +1,5 @@
 // The JSON header of safetensors files: a parser that accepts that one schema and nothing else.
+#include <fmt/format.h>
 #include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>

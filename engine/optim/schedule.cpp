@@ -1,5 +1,6 @@
 #include "engine/optim/schedule.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
 #include <numbers>

@@ -1,5 +1,6 @@
 #include "engine/registry/autotune.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <chrono>
 #include <cmath>

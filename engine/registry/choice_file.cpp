@@ -1,5 +1,6 @@
 #include "engine/registry/choice_file.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <nlohmann/json.hpp>
 

@@ -3,11 +3,10 @@
 // wants 1 channel".
 #pragma once
 
-#include <fmt/format.h>
+#include <fmt/core.h>
 
 #include <stdexcept>
 #include <string>
-#include <utility>
 
 namespace thorax {
 
@@ -16,10 +15,13 @@ class Error : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Not inline: every file checks something, and would compile the formatting again.
+[[noreturn]] void fail_formatted(fmt::string_view format, fmt::format_args args);
+
 // Throws Error with a fmt-formatted message.
 template <class... Args>
 [[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) {
-  throw Error(fmt::format(format, std::forward<Args>(args)...));
+  fail_formatted(format, fmt::make_format_args(args...));
 }
 
 }  // namespace thorax

@@ -22,25 +22,14 @@ class Shape {
   Shape() = default;
   Shape(std::initializer_list<std::int64_t> extents)
       : Shape(std::span<const std::int64_t>(extents.begin(), extents.size())) {}
-  explicit Shape(std::span<const std::int64_t> extents) {
-    THORAX_CHECK(extents.size() <= kMaxRank, "[shape] rank {} is above the limit of {}",
-                 extents.size(), kMaxRank);
-    for (const std::int64_t extent : extents) {
-      THORAX_CHECK(extent >= 0, "[shape] negative extent {}", extent);
-      extents_[static_cast<std::size_t>(rank_++)] = extent;
-    }
-    // Checked here, once, so that no product of extents or bytes can overflow later.
-    std::int64_t product = 1;
-    for (const std::int64_t extent : extents)
-      if (extent != 0 && (__builtin_mul_overflow(product, extent, &product) || product > kMaxNumel))
-        fail("[shape] {} has too many elements", to_string());
-  }
+  // Checks once, here, that no product of extents or bytes can overflow later.
+  explicit Shape(std::span<const std::int64_t> extents);
 
   int rank() const { return rank_; }
   // Extent of axis `axis`; a negative axis counts from the end.
   std::int64_t operator[](int axis) const {
     const int index = axis < 0 ? axis + rank_ : axis;
-    THORAX_CHECK(index >= 0 && index < rank_, "[shape] axis {} of {}", axis, to_string());
+    if (index < 0 || index >= rank_) fail_axis(axis);
     return extents_[static_cast<std::size_t>(index)];
   }
   // Product of the extents; 1 for rank 0.
@@ -53,14 +42,7 @@ class Shape {
     return {extents_.data(), static_cast<std::size_t>(rank_)};
   }
   // "1x512x512x3"; "scalar" for rank 0.
-  std::string to_string() const {
-    std::string text;
-    for (int i = 0; i < rank_; ++i) {
-      if (i) text += 'x';
-      text += std::to_string(extents_[static_cast<std::size_t>(i)]);
-    }
-    return text.empty() ? "scalar" : text;
-  }
+  std::string to_string() const;
   friend bool operator==(const Shape& a, const Shape& b) {
     if (a.rank_ != b.rank_) return false;
     for (int i = 0; i < a.rank_; ++i) {
@@ -71,6 +53,8 @@ class Shape {
   }
 
  private:
+  [[noreturn]] void fail_axis(int axis) const;
+
   std::array<std::int64_t, kMaxRank> extents_{};
   int rank_ = 0;
 };
@@ -78,8 +62,7 @@ class Shape {
 }  // namespace thorax
 
 template <>
-struct fmt::formatter<thorax::Shape> : fmt::formatter<std::string> {
-  auto format(const thorax::Shape& shape, format_context& context) const {
-    return fmt::formatter<std::string>::format(shape.to_string(), context);
-  }
+struct fmt::formatter<thorax::Shape> {
+  constexpr auto parse(format_parse_context& context) { return context.begin(); }
+  format_context::iterator format(const thorax::Shape& shape, format_context& context) const;
 };

@@ -1,5 +1,6 @@
 #include "engine/train/splits.h"
 
+#include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
 #include <map>

@@ -1,6 +1,7 @@
 // Losses, masks, augmentation, optimiser steps and the tensors' own kernels; see every_provider.h.
 #include <utility>
 
+#include "engine/optim/device_step.h"
 #include "engine/optim/step.h"
 #include "kernels/augment/augment.h"
 #include "kernels/cross_entropy/cases.h"
@@ -162,6 +163,23 @@ TEST_CASE("every optimiser step") {
       }
       CHECK(written(parameter));
     }
+  }
+}
+
+TEST_CASE("the end of a step that nobody waits for") {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    const Tensor loss = Tensor::full({1}, 2, dtype, kSim);
+    const Tensor skip = Tensor::full({1}, 7, DType::i32, kSim);
+    const Tensor report = test::poisoned({kStepReport}, DType::f64, kSim);
+    // More rows than the block has threads.
+    const Tensor values = Tensor::full({300, 4}, 0.5, DType::f64, kSim);
+    const SquareSum squares{.sum = Tensor::full({1}, 64, DType::f64, kSim),
+                            .non_finite = Tensor::zeros({1}, DType::i32, kSim)};
+    finish_gradients(loss, squares, 2.0, values, report, skip);
+    CHECK(written(report));
+    // The norm is sqrt(64) * 0.5, twice what is allowed.
+    CHECK(values.to(Device{}).data<double>()[4 * 299] == 0.25);
+    CHECK(skip.to(Device{}).data<std::int32_t>()[0] == 0);
   }
 }
 

@@ -1,6 +1,7 @@
 #include "engine/train/trainer.h"
 
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <fstream>
 
