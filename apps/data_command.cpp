@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
-#include "apps/data_figures.h"
+#include "apps/figures_command.h"
 #include "apps/duplicates_command.h"
 #include "data/dataset.h"
 #include "data/describe.h"

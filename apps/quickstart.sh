@@ -19,7 +19,11 @@ fi
 started=$SECONDS
 
 third_party/install.sh
-cmake --preset cpu
+# A first build leaves out what this run does not use: the simulated GPU, tests, benchmarks. `cmake --preset cpu`
+# (tests/run.sh does it) brings them in.
+only=()
+[ -e build/CMakeCache.txt ] || only=(-DTHORAX_SIM=OFF -DTHORAX_TESTS=OFF -DTHORAX_BENCH=OFF)
+cmake --preset cpu "${only[@]}"
 cmake --build --preset cpu --parallel "$(nproc)" --target thorax_cli
 built=$((SECONDS - started))
 

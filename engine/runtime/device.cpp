@@ -67,7 +67,9 @@ Device parse_device(std::string_view text) {
     if (number && name_of(device.kind) == kind && device.index == index) return device;
     known += (known.empty() ? "" : ", ") + to_string(device);
   }
-  fail("[device] there is no device '{}'; there are: {}", text, known);
+  const bool left_out = kind == name_of(DeviceKind::sim) && device_count(DeviceKind::sim) == 0;
+  fail("[device] there is no device '{}'; there are: {}{}", text, known,
+       left_out ? " (this build has no simulated GPU: cmake --preset cpu builds one)" : "");
 }
 
 std::string processor_name() {

@@ -1,5 +1,5 @@
 // `thorax data figures`: the study's figures and table of its data, for any data.
-#include "apps/data_figures.h"
+#include "apps/figures_command.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
