@@ -7,8 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
-#include "apps/figures_command.h"
 #include "apps/duplicates_command.h"
+#include "apps/figures_command.h"
 #include "data/dataset.h"
 #include "data/describe.h"
 #include "data/encode.h"

@@ -21,11 +21,13 @@ std::string Shape::to_string() const {
   return rank_ == 0 ? "scalar" : fmt::to_string(fmt::join(extents(), "x"));
 }
 
-void Shape::fail_axis(int axis) const { fail("[shape] axis {} of {}", axis, to_string()); }
+void Shape::fail_axis(int axis) const {
+  fail("[shape] axis {} of {}", axis, to_string());
+}
 
 }  // namespace thorax
 
-fmt::format_context::iterator fmt::formatter<thorax::Shape>::format(
-    const thorax::Shape& shape, format_context& context) const {
+fmt::format_context::iterator fmt::formatter<thorax::Shape>::format(const thorax::Shape& shape,
+                                                                    format_context& context) const {
   return fmt::format_to(context.out(), "{}", shape.to_string());
 }
