@@ -44,7 +44,6 @@ void add_rows(const std::string& name, const std::vector<std::string>& passes,
     benchmark::RegisterBenchmark((name + "/" + passes[i]).c_str(),
                                  [group, i](benchmark::State& state) { measure(state, *group, i); })
         ->Unit(benchmark::kMillisecond)
-        ->MinTime(0.05)
         ->MeasureProcessCPUTime()
         ->UseRealTime();
 }
@@ -65,8 +64,8 @@ int run(int argc, char** argv, void (*add_all)()) try {
   if (threads > 0) set_num_threads(threads);
   std::vector<std::string> rest = app.remaining();
   // Defaults before the caller's: the last one of a flag counts.
-  rest.insert(rest.begin(),
-              {argv[0], "--benchmark_repetitions=5", "--benchmark_display_aggregates_only=true"});
+  rest.insert(rest.begin(), {argv[0], "--benchmark_repetitions=5", "--benchmark_min_time=0.05",
+                             "--benchmark_display_aggregates_only=true"});
   std::vector<char*> arguments;
   for (std::string& one : rest) arguments.push_back(one.data());
   int count = static_cast<int>(arguments.size());
