@@ -47,7 +47,7 @@ mutate() {
   object=$(ninja -C "$build" -t query "$library" | tr -d ' ' | grep -F "/sim/$source.cpp.o") ||
     { echo "mutation.sh: no object of $source in $library" >&2; return 1; }
   command=$(ninja -C "$build" -t commands "$object" | tail -n 1)
-  command=$(sed -E "s#^[^ ]*ccache ##; s#^([^ ]+) #\\1 -iquote $tree -I$tree #; s# -o [^ ]+# -o $work/mutated.o#
+  command=$(sed -E "s#^.* [^ ]*ccache ##; s#^([^ ]+) #\\1 -iquote $tree -I$tree #; s# -o [^ ]+# -o $work/mutated.o#
                     s# -MD | # #; s# -M[TF] [^ ]+##g; s# -include [^ ]*cmake_pch.hxx##; s#-O3#-O1#" <<<"$command")
   (cd "$build" && eval "$command") || { echo "mutation.sh: mutated $source does not compile" >&2; return 1; }
   line=${link/ $object / $work/mutated.o }

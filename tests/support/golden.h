@@ -2,6 +2,8 @@
 // "case<k>/NAME" in the metadata.
 #pragma once
 
+#include <cmath>
+#include <limits>
 #include <map>
 #include <string>
 #include <vector>
