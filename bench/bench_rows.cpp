@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <memory>
 
 #include "engine/runtime/parallel.h"
 #include "engine/runtime/philox.h"
@@ -9,14 +10,22 @@
 namespace thorax::bench {
 namespace {
 
-// The tensors of one group at a time: all of them together would not fit into memory.
-const RowGroup* current = nullptr;
-RowGroup::Prepared rows_of_current;
+using Prepare = std::function<std::vector<Measured>()>;
+
+// The tensors of one group of rows at a time: all of them together would not fit into memory.
+const Prepare* current = nullptr;
+std::vector<Measured> rows_of_current;
 int failures = 0;
 
-void measure(benchmark::State& state, RowGroup& group, std::size_t pass) {
+void measure(benchmark::State& state, const Prepare& prepare, std::size_t pass) {
   try {
-    const Measured& row = group.prepared()[pass];
+    if (current != &prepare) {
+      current = nullptr;
+      rows_of_current.clear();
+      rows_of_current = prepare();
+      current = &prepare;
+    }
+    const Measured& row = rows_of_current[pass];
     for ([[maybe_unused]] const auto unused : state) row.work();
     row.counters(state);
   } catch (const std::exception& error) {
@@ -27,19 +36,8 @@ void measure(benchmark::State& state, RowGroup& group, std::size_t pass) {
 
 }  // namespace
 
-const RowGroup::Prepared& RowGroup::prepared() {
-  if (current != this) {
-    current = nullptr;
-    rows_of_current.clear();
-    rows_of_current = prepare_();
-    current = this;
-  }
-  return rows_of_current;
-}
-
-void add_rows(const std::string& name, const std::vector<std::string>& passes,
-              std::function<RowGroup::Prepared()> prepare) {
-  const auto group = std::make_shared<RowGroup>(std::move(prepare));
+void add_rows(const std::string& name, const std::vector<std::string>& passes, Prepare prepare) {
+  const auto group = std::make_shared<const Prepare>(std::move(prepare));
   for (std::size_t i = 0; i < passes.size(); ++i)
     benchmark::RegisterBenchmark((name + "/" + passes[i]).c_str(),
                                  [group, i](benchmark::State& state) { measure(state, *group, i); })
@@ -75,7 +73,6 @@ int run(int argc, char** argv, void (*add_all)()) try {
   benchmark::AddCustomContext("threads", std::to_string(num_threads()));
   add_all();
   const std::size_t rows = benchmark::RunSpecifiedBenchmarks();
-  current = nullptr;
   rows_of_current.clear();
   if (failures > 0) std::fprintf(stderr, "%d row(s) with a wrong result or an error\n", failures);
   return rows == 0 || failures > 0 ? 1 : 0;

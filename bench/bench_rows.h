@@ -5,8 +5,8 @@
 #include <benchmark/benchmark.h>
 
 #include <functional>
-#include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/tensor/tensor.h"
 
@@ -18,24 +18,13 @@ struct Measured {
   std::function<void(benchmark::State&)> counters;
 };
 
-/// Rows of one provider on one problem. `prepare` makes the tensors, checks the results (throws
-/// Error when one is wrong) and is called when the first of the rows runs; what it made is gone
-/// when another group's turn comes.
-class RowGroup {
- public:
-  using Prepared = std::vector<Measured>;
-  explicit RowGroup(std::function<Prepared()> prepare) : prepare_(std::move(prepare)) {}
-  const Prepared& prepared();
-
- private:
-  std::function<Prepared()> prepare_;
-};
-
-/// Registers one row for every name in `passes`: "`name`/`pass`". The i-th runs the i-th of what
-/// `prepare` returns. Real time in milliseconds, the median of five repetitions unless
-/// --benchmark_repetitions says otherwise.
+/// Registers the rows of one provider on one problem, one for every name in `passes`:
+/// "`name`/`pass`". The i-th runs the i-th of what `prepare` returns. `prepare` makes the tensors
+/// and checks the results (throws Error when one is wrong); it is called when the first of the rows
+/// runs, and what it made is gone when the rows of another call have their turn. Real time in
+/// milliseconds, five repetitions unless --benchmark_repetitions says otherwise.
 void add_rows(const std::string& name, const std::vector<std::string>& passes,
-              std::function<RowGroup::Prepared()> prepare);
+              std::function<std::vector<Measured>()> prepare);
 
 /// The main function: --threads N, then Google Benchmark's own flags; `add_all` registers the rows.
 /// Returns 1 when an argument is unknown, no row matches, or a row's check failed.

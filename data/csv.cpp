@@ -1,6 +1,7 @@
 #include "data/csv.h"
 
 #include <fmt/format.h>
+
 #include <algorithm>
 #include <set>
 

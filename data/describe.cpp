@@ -1,6 +1,7 @@
 #include "data/describe.h"
 
 #include <fmt/format.h>
+
 #include <algorithm>
 #include <atomic>
 #include <set>

@@ -1,6 +1,7 @@
 #include "data/loader.h"
 
 #include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <numeric>

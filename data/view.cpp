@@ -1,6 +1,7 @@
 #include "data/view.h"
 
 #include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <utility>

@@ -1,6 +1,7 @@
 #include "models/factory.h"
 
 #include <fmt/format.h>
+
 #include <algorithm>
 
 #include "engine/io/safetensors.h"

@@ -1,6 +1,7 @@
 #include "engine/io/config.h"
 
 #include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>

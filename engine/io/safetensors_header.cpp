@@ -1,5 +1,6 @@
 // The JSON header of safetensors files: a parser that accepts that one schema and nothing else.
 #include <fmt/format.h>
+
 #include <algorithm>
 #include <limits>
 #include <nlohmann/json.hpp>

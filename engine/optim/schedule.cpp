@@ -1,6 +1,7 @@
 #include "engine/optim/schedule.h"
 
 #include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <numbers>

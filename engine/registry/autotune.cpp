@@ -1,6 +1,7 @@
 #include "engine/registry/autotune.h"
 
 #include <fmt/format.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cmath>

@@ -1,6 +1,7 @@
 #include "engine/registry/choice_file.h"
 
 #include <fmt/format.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 

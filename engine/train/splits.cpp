@@ -1,6 +1,7 @@
 #include "engine/train/splits.h"
 
 #include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <map>

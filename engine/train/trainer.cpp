@@ -1,6 +1,7 @@
 #include "engine/train/trainer.h"
 
 #include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <chrono>
