@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """thorax against PyTorch: the same weights and inputs, agreement first, then time and memory.
 
-    compare_step.py --bench build/bench/bench_step [--rounds 3] [--only unet/infer ...] [--json out.json]
+    compare_step.py --bench build/bench/bench_step [--rounds 3] [--only unet/infer ...] [--csv out.csv]
 
 Work: UNet 512² batch 1 (Dice); HRNet-W18, and, when named by --only, ResNet152 and DenseNet121, 224² batch 8 (two classes,
 cross entropy); a training step (SGD, momentum 0.9) and an inference, float32. PyTorch runs as NCHW and as channels last; the faster one counts. The programs take turns,
@@ -18,6 +18,7 @@ improving the accuracy of Winograd convolution for deep neural networks", ACM TO
 differently in each program, which shows in tensors whose gradient nearly cancels. Exit code 1 when anything disagrees.
 """
 import argparse
+import csv
 import json
 import os
 import subprocess
@@ -104,7 +105,7 @@ def main():
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--only", nargs="+", default=DEFAULT, metavar="MODEL/MODE", choices=[f"{m}/{d}" for m in WORK for d in MODES],
                    help=f"of %(choices)s (default {' '.join(DEFAULT)})")
-    p.add_argument("--json", help="write every row here")
+    p.add_argument("--csv", help="write the table here, too")
     p.add_argument("--smoke", action="store_true", help="small images: is everything wired up and in agreement? times mean nothing")
     args = p.parse_args()
     torch.set_num_threads(args.threads)
@@ -141,7 +142,7 @@ def main():
                             best[name] = row
                 layout = min(("nchw", "nhwc"), key=lambda n: best[n]["min_s"])
                 ours, theirs = best["thorax"], best[layout]
-                rows.append(dict(model=model, mode=mode, thorax=ours, torch_nchw=best["nchw"], torch_nhwc=best["nhwc"], best_layout=layout,
+                rows.append(dict(model=model, mode=mode, shape=shape, thorax=ours, torch_nchw=best["nchw"], torch_nhwc=best["nhwc"], best_layout=layout,
                                  ratio=theirs["min_s"] / ours["min_s"]))
                 print(f"  thorax {ours['min_s']:.3f} s, PyTorch {best['nchw']['min_s']:.3f} s NCHW, {best['nhwc']['min_s']:.3f} s channels last: "
                       f"thorax is {rows[-1]['ratio']:.2f}x as fast", flush=True)
@@ -150,11 +151,19 @@ def main():
         ours, theirs = r["thorax"], r["torch_" + r["best_layout"]]
         print(f"{r['model'] + ' ' + r['mode']:22} {ours['min_s']:7.3f} s {theirs['min_s']:7.3f} s {r['best_layout']:5} {r['ratio']:5.2f}x   "
               f"{ours['peak_rss_mb']:8.0f} {theirs['peak_rss_mb']:8.0f} {theirs['import_rss_mb']:11.0f}")
-    if args.json:
-        with open(args.json, "w") as f:
-            json.dump(dict(agrees=agrees, rows=rows), f, indent=1)
     if not agrees:
         print("\nThe programs do not compute the same: the times above mean nothing.")
+    elif args.csv:
+        with open(args.csv, "w", newline="") as f:
+            table = csv.writer(f, lineterminator="\n")
+            table.writerow(["model", "mode", "size", "batch", "thorax_s", "pytorch_nchw_s", "pytorch_nhwc_s", "ratio_to_pytorch_best",
+                            "thorax_peak_mb", "pytorch_best_peak_mb", "pytorch_import_mb", "torch_version"])
+            for r in rows:
+                ours, theirs = r["thorax"], r["torch_" + r["best_layout"]]
+                table.writerow([r["model"], r["mode"], r["shape"][2], r["shape"][0],
+                                *(f"{r[n]['min_s']:.3f}" for n in ("thorax", "torch_nchw", "torch_nhwc")), f"{r['ratio']:.2f}",
+                                *(f"{mb:.0f}" for mb in (ours["peak_rss_mb"], theirs["peak_rss_mb"], theirs["import_rss_mb"])),
+                                torch.__version__])
     return 0 if agrees else 1
 
 
