@@ -7,6 +7,15 @@ if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
 endif()
 enable_language(CUDA)
 find_package(CUDAToolkit 12 REQUIRED)
+# sm_86 and sm_89 have nothing that a kernel here would ask for beyond sm_80: they are made from its PTX, which
+# spares two of five passes of the compiler proper.
+set(from_sm_80 "")
+if("80" IN_LIST CMAKE_CUDA_ARCHITECTURES)
+  set(from_sm_80 ${CMAKE_CUDA_ARCHITECTURES})
+  list(FILTER from_sm_80 INCLUDE REGEX "^8[69]$")
+  list(FILTER CMAKE_CUDA_ARCHITECTURES EXCLUDE REGEX "^8[69]$")
+  list(TRANSFORM from_sm_80 REPLACE "(.+)" "SHELL:-gencode arch=compute_80,code=sm_\\1")
+endif()
 # CMake 3.25 does not know nvcc's flag for C++20.
 if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
   set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
@@ -21,6 +30,7 @@ get_property(cuda_sources GLOBAL PROPERTY thorax_cuda_sources)
 list(TRANSFORM cuda_sources PREPEND ${CMAKE_SOURCE_DIR}/)
 add_library(thorax_cuda OBJECT ${cuda_sources})
 set_target_properties(thorax_cuda PROPERTIES CUDA_RUNTIME_LIBRARY Static)
+target_compile_options(thorax_cuda PRIVATE ${from_sm_80})
 # Not linked with fmt::fmt: its wish for a language standard would come as a second -std.
 target_include_directories(thorax_cuda PRIVATE ${CMAKE_SOURCE_DIR}
   $<TARGET_PROPERTY:fmt::fmt,INTERFACE_INCLUDE_DIRECTORIES>)
