@@ -1,5 +1,5 @@
-// The tensor-core convolutions and CUDA's Winograd on every simulated architecture, against the
-// reference on the same values rounded to the tensors' type.
+// The tensor-core convolutions and CUDA's Winograd on a GPU, or on every simulated architecture,
+// against the reference on the same values rounded to the tensors' type.
 #include <doctest/doctest.h>
 
 #include <cstring>
@@ -11,6 +11,7 @@
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/conv_transpose2d/conv_transpose2d.h"
 #include "kernels/linear/linear.h"
+#include "tests/support/gpu.h"
 #include "tests/support/precision.h"
 
 using namespace thorax;
@@ -80,10 +81,10 @@ bool same_bits(const Tensor& a, const Tensor& b) {
 }
 
 void check_case(const Variant& v, int index, const Case& c, double& worst) {
-  const Device device{DeviceKind::sim, index};
+  const Device device = test::gpu(index);
   const DeviceScope scope(device);
   const ProviderScope asked("conv2d", v.provider);
-  const Conv2dProvider& provider = conv2d_providers().named(v.provider, DeviceKind::sim);
+  const Conv2dProvider& provider = conv2d_providers().named(v.provider, device.kind);
   const Conv2dProvider& reference = conv2d_providers().named("reference");
   Conv2dProblem p = c.problem;
   p.dtype = v.dtype;
@@ -132,8 +133,9 @@ void check_case(const Variant& v, int index, const Case& c, double& worst) {
 void check_cases(const Variant& v, int index, const std::vector<Case>& cases, const char* what) {
   double worst = 0;
   for (const Case& c : cases) check_case(v, index, c, worst);
-  MESSAGE(std::string(v.provider), " ", std::string(name_of(v.dtype)), " on sim:", index, ", ",
-          std::string(what), ": worst error ", worst, " of the bound");
+  MESSAGE(std::string(v.provider), " ", std::string(name_of(v.dtype)), " on ",
+          to_string(test::gpu(index)), ", ", std::string(what), ": worst error ", worst,
+          " of the bound");
 }
 
 std::vector<Case> with_residual() {
@@ -226,8 +228,8 @@ TEST_CASE("conv2d on tensor cores: who is chosen where") {
 }
 
 TEST_CASE("conv2d on tensor cores: two runs give the same bits") {
-  const Device device{DeviceKind::sim, 0};
-  const Conv2dProvider& provider = conv2d_providers().named("cuda/mma", DeviceKind::sim);
+  const Device device = test::gpu();
+  const Conv2dProvider& provider = conv2d_providers().named("cuda/mma", device.kind);
   Case c = conv2d_cases::awkward().back();
   c.problem.dtype = DType::f16;
   const Inputs in = make_inputs(c.problem, DType::f16, false, 33);
@@ -240,7 +242,7 @@ TEST_CASE("conv2d on tensor cores: two runs give the same bits") {
 }
 
 TEST_CASE("conv2d in 16 bits: parameters and their gradients stay float32") {
-  const Device device{DeviceKind::sim, 0};
+  const Device device = test::gpu();
   const DeviceScope scope(device);
   const auto make = [&](const Shape& shape, std::uint64_t seed, DType dtype) {
     return test::integers(shape, 2, seed, dtype).to(device);

@@ -5,6 +5,7 @@
 #include "kernels/dice_loss/cases.h"
 #include "tests/support/check.h"
 #include "tests/support/device.h"
+#include "tests/support/gpu.h"
 #include "tests/support/threads.h"
 
 using namespace thorax;
@@ -146,10 +147,10 @@ TEST_CASE("dice_loss: slice or not, any order of threads, the same bits from run
 
 TEST_CASE("dice_loss on a device: the tape returns the gradient without reading it") {
   const Tensor x = test::normals({2, 9, 9, 1}, 3), target = make_target(x.shape(), 1, 4);
-  const Variable here(x, true), there(x.to(Device{DeviceKind::sim, 0}), true);
+  const Variable here(x, true), there(x.to(test::gpu()), true);
   backward(dice_loss(here, target));
-  backward(dice_loss(there, target.to(Device{DeviceKind::sim, 0})));
-  CHECK(there.grad().device().kind == DeviceKind::sim);
+  backward(dice_loss(there, target.to(test::gpu())));
+  CHECK(there.grad().device() == test::gpu());
   CHECK(test::difference(there.grad().to(Device{}), here.grad(), 1e-7).worst <= 1);
 }
 

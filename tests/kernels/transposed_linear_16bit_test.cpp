@@ -1,5 +1,6 @@
-// conv_transpose2d and linear in 16 bits on every simulated architecture, against the reference on
-// the same values rounded to the tensors' type: what conv2d_mma_test.cpp is for conv2d.
+// conv_transpose2d and linear in 16 bits on a GPU, or on every simulated architecture, against the
+// reference on the same values rounded to the tensors' type: what conv2d_mma_test.cpp is for
+// conv2d.
 #include <doctest/doctest.h>
 
 #include "engine/runtime/device.h"
@@ -7,6 +8,7 @@
 #include "kernels/conv_transpose2d/cases.h"
 #include "kernels/linear/cases.h"
 #include "tests/support/device.h"
+#include "tests/support/gpu.h"
 #include "tests/support/precision.h"
 
 using namespace thorax;
@@ -120,9 +122,10 @@ Outputs run(const Provider& provider, const typename Op::Problem& p, const Input
 template <class Op>
 void check_cases(const Variant& v, int index,
                  const std::vector<std::pair<std::string, typename Op::Problem>>& cases) {
-  const Device device{DeviceKind::sim, index};
+  if (test::gpu_is_older(index)) return;
+  const Device device = test::gpu(index);
   const DeviceScope scope(device);
-  const auto& provider = Op::providers().named(v.provider, DeviceKind::sim);
+  const auto& provider = Op::providers().named(v.provider, device.kind);
   const auto& reference = Op::providers().named("reference");
   const DType parameters = parameter_dtype(v.dtype);
   double worst = 0;
@@ -163,7 +166,7 @@ void check_cases(const Variant& v, int index,
     }
   }
   MESSAGE(std::string(Op::kName), " ", std::string(v.provider), " ", std::string(name_of(v.dtype)),
-          " on sim:", index, ": worst error ", worst, " of the bound");
+          " on ", to_string(device), ": worst error ", worst, " of the bound");
 }
 
 std::vector<std::pair<std::string, ConvTranspose2dProblem>> transposed(bool all) {
@@ -239,7 +242,7 @@ TEST_CASE("conv_transpose2d and linear in 16 bits: who is chosen where") {
 }
 
 TEST_CASE("conv_transpose2d and linear on tensor cores: the order of threads does not matter") {
-  const Device device{DeviceKind::sim, 0};
+  const Device device = test::gpu();
   const DeviceScope scope(device);
   ConvTranspose2dProblem up = conv_transpose2d_cases::awkward().back().problem;
   LinearProblem head = linear_cases::all()[10].problem;
@@ -248,10 +251,10 @@ TEST_CASE("conv_transpose2d and linear on tensor cores: the order of threads doe
                rows = make_inputs<Dense>(head, false, 34);
   std::vector<Outputs> results;
   test::in_every_thread_order([&] {
-    results.push_back(run<Transposed>(
-        conv_transpose2d_providers().named("cuda/mma", DeviceKind::sim), up, maps, device, true));
-    results.push_back(run<Dense>(linear_providers().named("cuda/mma", DeviceKind::sim), head, rows,
-                                 device, true));
+    results.push_back(run<Transposed>(conv_transpose2d_providers().named("cuda/mma", device.kind),
+                                      up, maps, device, true));
+    results.push_back(
+        run<Dense>(linear_providers().named("cuda/mma", device.kind), head, rows, device, true));
   });
   REQUIRE(results.size() > 2);
   for (std::size_t i = 2; i < results.size(); ++i) {

@@ -12,6 +12,7 @@
 #include "models/hrnet.h"
 #include "models/unet.h"
 #include "tests/models/support.h"
+#include "tests/support/gpu.h"
 
 using namespace thorax;
 
@@ -391,15 +392,15 @@ TEST_CASE("maps of a tiny HRNet are PyTorch's") {
   CHECK(worst <= 1e-5);
 }
 
-TEST_CASE("maps on the simulated GPU are the CPU's") {
+TEST_CASE("maps on a GPU are the CPU's") {
   const auto model = filled(golden_hrnet(1));
   const Tensor x = hashfill::input({1, 32, 32, 3});
   const CamOptions options{.layer = "stage4.1.fuse_layers.1", .target = 0};
   const CamResult cpu = class_activation_maps(*model, x, options);
-  model->to({DeviceKind::sim, 0});
-  const CamResult sim = class_activation_maps(*model, x, options);
+  model->to(test::gpu());
+  const CamResult gpu = class_activation_maps(*model, x, options);
   double most = 0;
   for (std::int64_t i = 0; i < cpu.maps.numel(); ++i) most = std::max(most, value(cpu.maps, i));
   CHECK(most > 0);
-  CHECK(difference(sim.maps, cpu.maps, 1e-4 * most).worst <= 1);
+  CHECK(difference(gpu.maps, cpu.maps, 1e-4 * most).worst <= 1);
 }

@@ -1,4 +1,4 @@
-// Training with steps that are captured and replayed as a graph, on the simulated GPU: the same
+// Training with steps that are captured and replayed as a graph, on a GPU: the same
 // bits as without.
 #include <doctest/doctest.h>
 
@@ -9,13 +9,14 @@
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/dice_loss/dice_loss.h"
 #include "tests/models/support.h"
+#include "tests/support/gpu.h"
 #include "tests/support/temp_folder.h"
 
 using namespace thorax;
 
 namespace {
 
-const Device kSim{DeviceKind::sim, 0};
+const Device kGpu = test::gpu();
 constexpr std::int64_t kEpochs = 2, kBatches = 5;  // ten steps
 
 // Batches are a function of their position; the last of an epoch is smaller.
@@ -74,7 +75,7 @@ struct Options {
   std::optional<LossScaleOptions> loss_scale = {};
   std::int64_t bad = -1;
   bool tell_step = true;  // dropout's step is given on the device
-  Device device = kSim;
+  Device device = kGpu;
   int accumulate = 1;
 };
 

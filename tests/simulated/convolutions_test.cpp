@@ -80,8 +80,9 @@ void all(const Cases& cases, const Registry& registry, const Run& run) {
       auto problem = c.problem;
       problem.dtype = setting.dtype;
       CAPTURE(c.name);
-      test::every_provider(registry, problem, setting,
-                           [&](const auto& provider) { run(provider, problem, setting); });
+      test::every_provider(registry, problem, setting, [&](const auto& provider, const Setting& s) {
+        run(provider, problem, s);
+      });
     }
   }
 }

@@ -19,7 +19,7 @@ using test::written;
 
 namespace {
 
-constexpr Device kSim{DeviceKind::sim, 0};
+const Device kGpu = test::gpu();
 
 // Ones and zeros by halves.
 Tensor mask(const Shape& shape, std::uint64_t seed, DType dtype) {
@@ -31,28 +31,28 @@ Tensor mask(const Shape& shape, std::uint64_t seed, DType dtype) {
 // forward and backward of a loss: loss and dlogits as float32 on the CPU. `sums`: what some losses
 // pass between the two.
 template <class Provider, class Problem, class... Sums>
-std::pair<Tensor, Tensor> run_loss(const Provider& provider, const Problem& p, Device device,
+std::pair<Tensor, Tensor> run_loss(const Provider& provider, const Problem& p, const Setting& s,
                                    const Tensor& logits, const Tensor& target,
-                                   const Tensor& dlogits, const Sums&... sums) {
-  const Tensor loss = test::poisoned({1}, DType::f32, device), labels = target.to(device);
+                                   const Sums&... sums) {
+  const Tensor loss = s.result_parameter({1}), dlogits = s.result(logits.shape());
+  const Tensor labels = target.to(s.device);
   provider.forward(p, logits, labels, sums..., loss);
-  provider.backward(p, Tensor::full({1}, 1.5, DType::f32, device), logits, labels, sums...,
+  provider.backward(p, Tensor::full({1}, 1.5, DType::f32, s.device), logits, labels, sums...,
                     dlogits);
   return {loss.to(Device{}), test::back(dlogits)};
 }
 
-// Every provider near the reference; sums_on(device) gives the memory of the sums, if any.
-template <class Provider, class Problem, class... SumsOn>
-void check_loss(const Registry<Provider>& registry, const Problem& p, const Setting& s,
-                const Shape& shape, const Tensor& target, const SumsOn&... sums_on) {
-  const Tensor logits = s.normal(shape, 1);
+// Every provider near the reference; sums_of(setting) gives the memory of the sums, if any.
+template <class Provider, class Problem, class... SumsOf>
+void check_loss(const Registry<Provider>& registry, const Problem& p, const Setting& setting,
+                const Shape& shape, const Tensor& target, const SumsOf&... sums_of) {
+  const Setting host{.device = {}};
   Problem exact = p;
   exact.dtype = DType::f32;
-  const auto wanted = run_loss(registry.named("reference"), exact, Device{}, test::back(logits),
-                               target, test::poisoned(shape), sums_on(Device{})...);
-  every_provider(registry, p, s, [&](const Provider& provider) {
-    const auto got =
-        run_loss(provider, p, s.device, logits, target, s.result(shape), sums_on(s.device)...);
+  const auto wanted = run_loss(registry.named("reference"), exact, host,
+                               test::back(setting.normal(shape, 1)), target, sums_of(host)...);
+  every_provider(registry, p, setting, [&](const Provider& provider, const Setting& s) {
+    const auto got = run_loss(provider, p, s, s.normal(shape, 1), target, sums_of(s)...);
     CHECK(test::difference(got.first, wanted.first, 1e-5, 1e-4).worst <= 1);
     CHECK(test::difference(got.second, wanted.second, 1e-5, 1e-2).worst <= 1);
   });
@@ -91,9 +91,10 @@ TEST_CASE("every dice_loss provider") {
         const DiceProblem p{
             .shape = shape, .squared = per_image, .per_image = per_image, .dtype = s.dtype};
         for (const DType type : {DType::u8, DType::f32})
-          check_loss(dice_loss_providers(), p, s, shape, mask(shape, 2, type), [&](Device device) {
-            return test::poisoned({p.groups(), 3}, DType::f64, device);
-          });
+          check_loss(dice_loss_providers(), p, s, shape, mask(shape, 2, type),
+                     [&](const Setting& memory) {
+                       return memory.result_parameter({p.groups(), 3}, DType::f64);
+                     });
       }
     }
   }
@@ -102,44 +103,45 @@ TEST_CASE("every dice_loss provider") {
 TEST_CASE("every morphology provider") {
   for (const Shape& shape : {Shape{1, 1, 1, 1}, {2, 5, 63, 1}, {1, 9, 64, 1}, {2, 40, 70, 1}}) {
     const MorphologyProblem p{.images = shape[0], .height = shape[1], .width = shape[2]};
-    every_provider(morphology_providers(), p, {}, [&](const MorphologyProvider& provider) {
-      const MorphologyProvider& reference = morphology_providers().named("reference");
-      const Tensor here = mask(shape, 1, DType::u8), from = here.to(kSim);
-      const Tensor to = Tensor::empty(shape, DType::u8, kSim);
-      for (const int iterations : {1, 3, 11}) {
-        for (const Structure structure : {Structure::cross, Structure::square}) {
-          provider.dilate(p, iterations, structure, from, to);
-          provider.erode(p, iterations, structure, from, to);
-        }
-      }
-      for (const int connectivity : {4, 8}) {
-        const Tensor labels = Tensor::empty(shape, DType::i32, kSim);
-        const Tensor wanted = Tensor::empty(shape, DType::i32);
-        provider.label(p, connectivity, from, labels);
-        reference.label(p, connectivity, here, wanted);
-        CHECK(test::same_values(labels, wanted));
-      }
-    });
+    every_provider(
+        morphology_providers(), p, {}, [&](const MorphologyProvider& provider, const Setting& s) {
+          const MorphologyProvider& reference = morphology_providers().named("reference");
+          const Tensor here = mask(shape, 1, DType::u8), from = here.to(s.device);
+          for (const int iterations : {1, 3, 11}) {
+            for (const Structure structure : {Structure::cross, Structure::square}) {
+              provider.dilate(p, iterations, structure, from, s.result_integers(shape, DType::u8));
+              provider.erode(p, iterations, structure, from, s.result_integers(shape, DType::u8));
+            }
+          }
+          for (const int connectivity : {4, 8}) {
+            const Tensor labels = s.result_integers(shape, DType::i32);
+            const Tensor wanted = Tensor::empty(shape, DType::i32);
+            provider.label(p, connectivity, from, labels);
+            reference.label(p, connectivity, here, wanted);
+            CHECK(test::same_values(labels, wanted));
+          }
+        });
   }
 }
 
 TEST_CASE("every augment provider") {
   const Shape shape{2, 19, 35, 1};
   const AugmentProblem p{.images = 2, .height = 19, .width = 35};
-  every_provider(augment_providers(), p, {}, [&](const AugmentProvider& provider) {
-    AugmentImage all;
-    all.warp = all.blur = true;
-    all.map = {.ax = 0.9, .bx = 0.2, .cx = 1, .ay = -0.2, .by = 0.9, .cy = 2};
-    all.gamma = 1.2;
-    all.salt_pepper = 0.02;
-    all.noise = 0.1;
-    all.seed = 4;
-    const std::vector<AugmentImage> drawn{all, {}};
-    const Tensor images = mask(shape, 1, DType::f32).to(kSim), masks = images.to(DType::u8);
-    const Tensor out = test::poisoned(shape, DType::f32, kSim);
-    provider.run(p, drawn, images, masks, out, Tensor::empty(shape, DType::u8, kSim));
-    CHECK(written(out));
-  });
+  every_provider(
+      augment_providers(), p, {}, [&](const AugmentProvider& provider, const Setting& s) {
+        AugmentImage all;
+        all.warp = all.blur = true;
+        all.map = {.ax = 0.9, .bx = 0.2, .cx = 1, .ay = -0.2, .by = 0.9, .cy = 2};
+        all.gamma = 1.2;
+        all.salt_pepper = 0.02;
+        all.noise = 0.1;
+        all.seed = 4;
+        const std::vector<AugmentImage> drawn{all, {}};
+        const Tensor images = mask(shape, 1, DType::f32).to(s.device), masks = images.to(DType::u8);
+        const Tensor out = s.result(shape);
+        provider.run(p, drawn, images, masks, out, s.result_integers(shape, DType::u8));
+        CHECK(written(out));
+      });
 }
 
 TEST_CASE("every optimiser step") {
@@ -147,17 +149,17 @@ TEST_CASE("every optimiser step") {
     for (const std::int64_t size : {1, 1000, 3000}) {
       const Shape shape{size};
       const auto values = [&](std::uint64_t seed) {
-        return test::normals(shape, seed, dtype).to(kSim);
+        return test::normals(shape, seed, dtype).to(kGpu);
       };
       const Tensor parameter = values(1), first = values(2), second = values(3).clone();
       second.fill(1);
       for (const SgdStepProvider& provider : sgd_step_providers().all()) {
-        if (provider.device != DeviceKind::sim) continue;
+        if (provider.device != kGpu.kind) continue;
         const ProviderScope asked("sgd", provider.name);
         sgd_step({.lr = 0.1, .momentum = 0.9, .nesterov = true}, parameter, values(4), first);
       }
       for (const AdamWStepProvider& provider : adamw_step_providers().all()) {
-        if (provider.device != DeviceKind::sim) continue;
+        if (provider.device != kGpu.kind) continue;
         const ProviderScope asked("adamw", provider.name);
         adamw_step({.lr = 0.1, .weight_decay = 0.1}, parameter, values(4), first, second);
       }
@@ -168,13 +170,13 @@ TEST_CASE("every optimiser step") {
 
 TEST_CASE("the end of a step that nobody waits for") {
   for (const DType dtype : {DType::f32, DType::f64}) {
-    const Tensor loss = Tensor::full({1}, 2, dtype, kSim);
-    const Tensor skip = Tensor::full({1}, 7, DType::i32, kSim);
-    const Tensor report = test::poisoned({kStepReport}, DType::f64, kSim);
+    const Tensor loss = Tensor::full({1}, 2, dtype, kGpu);
+    const Tensor skip = Tensor::full({1}, 7, DType::i32, kGpu);
+    const Tensor report = test::poisoned({kStepReport}, DType::f64, kGpu);
     // More rows than the block has threads.
-    const Tensor values = Tensor::full({300, 4}, 0.5, DType::f64, kSim);
-    const SquareSum squares{.sum = Tensor::full({1}, 64, DType::f64, kSim),
-                            .non_finite = Tensor::zeros({1}, DType::i32, kSim)};
+    const Tensor values = Tensor::full({300, 4}, 0.5, DType::f64, kGpu);
+    const SquareSum squares{.sum = Tensor::full({1}, 64, DType::f64, kGpu),
+                            .non_finite = Tensor::zeros({1}, DType::i32, kGpu)};
     finish_gradients(loss, squares, 2.0, values, report, skip);
     CHECK(written(report));
     // The norm is sqrt(64) * 0.5, twice what is allowed.
@@ -186,7 +188,7 @@ TEST_CASE("the end of a step that nobody waits for") {
 TEST_CASE("the tensors' own kernels") {
   for (const Shape& shape : {Shape{2, 5, 7, 12}, {1, 33, 40, 3}}) {
     for (const DType dtype : {DType::f32, DType::f64, DType::f16, DType::bf16}) {
-      const Setting s{kSim, DType::f32, true};
+      const Setting s{kGpu, DType::f32, true};
       const Tensor a = s.normal(shape, 1).to(dtype);
       const Tensor slice = test::as_slice(a);
       CHECK(written(slice.to_contiguous()));

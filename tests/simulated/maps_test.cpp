@@ -32,24 +32,27 @@ std::vector<Shape> small(std::vector<Shape> shapes) {
 
 TEST_CASE("every activation and dropout provider") {
   for (const Shape& shape : small(elementwise_cases::all())) {
-    for (const Setting& s : all_settings()) {
-      const Tensor x = s.normal(shape, 1), dy = s.normal(shape, 2);
+    for (const Setting& setting : all_settings()) {
       for (const ActivationKind kind : {ActivationKind::relu, ActivationKind::sigmoid}) {
-        const ActivationProblem p{.kind = kind, .shape = shape, .dtype = s.dtype};
-        every_provider(activation_providers(), p, s, [&](const ActivationProvider& provider) {
-          const Tensor y = s.result(shape), dx = s.result(shape);
-          provider.forward(p, x, y);
-          provider.backward(p, dy, y, dx);
-          CHECK(written(y));
-          CHECK(written(dx));
-        });
+        const ActivationProblem p{.kind = kind, .shape = shape, .dtype = setting.dtype};
+        every_provider(activation_providers(), p, setting,
+                       [&](const ActivationProvider& provider, const Setting& s) {
+                         const Tensor x = s.normal(shape, 1), dy = s.normal(shape, 2);
+                         const Tensor y = s.result(shape), dx = s.result(shape);
+                         provider.forward(p, x, y);
+                         provider.backward(p, dy, y, dx);
+                         CHECK(written(y));
+                         CHECK(written(dx));
+                       });
       }
-      const DropoutProblem p{.shape = shape, .p = 0.3, .seed = 5, .stream = 6, .dtype = s.dtype};
-      every_provider(dropout_providers(), p, s, [&](const DropoutProvider& provider) {
-        const Tensor y = s.result(shape);
-        provider.run(p, x, y);
-        CHECK(written(y));
-      });
+      const DropoutProblem p{
+          .shape = shape, .p = 0.3, .seed = 5, .stream = 6, .dtype = setting.dtype};
+      every_provider(dropout_providers(), p, setting,
+                     [&](const DropoutProvider& provider, const Setting& s) {
+                       const Tensor y = s.result(shape);
+                       provider.run(p, s.normal(shape, 1), y);
+                       CHECK(written(y));
+                     });
     }
   }
 }
@@ -58,30 +61,32 @@ TEST_CASE("every batch_norm provider") {
   std::vector<Shape> shapes = small(batch_norm_awkward_shapes());
   shapes.push_back({2, 16, 16, 18});  // several chunks
   for (const Shape& shape : shapes) {
-    for (const Setting& s : all_settings()) {
+    for (const Setting& setting : all_settings()) {
       for (const bool training : {true, false}) {
-        BatchNormProblem p{.shape = shape, .training = training, .dtype = s.dtype};
+        BatchNormProblem p{.shape = shape, .training = training, .dtype = setting.dtype};
         p.relu = p.residual = training;
-        every_provider(batch_norm_providers(), p, s, [&](const BatchNormProvider& provider) {
-          const Shape channels{p.channels()};
-          const Tensor x = s.normal(shape, 1), dy = s.normal(shape, 2);
-          const Tensor residual = p.residual ? s.normal(shape, 3) : Tensor{};
-          const Tensor weight = s.parameter(channels, 4), bias = s.parameter(channels, 5);
-          const Tensor mean = s.parameter(channels, 6, DType::f64), variance = mean.clone();
-          variance.fill(2);
-          const Tensor y = s.result(shape), dx = s.result(shape);
-          const Tensor dresidual = p.relu && p.residual ? s.result(shape) : Tensor{};
-          const Tensor dweight = s.result_parameter(channels);
-          const Tensor dbias = s.result_parameter(channels);
-          provider.forward(p, x, weight, bias, residual, mean, variance, y);
-          provider.backward(p, dy, x, y, weight, bias, mean, variance, dx, dresidual, dweight,
-                            dbias);
-          const Tensor running_mean = s.parameter(channels, 7),
-                       running_var = s.parameter(channels, 8);
-          provider.update_running(mean, variance, p.pixels(), 0.1, running_mean, running_var);
-          CHECK(written(y));
-          CHECK(written(dx));
-        });
+        every_provider(
+            batch_norm_providers(), p, setting,
+            [&](const BatchNormProvider& provider, const Setting& s) {
+              const Shape channels{p.channels()};
+              const Tensor x = s.normal(shape, 1), dy = s.normal(shape, 2);
+              const Tensor residual = p.residual ? s.normal(shape, 3) : Tensor{};
+              const Tensor weight = s.parameter(channels, 4), bias = s.parameter(channels, 5);
+              const Tensor mean = s.parameter(channels, 6, DType::f64), variance = mean.clone();
+              variance.fill(2);
+              const Tensor y = s.result(shape), dx = s.result(shape);
+              const Tensor dresidual = p.relu && p.residual ? s.result(shape) : Tensor{};
+              const Tensor dweight = s.result_parameter(channels);
+              const Tensor dbias = s.result_parameter(channels);
+              provider.forward(p, x, weight, bias, residual, mean, variance, y);
+              provider.backward(p, dy, x, y, weight, bias, mean, variance, dx, dresidual, dweight,
+                                dbias);
+              const Tensor running_mean = s.parameter(channels, 7),
+                           running_var = s.parameter(channels, 8);
+              provider.update_running(mean, variance, p.pixels(), 0.1, running_mean, running_var);
+              CHECK(written(y));
+              CHECK(written(dx));
+            });
       }
     }
   }
@@ -90,19 +95,20 @@ TEST_CASE("every batch_norm provider") {
 TEST_CASE("every pool provider") {
   for (PoolProblem p : pool_cases()) {
     if (p.input_shape().numel() > kElements) continue;
-    for (const Setting& s : all_settings()) {
-      p.dtype = s.dtype;
-      every_provider(pool_providers(), p, s, [&](const PoolProvider& provider) {
-        const Tensor x = s.normal(p.input_shape(), 1), dy = s.normal(p.output_shape(), 2);
-        const Tensor y = s.result(p.output_shape()), dx = s.result(p.input_shape());
-        const Tensor argmax = p.kind == PoolKind::max
-                                  ? Tensor::empty(p.output_shape(), DType::u8, s.device)
-                                  : Tensor{};
-        provider.forward(p, x, y, argmax);
-        provider.backward(p, dy, argmax, dx);
-        CHECK(written(y));
-        CHECK(written(dx));
-      });
+    for (const Setting& setting : all_settings()) {
+      p.dtype = setting.dtype;
+      every_provider(
+          pool_providers(), p, setting, [&](const PoolProvider& provider, const Setting& s) {
+            const Tensor x = s.normal(p.input_shape(), 1), dy = s.normal(p.output_shape(), 2);
+            const Tensor y = s.result(p.output_shape()), dx = s.result(p.input_shape());
+            const Tensor argmax = p.kind == PoolKind::max
+                                      ? Tensor::empty(p.output_shape(), DType::u8, s.device)
+                                      : Tensor{};
+            provider.forward(p, x, y, argmax);
+            provider.backward(p, dy, argmax, dx);
+            CHECK(written(y));
+            CHECK(written(dx));
+          });
     }
   }
 }
@@ -110,15 +116,16 @@ TEST_CASE("every pool provider") {
 TEST_CASE("every upsample provider") {
   for (UpsampleProblem p : upsample_cases()) {
     if (p.output_shape().numel() > kElements) continue;
-    for (const Setting& s : all_settings()) {
-      p.dtype = s.dtype;
-      every_provider(upsample_providers(), p, s, [&](const UpsampleProvider& provider) {
-        const Tensor y = s.result(p.output_shape()), dx = s.result(p.input_shape());
-        provider.forward(p, s.normal(p.input_shape(), 1), y);
-        provider.backward(p, s.normal(p.output_shape(), 2), dx);
-        CHECK(written(y));
-        CHECK(written(dx));
-      });
+    for (const Setting& setting : all_settings()) {
+      p.dtype = setting.dtype;
+      every_provider(upsample_providers(), p, setting,
+                     [&](const UpsampleProvider& provider, const Setting& s) {
+                       const Tensor y = s.result(p.output_shape()), dx = s.result(p.input_shape());
+                       provider.forward(p, s.normal(p.input_shape(), 1), y);
+                       provider.backward(p, s.normal(p.output_shape(), 2), dx);
+                       CHECK(written(y));
+                       CHECK(written(dx));
+                     });
     }
   }
 }
@@ -126,21 +133,22 @@ TEST_CASE("every upsample provider") {
 TEST_CASE("every fuse_multires provider") {
   for (FuseProblem p : fuse_cases()) {
     if (p.output_shape().numel() > 10000) continue;
-    for (const Setting& s : all_settings()) {
-      p.dtype = s.dtype;
-      every_provider(fuse_providers(), p, s, [&](const FuseProvider& provider) {
-        std::vector<Tensor> branches, grads;
-        for (int i = 0; i < p.branches; ++i) {
-          branches.push_back(s.normal(p.branch_shape(i), static_cast<std::uint64_t>(i)));
-          const bool coarse = p.factors[static_cast<std::size_t>(i)] > 1;
-          grads.push_back(coarse ? s.result(p.branch_shape(i)) : Tensor{});
-        }
-        const Tensor y = s.result(p.output_shape()), dz = s.result(p.output_shape());
-        provider.forward(p, branches, y);
-        provider.backward(p, s.normal(p.output_shape(), 9), p.relu ? y : Tensor{}, dz, grads);
-        CHECK(written(y));
-        for (const Tensor& grad : grads) CHECK((!grad.defined() || written(grad)));
-      });
+    for (const Setting& setting : all_settings()) {
+      p.dtype = setting.dtype;
+      every_provider(
+          fuse_providers(), p, setting, [&](const FuseProvider& provider, const Setting& s) {
+            std::vector<Tensor> branches, grads;
+            for (int i = 0; i < p.branches; ++i) {
+              branches.push_back(s.normal(p.branch_shape(i), static_cast<std::uint64_t>(i)));
+              const bool coarse = p.factors[static_cast<std::size_t>(i)] > 1;
+              grads.push_back(coarse ? s.result(p.branch_shape(i)) : Tensor{});
+            }
+            const Tensor y = s.result(p.output_shape()), dz = s.result(p.output_shape());
+            provider.forward(p, branches, y);
+            provider.backward(p, s.normal(p.output_shape(), 9), p.relu ? y : Tensor{}, dz, grads);
+            CHECK(written(y));
+            for (const Tensor& grad : grads) CHECK((!grad.defined() || written(grad)));
+          });
     }
   }
 }

@@ -9,12 +9,13 @@
 #include "engine/optim/optimizer.h"
 #include "engine/runtime/graph.h"
 #include "tests/support/check.h"
+#include "tests/support/gpu.h"
 
 using namespace thorax;
 
 namespace {
 
-const Device kSim{DeviceKind::sim, 0};
+const Device kGpu = test::gpu();
 
 struct Net : Module {
   Net() {
@@ -22,14 +23,14 @@ struct Net : Module {
       all.push_back(add_parameter(
           fmt::format("p{}", i),
           test::normals(i == 3 ? Shape({7}) : Shape({40 + i, 33}), static_cast<std::uint64_t>(i))));
-    to(kSim);
+    to(kGpu);
   }
   void give_gradients(std::uint64_t step, bool bad = false) const {
     for (std::size_t i = 0; i < all.size(); ++i) {
       if (i == 4 && step == 0) continue;  // one is unused at first: its steps count later
       const Tensor g = test::normals(all[i].shape(), 10 * step + i);
       if (bad && i == 2) g.data<float>()[5] = INFINITY;
-      all[i].set_grad(g.to(kSim));
+      all[i].set_grad(g.to(kGpu));
     }
   }
   std::vector<Variable> all;
@@ -40,8 +41,8 @@ void compare(const nlohmann::json& config, double max_norm) {
   Net host, device;
   const auto a = make_optimizer(ConfigObject(config, "test"), host.parameters());
   const auto b = make_optimizer(ConfigObject(config, "test"), device.parameters());
-  const Tensor report = Tensor::zeros({kStepReport}, DType::f64, kSim);
-  const Tensor skip = Tensor::zeros({1}, DType::i32, kSim);
+  const Tensor report = Tensor::zeros({kStepReport}, DType::f64, kGpu);
+  const Tensor skip = Tensor::zeros({1}, DType::i32, kGpu);
   for (std::uint64_t step = 0; step < 6; ++step) {
     const double lr = 0.1 / static_cast<double>(step + 1), scale = 0.7;
     const bool bad = step == 3;
@@ -53,8 +54,8 @@ void compare(const nlohmann::json& config, double max_norm) {
             squares.non_finite);
     if (bad) a->take_back_step();
 
-    const Tensor values = b->next_values(lr, scale).to(kSim);
-    const Tensor loss = Tensor::full({1}, 0.25 + static_cast<double>(step), DType::f32, kSim);
+    const Tensor values = b->next_values(lr, scale).to(kGpu);
+    const Tensor loss = Tensor::full({1}, 0.25 + static_cast<double>(step), DType::f32, kGpu);
     finish_gradients(loss, grad_squares(b->parameters()), max_norm, values, report, skip);
     b->step_on_device(values, skip);
     const Tensor told = report.to(Device{});
@@ -83,13 +84,13 @@ TEST_CASE("steps with numbers on the device have the bits of ordinary steps") {
 
 TEST_CASE("a loss that is not finite leaves the step out, also where gradients are not looked at") {
   for (const DType dtype : {DType::f32, DType::f64}) {
-    const Tensor values = Tensor::full({3, 4}, 2, DType::f64, kSim);
-    const Tensor report = Tensor::zeros({kStepReport}, DType::f64, kSim);
-    const Tensor skip = Tensor::zeros({1}, DType::i32, kSim);
-    finish_gradients(Tensor::full({1}, NAN, dtype, kSim), {}, 0, values, report, skip);
+    const Tensor values = Tensor::full({3, 4}, 2, DType::f64, kGpu);
+    const Tensor report = Tensor::zeros({kStepReport}, DType::f64, kGpu);
+    const Tensor skip = Tensor::zeros({1}, DType::i32, kGpu);
+    finish_gradients(Tensor::full({1}, NAN, dtype, kGpu), {}, 0, values, report, skip);
     CHECK(skip.item() == 1);
     CHECK(std::isnan(report.to(Device{}).data<double>()[0]));
-    finish_gradients(Tensor::full({1}, 3, dtype, kSim), {}, 0, values, report, skip);
+    finish_gradients(Tensor::full({1}, 3, dtype, kGpu), {}, 0, values, report, skip);
     CHECK(skip.item() == 0);
     CHECK(values.to(Device{}).data<double>()[8] == 2);
   }
@@ -100,7 +101,7 @@ TEST_CASE("steps on the device: wrong tensors are named") {
   const auto optimizer =
       make_optimizer(ConfigObject(nlohmann::json{{"name", "sgd"}}, "test"), net.parameters());
   net.give_gradients(1);
-  CHECK_THROWS_WITH_AS(optimizer->step_on_device(Tensor::zeros({4, 4}, DType::f64, kSim), {}),
+  CHECK_THROWS_WITH_AS(optimizer->step_on_device(Tensor::zeros({4, 4}, DType::f64, kGpu), {}),
                        doctest::Contains("5 parameters want as many rows"), Error);
   CHECK_THROWS_WITH_AS(optimizer->step_on_device(optimizer->next_values(1), {}),
                        doctest::Contains("four f64 on its GPU"), Error);

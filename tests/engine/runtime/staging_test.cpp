@@ -7,6 +7,7 @@
 #include "engine/runtime/device.h"
 #include "engine/train/device_batches.h"
 #include "tests/support/check.h"
+#include "tests/support/gpu.h"
 
 using namespace thorax;
 
@@ -46,7 +47,8 @@ TEST_CASE("marks: the latest are kept, older ones are an error, and memory does 
 }
 
 TEST_CASE("staging: batches of any shape and type arrive, two at a time") {
-  Staging staging(kSim);
+  const Device device = test::gpu();
+  Staging staging(device);
   CHECK_THROWS_WITH_AS(staging.take(), doctest::Contains("nothing was begun"), Error);
   std::vector<Tensor> before;
   Tensor before_wanted;
@@ -62,7 +64,7 @@ TEST_CASE("staging: batches of any shape and type arrive, two at a time") {
     image.fill(7);  // the host's memory is free again
     const std::vector<Tensor> got = staging.take();
     REQUIRE(got.size() == 3);
-    for (const Tensor& t : got) CHECK(t.device() == kSim);
+    for (const Tensor& t : got) CHECK(t.device() == device);
     CHECK(test::same_values(got[0].to(Device{}), wanted));
     CHECK(test::same_values(got[1].to(Device{}), wanted_mask));
     CHECK(test::same_values(got[2].to(Device{}), wanted_label));
@@ -93,7 +95,7 @@ TEST_CASE("device batches: asked for once, in order or not; the CPU's pass as th
       return {{{"image", given}, {"label", Tensor::full({2}, 1, DType::i64)}}, {"a", "b"}};
     }
   } source;
-  DeviceBatches batches(source, kSim);
+  DeviceBatches batches(source, test::gpu());
   const Batch first = batches.get(0, 0);
   batches.prefetch(0, 1);
   const Batch second = batches.get(0, 1);
