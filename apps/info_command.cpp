@@ -24,6 +24,8 @@ nlohmann::ordered_json describe(Device device) {
   json["compute_capability"] = info.compute_capability;
   json["multiprocessors"] = info.multiprocessors;
   json["memory"] = info.memory;
+  if (const std::string versions = device_backend(device.kind).versions(); !versions.empty())
+    json["versions"] = versions;
   return json;
 }
 
@@ -32,6 +34,7 @@ void print_info(bool as_json) {
   info["version"] = THORAX_VERSION;
   info["compiler"] = __VERSION__;
   info["threads"] = num_threads();
+  info["libraries"] = announced_libraries();
   auto& devices = info["devices"] = nlohmann::ordered_json::array();
   for (const Device device : all_devices()) devices.push_back(describe(device));
   // Providers by operation and kind of device.
@@ -44,14 +47,16 @@ void print_info(bool as_json) {
     fmt::print("{}\n", info.dump(2));
     return;
   }
-  fmt::print("thorax {} (g++ {}), {} threads\n\n{:<8} what it is\n", THORAX_VERSION, __VERSION__,
-             num_threads(), "device");
+  fmt::print("thorax {} (g++ {}), {} threads\nproviders call {}\n\n{:<8} what it is\n",
+             THORAX_VERSION, __VERSION__, num_threads(), fmt::join(announced_libraries(), ", "),
+             "device");
   for (const Device device : all_devices()) {
     const DeviceInfo& d = device_info(device);
     fmt::print("{:<8} {}", to_string(device), d.name);
     if (device.kind != DeviceKind::cpu)
       fmt::print(", sm_{}, {} multiprocessors, {:.1f} GiB", d.compute_capability, d.multiprocessors,
                  static_cast<double>(d.memory) / (1 << 30));
+    if (device.kind == DeviceKind::cuda) fmt::print(", {}", device_backend(device.kind).versions());
     fmt::print("\n");
   }
   fmt::print("\n{:<18} {:<5} providers\n", "operation", "kind");

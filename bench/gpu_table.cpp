@@ -8,8 +8,10 @@
 // "cuda/naive" in float32 on the same (rounded) values, and only then timed: L2-cold, median, by
 // the device's clock. Columns: time, TFLOP/s or GB/s, share of the vendor's time (conv2d,
 // conv_transpose2d, linear: vendor / ours, so 1 = as fast) or of the copy bandwidth measured in the
-// same run. A wrong row is printed as WRONG and makes the exit code 1. On `sim` (tiny --size) it
-// tests itself; times mean nothing there.
+// same run; and the rate as a share of the ceiling, what the vendor's matrix product reaches at
+// 8192 x 4096 x 4096 in that precision, measured in the same run, too. A wrong row is printed as
+// WRONG and makes the exit code 1. On `sim` (tiny --size) it tests itself; times mean nothing
+// there.
 #include <CLI/CLI.hpp>
 #include <cmath>
 #include <cstdio>
@@ -82,13 +84,15 @@ class Table {
     if (!a.csv.empty()) {
       csv_.open(a.csv);
       THORAX_CHECK(csv_.is_open(), "[gpu_table] cannot write {}", a.csv);
-      csv_ << "operation,problem,precision,pass,provider,milliseconds,rate,unit,of_peer,error,ok\n";
+      csv_ << "operation,problem,precision,pass,provider,milliseconds,rate,unit,of_peer,of_ceiling,"
+              "error,ok\n";
     }
     const std::int64_t count = device.kind == DeviceKind::sim ? 1 << 12 : std::int64_t{1} << 26;
     const Tensor from = Tensor::zeros({count}, DType::f32, device);
     const Tensor to = Tensor::empty({count}, DType::f32, device);
     copy_rate_ = 8.0 * static_cast<double>(count) / timer.median([&] { to.copy_from(from); });
     fmt::print("{}: copy {:.0f} GB/s\n", device_info(device).name, copy_rate_ * 1e-9);
+    for (const std::string& name : a.precisions) measure_ceiling(name);
   }
 
   bool wants(const std::string& operation, const std::string& problem) const {
@@ -103,16 +107,22 @@ class Table {
     wrong += !ok;
     const double rate = work / seconds * (flops ? 1e-12 : 1e-9);
     const double share = flops ? peer_seconds / seconds : work / seconds / copy_rate_;
-    fmt::print("{:<17} {:<58} {:<4} {:<6} {:<16} {:>9.4f} ms {:>8.2f} {} {:>6} {:.1e}{}\n",
+    const auto ceiling = ceilings_.find(type);
+    const double of_ceiling = !flops                       ? share
+                              : ceiling != ceilings_.end() ? work / seconds / ceiling->second
+                                                           : 0;
+    const auto percent = [](double value) {
+      return value > 0 ? fmt::format("{:.0f} %", value * 100) : std::string("-");
+    };
+    fmt::print("{:<17} {:<58} {:<4} {:<6} {:<16} {:>9.4f} ms {:>8.2f} {} {:>6} {:>6} {:.1e}{}\n",
                operation, problem, name_of(type), pass, provider, seconds * 1e3, rate,
-               flops ? "TFLOP/s" : "GB/s   ",
-               share > 0 ? fmt::format("{:.0f} %", share * 100) : std::string("-"), error,
+               flops ? "TFLOP/s" : "GB/s   ", percent(share), percent(of_ceiling), error,
                ok ? "" : "  WRONG");
     std::fflush(stdout);
     if (csv_.is_open())
-      csv_ << fmt::format("{},\"{}\",{},{},{},{:.6f},{:.4f},{},{:.4f},{:.3e},{}\n", operation,
-                          problem, name_of(type), pass, provider, seconds * 1e3, rate,
-                          flops ? "TFLOP/s" : "GB/s", share, error, ok ? 1 : 0);
+      csv_ << fmt::format("{},\"{}\",{},{},{},{:.6f},{:.4f},{},{:.4f},{:.4f},{:.3e},{}\n",
+                          operation, problem, name_of(type), pass, provider, seconds * 1e3, rate,
+                          flops ? "TFLOP/s" : "GB/s", share, of_ceiling, error, ok ? 1 : 0);
     if (flops && share > 0 && !is_vendor(provider))
       shares_[fmt::format("{} {} {}", operation, name_of(type), pass)][problem] = std::max(
           shares_[fmt::format("{} {} {}", operation, name_of(type), pass)][problem], share);
@@ -134,8 +144,25 @@ class Table {
   int rows = 0, wrong = 0;
 
  private:
+  void measure_ceiling(const std::string& name) {
+    LinearProblem problem;
+    problem.rows = 8192;
+    problem.in_features = problem.out_features = 4096;
+    problem.dtype = precision(name);
+    for (const LinearProvider& p : linear_providers().all()) {
+      if (p.device != device.kind || !is_vendor(p.name) || p.priority(problem) < 0) continue;
+      const Tensor x = normals(problem.input_shape(), 1, 1).to(problem.dtype).to(device);
+      const Tensor w = normals(problem.weight_shape(), 2, 1).to(problem.dtype).to(device);
+      const Tensor y = Tensor::empty(problem.output_shape(), problem.dtype, device);
+      const double rate = problem.flops() / timer.median([&] { p.forward(problem, x, w, {}, y); });
+      ceilings_[problem.dtype] = rate;
+      fmt::print("{}: {} {:.1f} TFLOP/s\n", device_info(device).name, name, rate * 1e-12);
+    }
+  }
+
   DeviceScope scope_;
   double copy_rate_ = 0;
+  std::map<DType, double> ceilings_;  // operations a second
   std::ofstream csv_;
   std::map<std::string, std::map<std::string, double>> shares_;
 };

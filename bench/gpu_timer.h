@@ -19,7 +19,8 @@ class GpuTimer {
         flush_(Tensor::empty({device.kind == DeviceKind::sim ? 1 : std::int64_t{96} << 20},
                              DType::u8, device)) {}
 
-  // Seconds, the median; `work` launches on the device's compute stream. One run warms up.
+  // Seconds, the median; `work` launches on the device's compute stream. One run warms up. Work that
+  // is so slow that the repeats would take over a second is run three times.
   template <class Work>
   double median(const Work& work) const {
     DeviceBackend& backend = device_backend(device_.kind);
@@ -31,9 +32,11 @@ class GpuTimer {
       work();
       const std::uint64_t end = backend.mark(device_.index);
       seconds.push_back(backend.seconds_between(device_.index, begin, end));
+      if (i == 2 && seconds[0] * repeats_ > 1) break;
     }
-    std::nth_element(seconds.begin(), seconds.begin() + repeats_ / 2, seconds.end());
-    return seconds[static_cast<std::size_t>(repeats_ / 2)];
+    const auto middle = seconds.begin() + std::ssize(seconds) / 2;
+    std::nth_element(seconds.begin(), middle, seconds.end());
+    return *middle;
   }
 
  private:

@@ -290,6 +290,9 @@ std::filesystem::path autotune_cache_path() {
 void announce_library(const std::string& name_and_version) {
   libraries().insert(name_and_version);
 }
+const std::set<std::string>& announced_libraries() {
+  return libraries();
+}
 
 void autotune_enable(AutotuneOptions options) {
   State& s = state();

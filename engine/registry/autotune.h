@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -61,6 +62,8 @@ std::filesystem::path autotune_cache_path();
 
 // A library that providers call; its version is part of what makes a cached choice valid.
 void announce_library(const std::string& name_and_version);
+// Those that were announced: "cuBLAS 13.0.2", "cuDNN 91300".
+const std::set<std::string>& announced_libraries();
 
 // What a problem was given and why.
 struct ProviderChoice {

@@ -35,6 +35,7 @@ TEST_CASE("info lists devices by name, and the providers of each kind") {
   const std::string text = run_thorax({"info"}).output;
   CHECK(text.find("sim:0    simulated RTX 2070 Super, sm_75") != std::string::npos);
   CHECK(text.find("conv2d             cpu ") != std::string::npos);
+  CHECK(text.find("\nproviders call oneDNN 2.") != std::string::npos);
 }
 
 TEST_CASE("a device that is not there, a limit that is no size: an error that says what is") {

@@ -1,7 +1,7 @@
 // Every provider of GPUs on small cases: on the simulated GPU and, where there is one, on the
 // machine's own, whose results must then be the simulated ones. The values are checked elsewhere
 // (tests/kernels); here every kernel runs once in few seconds, so that it can run where that is
-// dear: under the race detector, AddressSanitizer (tests/sanitize.sh) and compute-sanitizer
+// dear: under the race detector, AddressSanitizer (preset asan) and compute-sanitizer
 // (bench/gpu_check.sh).
 #pragma once
 
