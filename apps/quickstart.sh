@@ -44,7 +44,7 @@ thorax train segmenter --data "manifest:$run/phantoms/manifest.csv" --out "$run/
 thorax segment "$run/phantoms/CXR_png" --model "$run/segmenter/last.safetensors" --out "$run/cut"
 thorax kfold classifier --data "manifest:$run/phantoms/manifest.csv" --out "$run/kfold" \
   --segmenter "$run/segmenter/last.safetensors" \
-  --folds 3 --model hrnet_w18_small_v2 --size 96 --epochs 8 --batch 4 --augment light
+  --folds 3 --model hrnet_w18_small_v2 --size 96 --epochs 7 --batch 4 --augment light
 # Patients whom neither network has seen.
 thorax data phantoms --out "$run/new" --patients 4 --max-images 1 --size 256 --seed 2 --severity 3
 thorax predict "$run/new/CXR_png" --segmenter "$run/segmenter/last.safetensors" \

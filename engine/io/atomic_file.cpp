@@ -124,7 +124,9 @@ void remove_leftovers(const std::filesystem::path& path) {
     long process = 0;
     const auto [end, wrong] = std::from_chars(digits, name.c_str() + name.size(), process);
     if (wrong != std::errc{} || *end != '-' || process <= 0) continue;
-    const bool alive = process != ::getpid() && ::kill(static_cast<pid_t>(process), 0) == 0;
+    // EPERM: it lives and is somebody else's.
+    const bool alive = process != ::getpid() &&
+                       (::kill(static_cast<pid_t>(process), 0) == 0 || errno == EPERM);
     if (!alive) std::filesystem::remove(entry.path(), error);
   }
 }
