@@ -19,8 +19,8 @@ class GpuTimer {
         flush_(Tensor::empty({device.kind == DeviceKind::sim ? 1 : std::int64_t{96} << 20},
                              DType::u8, device)) {}
 
-  // Seconds, the median; `work` launches on the device's compute stream. One run warms up. Work that
-  // is so slow that the repeats would take over a second is run three times.
+  // Seconds, the median; `work` launches on the device's compute stream. One run warms up. Work
+  // that is so slow that the repeats would take over a second is run three times.
   template <class Work>
   double median(const Work& work) const {
     DeviceBackend& backend = device_backend(device_.kind);

@@ -7,7 +7,10 @@
 #     LAUNCHES.csv   from the tests, run under THORAX_SIM_LAUNCHES; of several launch shapes of a kernel the
 #                    one with the most threads counts
 set -euo pipefail
+[ $# -eq 2 ] || { sed -n '2,9s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+kernels=$(realpath "$1") launches=$(realpath "$2")
 cd "$(dirname "$0")"
+trap 'rm -f resources.csv.new' EXIT
 awk -F, -v OFS=, '
   function base(name) { gsub(/"/, "", name); sub(/[<(].*/, "", name); sub(/^.*::/, "", name); return name }
   NR == FNR {
@@ -21,5 +24,5 @@ awk -F, -v OFS=, '
     if (!(name in threads)) { print "update_resources.sh: no launch of " name > "/dev/stderr"; missing = 1; next }
     print $0, threads[name], dynamic[name]
   }
-  END { exit missing }' "$2" "$1" >resources.csv.new
+  END { exit missing }' "$launches" "$kernels" >resources.csv.new
 mv resources.csv.new resources.csv

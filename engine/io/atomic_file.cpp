@@ -125,8 +125,8 @@ void remove_leftovers(const std::filesystem::path& path) {
     const auto [end, wrong] = std::from_chars(digits, name.c_str() + name.size(), process);
     if (wrong != std::errc{} || *end != '-' || process <= 0) continue;
     // EPERM: it lives and is somebody else's.
-    const bool alive = process != ::getpid() &&
-                       (::kill(static_cast<pid_t>(process), 0) == 0 || errno == EPERM);
+    const bool alive =
+        process != ::getpid() && (::kill(static_cast<pid_t>(process), 0) == 0 || errno == EPERM);
     if (!alive) std::filesystem::remove(entry.path(), error);
   }
 }
