@@ -27,5 +27,11 @@ inline Conv2dProblem adjoint(const ConvTranspose2dProblem& p) {
   c.dtype = p.dtype;
   return c;
 }
+// Whether that convolution's result has x's size. With an output padding of a stride or more it
+// would be larger: only kernels that take both sizes as they are can do it.
+inline bool adjoint_fits(const ConvTranspose2dProblem& p) {
+  const Conv2dProblem c = adjoint(p);
+  return c.out_height() == p.height && c.out_width() == p.width;
+}
 
 }  // namespace thorax

@@ -60,6 +60,7 @@ inline std::vector<Case> awkward() {
   add("18 channels", 2, 7, 6, 18, 18, 2, 2, 0, bias);
   add("overlapping 3x3 stride 2", 2, 6, 5, 16, 24, 3, 2, 1, bias);
   add("output padding", 1, 6, 5, 10, 12, 3, 2, 1, extra, bias);
+  add("output padding of a whole stride", 1, 6, 5, 8, 12, 2, 1, 0, extra, dilation, bias);
   add("4x4 stride 2", 1, 6, 6, 12, 20, 4, 2, 1);
   add("3x3 stride 1", 1, 8, 9, 8, 9, 3, 1, 1, bias);
   add("gaps: stride 3, 2x2", 1, 4, 5, 8, 16, 2, 3, 0, bias);

@@ -36,7 +36,8 @@ void backward_filter(const ConvTranspose2dProblem& p, const Tensor& x, const Ten
 }
 
 int priority(const ConvTranspose2dProblem& p) {
-  return p.dtype == DType::f32 || p.dtype == DType::f16 || p.dtype == DType::bf16 ? 0 : -1;
+  const bool typed = p.dtype == DType::f32 || p.dtype == DType::f16 || p.dtype == DType::bf16;
+  return typed && adjoint_fits(p) ? 0 : -1;
 }
 
 }  // namespace

@@ -45,13 +45,15 @@ void backward_filter(const ConvTranspose2dProblem& p, const Tensor& x, const Ten
 
 }  // namespace
 
-THORAX_PROVIDER(
-    conv_transpose2d_onednn, conv_transpose2d_providers(),
-    {.name = "onednn",
-     .device = DeviceKind::cpu,
-     .priority = [](const ConvTranspose2dProblem& p) { return p.dtype == DType::f32 ? 10 : -1; },
-     .forward = forward,
-     .backward_data = backward_data,
-     .backward_filter = backward_filter});
+THORAX_PROVIDER(conv_transpose2d_onednn, conv_transpose2d_providers(),
+                {.name = "onednn",
+                 .device = DeviceKind::cpu,
+                 .priority =
+                     [](const ConvTranspose2dProblem& p) {
+                       return p.dtype == DType::f32 && adjoint_fits(p) ? 10 : -1;
+                     },
+                 .forward = forward,
+                 .backward_data = backward_data,
+                 .backward_filter = backward_filter});
 
 }  // namespace thorax
