@@ -227,6 +227,7 @@ inline std::vector<Case> awkward() {
   add("stride 2, dilation 3", 2, 17, 16, 9, 10, 3, 3, stride(2), dilation(3), pad(3));
   add("stride 3 wider than the filter", 1, 11, 11, 16, 16, 1, 1, stride(3));
   add("1x1 stride 2", 2, 9, 9, 18, 36, 1, 1, stride(2), bias);
+  add("1x1 stride 2, pixels left over", 1, 16, 26, 5, 13, 1, 1, stride(2));
   add("2 groups", 1, 9, 9, 16, 32, 3, 3, groups(2), bias, relu);
   add("3 groups of odd sizes", 2, 7, 6, 15, 21, 3, 3, groups(3), stride(2), relu);
   add("depthwise", 1, 10, 10, 16, 16, 3, 3, groups(16), bias);

@@ -50,7 +50,7 @@ THORAX_PROVIDER(conv_transpose2d_onednn, conv_transpose2d_providers(),
                  .device = DeviceKind::cpu,
                  .priority =
                      [](const ConvTranspose2dProblem& p) {
-                       return p.dtype == DType::f32 && adjoint_fits(p) ? 10 : -1;
+                       return adjoint_fits(p) && convolution().priority(adjoint(p)) >= 0 ? 10 : -1;
                      },
                  .forward = forward,
                  .backward_data = backward_data,
