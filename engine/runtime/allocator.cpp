@@ -284,7 +284,7 @@ class HostAllocator final : public CachingAllocator {
     return block;
   }
   void give_back(void* block) noexcept override { std::free(block); }
-  // Measured: 2 takes 7 to 20 % off the peak memory of training and inference (bench_step), more
+  // Measured: 2 takes 7 to 21 % off the peak memory of training and inference (bench_step), more
   // adds nothing. Not on a GPU, where a graph's capture must find the very sizes that the run
   // before it left.
   std::size_t largest_factor() const override { return 2; }

@@ -72,23 +72,12 @@ inline bool written(const Tensor& t) {
   return true;
 }
 
-// How far a GPU may be from the simulated one. Both run the same source; what differs is where a
-// compiler contracts a product and a sum, the exponential and the logarithm, and how a tensor core
-// rounds within a sum. So: a few units in the last place of the result's type, relative to the
-// largest value.
+// How far a GPU may be from the simulated one, relative to the largest value. Both run the same
+// source; what differs is where a compiler contracts a product and a sum, the exponential and the
+// logarithm, and how a tensor core rounds within a float32 sum: hence 2^-13, and four roundings to
+// the result's type.
 inline double allowed_apart(DType dtype) {
-  switch (dtype) {
-    case DType::f16:
-      return 0x1p-9;
-    case DType::bf16:
-      return 0x1p-6;
-    case DType::f32:
-      return 0x1p-13;
-    case DType::f64:
-      return 0x1p-13;  // sums of float32
-    default:
-      return 0;
-  }
+  return 0x1p-13 + 4 * rounding_of(dtype).relative;
 }
 
 // What the comparison found, told at the end of the program.
