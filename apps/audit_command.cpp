@@ -4,11 +4,10 @@
 
 #include "apps/audit_report.h"
 #include "apps/experiment.h"
+#include "apps/number_checks.h"
 
 namespace thorax::app {
 namespace {
-
-namespace fs = std::filesystem;
 
 struct Options {
   SettingsOptions settings;
@@ -53,19 +52,8 @@ void run(const Options& o) {
       shared, rows, {o.settings.out, o.settings.resume, o.settings.overwrite, "audit", {}},
       compute);
   fmt::print("{}\n", describe_splits(experiment.by_patient, experiment.run.items));
-  if (!o.merge.empty())
-    fmt::print("{} folds taken over\n",
-               merge_experiment(experiment, {o.merge.begin(), o.merge.end()}));
-  if (!run_experiment(experiment, choices, o.keep_checkpoints, compute)) {
-    fmt::print("stopped; continue with --resume\n");
-    set_exit_code(3);
-    return;
-  }
-  if (!experiment.finished()) {
-    fmt::print("{}\nwhen all are finished, the report is made\n", unfinished(experiment));
-    return;
-  }
-  report_audit(experiment, {o.external, o.heatmaps}, compute);
+  if (complete_experiment(experiment, o.merge, choices, o.keep_checkpoints, compute))
+    report_audit(experiment, {o.external, o.heatmaps}, compute);
 }
 
 void add(CLI::App& root) {
@@ -78,7 +66,7 @@ void add(CLI::App& root) {
       "Images of another source, kind:PATH[,key=value]: judged by the networks trained here");
   c->add_option("--heatmaps", o->heatmaps, "Images per fold whose heatmaps are measured; 0 = none")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(kNonNegative);
   c->add_option("--only", o->only, "Train only this row, or fold of it (ROW or ROW/FOLD)");
   c->add_option("--merge", o->merge, "Take finished folds from these folders of the same audit");
   c->add_flag("--keep-checkpoints", o->keep_checkpoints,

@@ -4,11 +4,10 @@
 
 #include "apps/compare_report.h"
 #include "apps/experiment.h"
+#include "apps/number_checks.h"
 
 namespace thorax::app {
 namespace {
-
-namespace fs = std::filesystem;
 
 struct Options {
   SettingsOptions settings;
@@ -45,19 +44,8 @@ void run(const Options& o) {
   fmt::print("{}\n", describe_splits(experiment.by_patient.folds.empty() ? experiment.by_image
                                                                          : experiment.by_patient,
                                      experiment.run.items));
-  if (!o.merge.empty())
-    fmt::print("{} folds taken over\n",
-               merge_experiment(experiment, {o.merge.begin(), o.merge.end()}));
-  if (!run_experiment(experiment, choices, o.keep_checkpoints, compute)) {
-    fmt::print("stopped; continue with --resume\n");
-    set_exit_code(3);
-    return;
-  }
-  if (!experiment.finished()) {
-    fmt::print("{}\nwhen all are finished, the tables are made\n", unfinished(experiment));
-    return;
-  }
-  report_comparison(experiment, o.heatmaps, compute);
+  if (complete_experiment(experiment, o.merge, choices, o.keep_checkpoints, compute))
+    report_comparison(experiment, o.heatmaps, compute);
 }
 
 void add(CLI::App& root) {
@@ -77,7 +65,7 @@ void add(CLI::App& root) {
   c->add_option("--heatmaps", o->heatmaps,
                 "Held-out images per row and fold whose heatmaps are measured; 0 = none")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(kNonNegative);
   c->add_flag("--keep-checkpoints", o->keep_checkpoints,
               "Keep each fold's whole checkpoints, not only its weights");
   c->footer(

@@ -9,6 +9,7 @@
 #include "apps/command.h"
 #include "apps/duplicates_command.h"
 #include "apps/figures_command.h"
+#include "apps/number_checks.h"
 #include "data/dataset.h"
 #include "data/describe.h"
 #include "data/encode.h"
@@ -50,10 +51,10 @@ void add_phantoms(CLI::App& data) {
   c->add_option("--out", o.out, "Folder for CXR_png/, mask/ and manifest.csv")->required();
   c->add_option("--patients", o.config.patients, "Number of patients")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(kPositive);
   c->add_option("--max-images", o.config.max_images, "Images of a patient: 1 to this many")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(kPositive);
   c->add_option("--size", o.config.size, "Side of an image in pixels")
       ->capture_default_str()
       ->check(CLI::Range(16, 8192));
@@ -63,7 +64,7 @@ void add_phantoms(CLI::App& data) {
   c->add_option("--severity", o.config.severity,
                 "Strength of the opacities; 0 makes both classes alike")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(kNonNegative);
   c->add_option("--confounding", o.config.confounding,
                 "Probability that text marker and exposure give the class away")
       ->capture_default_str()

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "apps/command.h"
 #include "apps/fold_files.h"
 #include "engine/io/config.h"
 #include "engine/io/file_lock.h"
@@ -62,16 +63,6 @@ fs::path Experiment::folder(const ExperimentRow& row) const {
 
 fs::path Experiment::fold_folder(const ExperimentRow& row, std::size_t fold) const {
   return folder(row) / fmt::format("fold_{}", fold);
-}
-
-bool Experiment::finished(const ExperimentRow& row) const {
-  for (std::size_t k = 0; k < splits(row).folds.size(); ++k)
-    if (!fold_finished(fold_folder(row, k))) return false;
-  return true;
-}
-
-bool Experiment::finished() const {
-  return std::all_of(rows.begin(), rows.end(), [this](const auto& row) { return finished(row); });
 }
 
 Experiment open_experiment(const TrainSettings& shared, std::vector<ExperimentRow> rows,
@@ -137,8 +128,46 @@ Dataset row_dataset(const Experiment& experiment, const ExperimentRow& row) {
   return dataset;
 }
 
-bool run_experiment(const Experiment& e, const std::vector<FoldChoice>& choices,
-                    bool keep_checkpoints, const Compute& compute) {
+namespace {
+
+// Copies finished folds of other folders of the same experiment, made on other machines: same rows,
+// settings (but for where files lie), images and splits; anything else is an Error naming what
+// differs. A fold that is finished here stays. Returns how many were copied.
+int take_folds(const Experiment& e, const std::vector<std::string>& others) {
+  const nlohmann::json own = without_places(load_json(e.run.folder / "config.json"));
+  int copied = 0;
+  for (const fs::path other : others) {
+    const fs::path config = other / "config.json";
+    const std::string different = config_differences(own, without_places(load_json(config)));
+    THORAX_CHECK(different.empty(), "[merge] {}: is another experiment: {}", config.string(),
+                 different);
+    for (const char* name : {"splits.json", "splits_by_image.json"})
+      if (fs::exists(e.run.folder / name)) load_splits(other / name, e.run.items);
+    for (const ExperimentRow& row : e.rows)
+      for (std::size_t k = 0; k < e.splits(row).folds.size(); ++k) {
+        const fs::path to = e.fold_folder(row, k);
+        const fs::path from = other / fs::relative(to, e.run.folder);
+        if (fold_finished(to) || !fold_finished(from)) continue;
+        load_fold(from, row.settings.task);  // refuse a broken one before anything is copied
+        fs::create_directories(to);
+        const std::optional<FileLock> lock = FileLock::try_lock(to / "lock");
+        THORAX_CHECK(lock.has_value(), "[merge] {}: another process is at work there", to.string());
+        for (const auto& entry : fs::directory_iterator(from)) {
+          const std::string name = entry.path().filename();
+          if (entry.is_regular_file() && name != "result.json" && name != "lock")
+            fs::copy_file(entry.path(), to / name, fs::copy_options::overwrite_existing);
+        }
+        // Last, and whole or not at all: it is what makes the fold count as finished.
+        save_json(to / "result.json", load_json(from / "result.json"));
+        ++copied;
+      }
+  }
+  return copied;
+}
+
+// Returns false when it was stopped by a signal.
+bool train_folds(const Experiment& e, const std::vector<FoldChoice>& choices, bool keep_checkpoints,
+                 const Compute& compute) {
   for (const ExperimentRow& row : e.rows) {
     const Splits& splits = e.splits(row);
     for (std::size_t k = 0; k < splits.folds.size(); ++k) {
@@ -170,6 +199,7 @@ bool run_experiment(const Experiment& e, const std::vector<FoldChoice>& choices,
   return true;
 }
 
+// "hrnet_w18-lungs: folds 1, 2 left", a line per row that is not finished.
 std::string unfinished(const Experiment& e) {
   std::string text;
   for (const ExperimentRow& row : e.rows) {
@@ -177,10 +207,30 @@ std::string unfinished(const Experiment& e) {
     for (std::size_t k = 0; k < e.splits(row).folds.size(); ++k)
       if (!fold_finished(e.fold_folder(row, k))) left.push_back(k);
     if (!left.empty())
-      text += fmt::format("{}{}: folds {} left", text.empty() ? "" : "\n", row.name,
-                          fmt::join(left, ", "));
+      text += fmt::format("{}{}folds {} left", text.empty() ? "" : "\n",
+                          row.name.empty() ? "" : row.name + ": ", fmt::join(left, ", "));
   }
   return text;
+}
+
+}  // namespace
+
+bool complete_experiment(const Experiment& experiment, const std::vector<std::string>& merge,
+                         const std::vector<FoldChoice>& choices, bool keep_checkpoints,
+                         const Compute& compute) {
+  if (!merge.empty()) fmt::print("{} folds taken over\n", take_folds(experiment, merge));
+  if (!train_folds(experiment, choices, keep_checkpoints, compute)) {
+    fmt::print("stopped; continue with --resume\n");
+    set_exit_code(3);
+    return false;
+  }
+  const std::string left = unfinished(experiment);
+  if (!left.empty())
+    fmt::print(
+        "{}\nfor the report all are needed: --resume goes on, --merge takes finished folds from "
+        "other folders\n",
+        left);
+  return left.empty();
 }
 
 std::vector<FoldResult> load_results(const Experiment& e, const ExperimentRow& row) {
@@ -200,38 +250,6 @@ std::vector<FoldResult> load_results(const Experiment& e, const ExperimentRow& r
     results.push_back(std::move(result));
   }
   return results;
-}
-
-int merge_experiment(const Experiment& e, const std::vector<fs::path>& others) {
-  const nlohmann::json own = without_places(load_json(e.run.folder / "config.json"));
-  int copied = 0;
-  for (const fs::path& other : others) {
-    const fs::path config = other / "config.json";
-    const std::string different = config_differences(own, without_places(load_json(config)));
-    THORAX_CHECK(different.empty(), "[merge] {}: is another experiment: {}", config.string(),
-                 different);
-    for (const char* name : {"splits.json", "splits_by_image.json"})
-      if (fs::exists(e.run.folder / name)) load_splits(other / name, e.run.items);
-    for (const ExperimentRow& row : e.rows)
-      for (std::size_t k = 0; k < e.splits(row).folds.size(); ++k) {
-        const fs::path to = e.fold_folder(row, k);
-        const fs::path from = other / fs::relative(to, e.run.folder);
-        if (fold_finished(to) || !fold_finished(from)) continue;
-        load_fold(from, row.settings.task);  // refuse a broken one before anything is copied
-        fs::create_directories(to);
-        const std::optional<FileLock> lock = FileLock::try_lock(to / "lock");
-        THORAX_CHECK(lock.has_value(), "[merge] {}: another process is at work there", to.string());
-        for (const auto& entry : fs::directory_iterator(from)) {
-          const std::string name = entry.path().filename();
-          if (entry.is_regular_file() && name != "result.json" && name != "lock")
-            fs::copy_file(entry.path(), to / name, fs::copy_options::overwrite_existing);
-        }
-        // Last, and whole or not at all: it is what makes the fold count as finished.
-        save_json(to / "result.json", load_json(from / "result.json"));
-        ++copied;
-      }
-  }
-  return copied;
 }
 
 }  // namespace thorax::app

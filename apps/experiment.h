@@ -29,8 +29,6 @@ struct Experiment {
   }
   std::filesystem::path folder(const ExperimentRow& row) const;
   std::filesystem::path fold_folder(const ExperimentRow& row, std::size_t fold) const;
-  bool finished(const ExperimentRow& row) const;
-  bool finished() const;
 };
 
 // Opens the run, makes its splits. Throws Error when two rows have one name.
@@ -45,24 +43,17 @@ struct FoldChoice {
 std::vector<FoldChoice> parse_fold_choices(const std::vector<std::string>& texts,
                                            const std::vector<ExperimentRow>& rows, int folds);
 
-// Trains every chosen fold (none chosen: all) that is not finished. A fold that another process is
-// at work on is left to it. Returns false when it was stopped by a signal.
-bool run_experiment(const Experiment& experiment, const std::vector<FoldChoice>& choices,
-                    bool keep_checkpoints, const Compute& compute);
-
-// "hrnet_w18-lungs: folds 1, 2 left", a line per row that is not finished.
-std::string unfinished(const Experiment& experiment);
+// Takes over the finished folds of `merge`, then trains every chosen fold (none chosen: all) that
+// is not finished; one that another process is at work on is left to it. Returns true when all
+// folds of all rows are finished; else says what is left, with exit code 3 after a signal.
+bool complete_experiment(const Experiment& experiment, const std::vector<std::string>& merge,
+                         const std::vector<FoldChoice>& choices, bool keep_checkpoints,
+                         const Compute& compute);
 
 // Results of a row's folds; each must be finished.
 std::vector<FoldResult> load_results(const Experiment& experiment, const ExperimentRow& row);
 
 // The dataset as a row sees it: with its random labels, if it has them.
 Dataset row_dataset(const Experiment& experiment, const ExperimentRow& row);
-
-// Copies finished folds of other folders of the same experiment, made on other machines: same rows,
-// settings (but for where files lie), images and splits; anything else is an Error naming what
-// differs. A fold that is finished here stays. Returns how many were copied.
-int merge_experiment(const Experiment& experiment,
-                     const std::vector<std::filesystem::path>& others);
 
 }  // namespace thorax::app

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "apps/command.h"
+#include "apps/number_checks.h"
 #include "apps/report/dataset_figures.h"
 #include "apps/report/report.h"
 #include "apps/segmenter.h"
@@ -246,7 +247,7 @@ void add_data_figures(CLI::App& data, const char* kinds) {
   c->add_option("--segmenter", o.segmenter, "Checkpoint of a UNet: shows its steps on one image");
   c->add_option("--min-area", o.min_area, "Least lung area, pixels of 512 x 512")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(kNonNegative);
   c->add_option("--image", o.image,
                 "File for the steps and the augmentation: a name in the data, or a path (default: "
                 "one of the data, with a mask if there is one)");

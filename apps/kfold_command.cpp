@@ -6,13 +6,12 @@
 
 #include "apps/experiment.h"
 #include "apps/kfold_report.h"
+#include "apps/number_checks.h"
 #include "apps/settings.h"
 #include "engine/train/splits.h"
 
 namespace thorax::app {
 namespace {
-
-namespace fs = std::filesystem;
 
 struct Options {
   SettingsOptions settings;
@@ -32,25 +31,14 @@ void run(Task task, const Options& o) {
                       compute);
   const Splits& splits = experiment.splits(experiment.rows[0]);
   fmt::print("{}\n", describe_splits(splits, experiment.run.items));
-  if (!o.merge.empty())
-    fmt::print("{} folds taken over\n",
-               merge_experiment(experiment, {o.merge.begin(), o.merge.end()}));
   std::vector<FoldChoice> choices;
   for (const int fold : o.only) {
     THORAX_CHECK(fold >= 0 && fold < settings.folds, "[kfold] --only {}: the fold must be 0 to {}",
                  fold, settings.folds - 1);
     choices.push_back({"", fold});
   }
-  if (!run_experiment(experiment, choices, /*keep_checkpoints=*/true, compute)) {
-    fmt::print("stopped; continue with --resume\n");
-    set_exit_code(3);
-    return;
-  }
-  if (!experiment.finished()) {
-    fmt::print("some folds are left; --resume goes on, --merge takes them from other folders\n");
-    return;
-  }
-  report_kfold(experiment, o.heatmaps, compute);
+  if (complete_experiment(experiment, o.merge, choices, /*keep_checkpoints=*/true, compute))
+    report_kfold(experiment, o.heatmaps, compute);
 }
 
 void add(CLI::App& root) {
@@ -71,7 +59,7 @@ void add(CLI::App& root) {
           ->add_option("--heatmaps", options->heatmaps,
                        "Held-out images per fold whose heatmaps are made; 0 = none")
           ->capture_default_str()
-          ->check(CLI::NonNegativeNumber);
+          ->check(kNonNegative);
     command->footer(fmt::format(
         "Example:\n  thorax kfold {} --data {} --folds 3 --epochs 3 --out runs/kfold",
         name_of(task), task == Task::segmenter ? "shenzhen:DIR" : "covid:DIR --data nih:DIR2"));

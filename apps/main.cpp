@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "apps/command.h"
+#include "apps/number_checks.h"
 #include "engine/registry/registry.h"
 #include "engine/runtime/allocator.h"
 #include "engine/runtime/device.h"
@@ -39,7 +40,7 @@ void set_exit_code(int code) {
 
 void add_compute_options(CLI::App& command, ComputeOptions& options) {
   command.add_option("--threads", options.threads, "Threads to compute with; 0 = all cores")
-      ->check(CLI::NonNegativeNumber);
+      ->check(kNonNegative);
   command
       .add_option("--device", options.device,
                   "Where to compute: cpu, cuda, cuda:1, sim (a simulated GPU); see thorax info")

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/command.h"
+#include "apps/number_checks.h"
 #include "apps/op_table.h"
 #include "engine/registry/registry.h"
 
@@ -68,7 +69,7 @@ void add(CLI::App& root) {
   command->add_flag("--grad", options.grad,
                     "Also read grad_output and write grad.<argument> of every argument");
   command->add_option("--threads", options.threads, "Threads to compute with; 0 = all cores")
-      ->check(CLI::NonNegativeNumber);
+      ->check(kNonNegative);
   command->footer(
       "Example:\n"
       "  thorax op conv2d --inputs in.safetensors --output out.safetensors --provider gemm --grad\n"

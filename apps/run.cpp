@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "apps/cut_lungs.h"
@@ -45,6 +46,24 @@ void join_duplicates(Dataset& dataset, const TrainSettings& settings) {
       dataset, {.skip_unreadable = settings.on_error == "skip", .threads = num_threads()});
   join_patients(dataset, patients_sharing_images(dataset, found.pairs));
   check_patients(dataset, on_conflict(settings));
+}
+
+// What no setting mends. Before the run's folder is made, so that none is left behind.
+void check_learnable(Task task, const Dataset& dataset) {
+  if (task == Task::classifier) {
+    THORAX_CHECK(dataset.classes.size() == 2,
+                 "[run] a classifier needs two classes, the data has {}: {}",
+                 dataset.classes.size(), fmt::join(dataset.classes, ", "));
+    return;
+  }
+  const auto missing = [](const Sample& s) { return s.masks.empty(); };
+  const auto first = std::find_if(dataset.samples.begin(), dataset.samples.end(), missing);
+  THORAX_CHECK(
+      first == dataset.samples.end(),
+      "[run] a segmenter learns from lung masks; {} of {} images have none, the first is {} "
+      "(--data KIND:PATH,masks=FOLDER says where they are, mask=required leaves such images out)",
+      std::count_if(dataset.samples.begin(), dataset.samples.end(), missing),
+      dataset.samples.size(), first->image.string());
 }
 
 // As a run leaves its folder that was killed before config.json was there.
@@ -103,10 +122,7 @@ Run open_run(const TrainSettings& settings, const RunRequest& options, const Com
     THORAX_CHECK(different.empty(), "[run] {}: was started with other settings: {}",
                  config.string(), different);
   }
-  if (settings.task == Task::classifier)
-    THORAX_CHECK(run.dataset.classes.size() == 2,
-                 "[run] a classifier needs two classes, the data has {}",
-                 run.dataset.classes.size());
+  check_learnable(settings.task, run.dataset);
   // First of all: a run that is killed from here on can be resumed.
   fs::create_directories(run.folder);
   const FileLock lock(run.folder / "lock");

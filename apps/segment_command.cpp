@@ -8,6 +8,7 @@
 #include "apps/command.h"
 #include "apps/cut_lungs.h"
 #include "apps/image_list.h"
+#include "apps/number_checks.h"
 #include "apps/segmenter.h"
 #include "engine/tensor/error.h"
 
@@ -64,7 +65,7 @@ void add(CLI::App& root) {
       ->capture_default_str();
   c->add_option("--batch", o.batch, "Images computed at once")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(kPositive);
   c->add_option("--on-error", o.on_error, "What an unreadable image does: fail or skip")
       ->capture_default_str()
       ->check(CLI::IsMember({"fail", "skip"}));

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "apps/number_checks.h"
 #include "data/augment.h"
 #include "engine/io/config.h"
 #include "engine/optim/schedule.h"
@@ -196,16 +197,15 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
   add(command, "--size", &TrainSettings::size,
       classifier ? "Side of the square input (default 224)"
                  : "Side of the square input (default 512)");
-  add(command, "--epochs", &TrainSettings::epochs, "Epochs (default 25)")
-      ->check(CLI::PositiveNumber);
+  add(command, "--epochs", &TrainSettings::epochs, "Epochs (default 25)")->check(kPositive);
   add(command, "--batch", &TrainSettings::batch,
       classifier ? "Batch size (default 8)" : "Batch size (default 4)")
-      ->check(CLI::PositiveNumber);
+      ->check(kPositive);
   overrides_.emplace_back(command
                               .add_option("--lr", lr_,
                                           classifier ? "Learning rate (default 0.0005)"
                                                      : "Learning rate (default 0.001)")
-                              ->check(CLI::PositiveNumber),
+                              ->check(kPositive),
                           [this](TrainSettings& s) { s.schedule["lr"] = lr_; });
   overrides_.emplace_back(
       command.add_option("--optimizer", optimizer_, "sgd or adamw")
@@ -233,19 +233,19 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
   add(command, "--norm-batches", &TrainSettings::norm_batches,
       "Training batches over which batch norm's statistics are measured before a validation "
       "(default 16; 0 = keep the moving averages)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(kNonNegative);
   add(command, "--precision", &TrainSettings::precision,
       "Type of the activations: float32 (default), or float16 or bfloat16 on a GPU")
       ->check(CLI::IsMember({"float32", "float16", "bfloat16"}));
   add(command, "--seed", &TrainSettings::seed, "Seed of everything random (default 0)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(kNonNegative);
   add(command, "--workers", &TrainSettings::workers,
       "Threads that read and augment images (default 1)")
       ->check(CLI::Range(1, 256));
   add(command, "--cache-mb", &TrainSettings::cache_mb, "Memory for decoded images (default 2048)");
   add(command, "--checkpoint-seconds", &TrainSettings::checkpoint_seconds,
       "Time between checkpoints (default 300)")
-      ->check(CLI::PositiveNumber);
+      ->check(kPositive);
   command.add_flag("--graph", graph,
                    "Capture a training step once and replay it as one launch (cuda and sim); the "
                    "same bits");

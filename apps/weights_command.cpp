@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
+#include "apps/number_checks.h"
 #include "engine/io/config.h"
 #include "engine/io/safetensors.h"
 #include "models/factory.h"
@@ -167,15 +168,15 @@ void add_convert(CLI::App& weights) {
   c->add_option("--out", o.out, "The model file to write")->required();
   c->add_option("--in-channels", o.in_channels,
                 "Channels of the image (default 3); 1 sums the first filter over its colours")
-      ->check(CLI::PositiveNumber);
+      ->check(kPositive);
   c->add_option("--head", o.head, "imagenet (default): the file's own; study: new layers")
       ->check(CLI::IsMember({"imagenet", "study"}));
   c->add_option("--outputs", o.outputs, "Outputs of the head (default 1000, or 1 with study)")
-      ->check(CLI::PositiveNumber);
+      ->check(kPositive);
   c->add_option("--config", o.config, "JSON file with more keys of the model");
   c->add_option("--seed", o.seed, "Seed of what is new")
       ->capture_default_str()
-      ->check(CLI::NonNegativeNumber);
+      ->check(kNonNegative);
   c->add_flag("--json", o.json, "Print JSON");
   c->footer(
       "Example:\n"

@@ -1,5 +1,6 @@
 // The whole way on phantoms, through the command.
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <cmath>
 #include <fstream>
@@ -246,6 +247,22 @@ TEST_CASE("wrong use ends with a clear message and nothing changed") {
                                       std::vector<std::string>{"--provider", "conv2d=cudnn"});
   CHECK(provider.exit_code == 1);
   CHECK(provider.output.find("cudnn") != std::string::npos);
+  const Outcome negative =
+      run_thorax(train_segmenter(t / "phantoms", t / "n") + std::vector<std::string>{"--lr", "-1"});
+  CHECK(negative.exit_code == 2);
+  CHECK(negative.output.find("--lr: must be above 0, is -1") != std::string::npos);
+  // Nothing to learn from: said before a folder is made.
+  const Outcome maskless =
+      run_thorax({"train", "segmenter", "--data",
+                  fmt::format("shenzhen:{},mask=none", t / "phantoms"), "--out", t / "m"});
+  CHECK(maskless.exit_code == 1);
+  CHECK(maskless.output.find("learns from lung masks") != std::string::npos);
+  const Outcome one_class =
+      run_thorax({"train", "classifier", "--data",
+                  fmt::format("shenzhen:{},class=a", t / "phantoms"), "--out", t / "m"});
+  CHECK(one_class.exit_code == 1);
+  CHECK(one_class.output.find("two classes, the data has 1: a") != std::string::npos);
+  CHECK_FALSE(fs::exists(t / "m"));
   // A segmenter is no classifier.
   const Outcome mixed =
       run_thorax({"predict", t / "phantoms/CXR_png", "--classifier", t / "run/last.safetensors"});
