@@ -77,10 +77,14 @@ def products(rng, names, arguments, tensors, options, function, relu, lengths, s
 
 
 def conv2d(rng, k):
-    groups = int(rng.choice([1, 1, 1, 2, 3]))
-    cin, cout = groups * int(rng.integers(1, 20)), groups * int(rng.integers(1, 20))
-    kernel = [3, 3] if k % 3 == 0 else [int(v) for v in rng.choice([1, 2, 3, 5], 2)]
-    stride, dilation = (int(rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1])), int(rng.choice([1, 2], p=[0.8, 0.2])))
+    if k % 2 == 0:  # what the networks are made of, and all that Winograd can do
+        kernel, stride, dilation, groups = [3, 3], 1, 1, 1
+        cin, cout = (int(v) for v in rng.integers(8, 40, 2))
+    else:
+        kernel = [int(v) for v in rng.choice([1, 2, 3, 5], 2)]
+        stride, dilation = (int(rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1])), int(rng.choice([1, 2], p=[0.8, 0.2])))
+        groups = int(rng.choice([1, 1, 1, 2, 3]))
+        cin, cout = (groups * int(v) for v in rng.integers(1, 20, 2))
     padding = int(rng.integers(0, max(kernel)))
     h, w = (int(dilation * (s - 1) + 1 + rng.integers(0, 20)) for s in kernel)
     n = int(rng.integers(1, 4))
