@@ -30,12 +30,10 @@ caught() {
     *) [ "$1" -ne 0 ] ;;
   esac
 }
-caught=0
-missed=0
+# Runs in a process of its own, in an empty FOLDER; FOLDER/caught is there at the end when the mutation was.
 mutate() {
-  local file=$1 source=$2 test=$3 what=$4 expression=$5
-  local tree=$work/tree object command line order status=0 found=no filter
-  rm -rf "$tree"
+  local folder=$1 file=$2 source=$3 test=$4 what=$5 expression=$6
+  local tree=$folder/tree object command line order status=0 filter
   mkdir -p "$tree/$(dirname "$file")"
   sed -E "$expression" "$file" >"$tree/$file"
   if cmp -s "$file" "$tree/$file"; then
@@ -47,37 +45,46 @@ mutate() {
   object=$(ninja -C "$build" -t query "$library" | tr -d ' ' | grep -F "/sim/$source.cpp.o") ||
     { echo "mutation.sh: no object of $source in $library" >&2; return 1; }
   command=$(ninja -C "$build" -t commands "$object" | tail -n 1)
-  command=$(sed -E "s#^.* [^ ]*ccache ##; s#^([^ ]+) #\\1 -iquote $tree -I$tree #; s# -o [^ ]+# -o $work/mutated.o#
+  command=$(sed -E "s#^.* [^ ]*ccache ##; s#^([^ ]+) #\\1 -iquote $tree -I$tree #; s# -o [^ ]+# -o $folder/mutated.o#
                     s# -MD | # #; s# -M[TF] [^ ]+##g; s# -include [^ ]*cmake_pch.hxx##; s#-O3#-O1#" <<<"$command")
   (cd "$build" && eval "$command") || { echo "mutation.sh: mutated $source does not compile" >&2; return 1; }
-  line=${link/ $object / $work/mutated.o }
-  line=${line/-o $library/-o $work/$library}
+  line=${link/ $object / $folder/mutated.o }
+  line=${line/-o $library/-o $folder/$library}
   (cd "$build" && eval "$line" >/dev/null)
-  ln -sf "$library" "$work/$(sed -E 's/(\.so\.[0-9]+)\..*/\1/' <<<"$library")"
+  ln -sf "$library" "$folder/$(sed -E 's/(\.so\.[0-9]+)\..*/\1/' <<<"$library")"
   read -r test filter <<<"$test"
   for order in "${orders[@]}"; do
     status=0
-    LD_LIBRARY_PATH=$work THORAX_SIM_ORDER=$order timeout 600 "$build/tests/test_${test%%/*}" \
-      "--source-file=*/$test" ${filter:+"-tc=$filter"} --abort-after=1 --no-intro >"$work/log" 2>&1 || status=$?
-    if caught $status "$work/log"; then found=yes && break; fi
+    LD_LIBRARY_PATH=$folder OMP_WAIT_POLICY=passive THORAX_SIM_ORDER=$order timeout 600 "$build/tests/test_${test%%/*}" \
+      "--source-file=*/$test" ${filter:+"-tc=$filter"} --abort-after=1 --no-intro >"$folder/log" 2>&1 || status=$?
+    if caught $status "$folder/log"; then
+      touch "$folder/caught"
+      echo "caught  $source: $what"
+      # Where: the first lines of the report.
+      if [ ${#orders[@]} -eq 1 ]; then grep -m 2 -E '^ +#[01] .*\.cu' "$folder/log" || true; fi
+      return
+    fi
   done
-  if [ $found = yes ]; then
-    caught=$((caught + 1))
-    echo "caught  $source: $what"
-    # Where: the first lines of the report.
-    if [ ${#orders[@]} -eq 1 ]; then grep -m 2 -E '^ +#[01] .*\.cu' "$work/log" || true; fi
-  else
-    missed=$((missed + 1))
-    echo "MISSED  $source: $what" >&2
-    if [ ${#orders[@]} -eq 1 ]; then tail -n 20 "$work/log" >&2; fi
-  fi
+  echo "MISSED  $source: $what" >&2
+  if [ ${#orders[@]} -eq 1 ]; then tail -n 20 "$folder/log" >&2; fi
 }
+folders=()
 while IFS='|' read -r file source test what expression; do
   [[ -z $file || $file == \#* ]] && continue
   file=$(xargs <<<"$file") source=$(xargs <<<"$source") test=$(xargs <<<"$test")
   what=$(sed -E 's/^ +| +$//g' <<<"$what") expression=$(sed -E 's/^ +| +$//g' <<<"$expression")
   [[ "$source $what" =~ $only ]] || continue
-  mutate "$file" "$source" "$test" "$what" "$expression"
+  folder=$work/${#folders[@]}
+  folders+=("$folder")
+  mkdir "$folder"
+  while [ "$(jobs -rp | wc -l)" -ge "$(nproc)" ]; do wait -n || true; done
+  mutate "$folder" "$file" "$source" "$test" "$what" "$expression" >"$folder/report" 2>&1 &
 done <"$list"
-echo "mutation.sh: $caught caught, $missed missed"
-[ $missed -eq 0 ] && [ $caught -gt 0 ]
+wait
+caught=0
+for folder in "${folders[@]}"; do
+  cat "$folder/report"
+  [ ! -e "$folder/caught" ] || caught=$((caught + 1))
+done
+echo "mutation.sh: $caught caught, $((${#folders[@]} - caught)) missed"
+[ $caught -gt 0 ] && [ $caught -eq ${#folders[@]} ]

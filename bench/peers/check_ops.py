@@ -138,7 +138,7 @@ FAMILY = dict(max_pool2d="pool", avg_pool2d="pool", global_avg_pool="pool", upsa
               close="morphology", connected_components="morphology")
 OTHER_PRECISIONS = re.compile("tf32|mma")
 NOT_SUPPORTED = "was asked for but does not support"
-DRAWS = 4  # problems drawn at most for each one wanted, where a provider does not support all
+DRAWS = 5  # problems drawn at most for each one wanted, where a provider does not support all
 BATCH = 20
 
 

@@ -77,15 +77,24 @@ def products(rng, names, arguments, tensors, options, function, relu, lengths, s
 
 
 def conv2d(rng, k):
-    if k % 2 == 0:  # what the networks are made of, and all that Winograd can do
-        kernel, stride, dilation, groups = [3, 3], 1, 1, 1
-        cin, cout = (int(v) for v in rng.integers(8, 40, 2))
+    def few(limit):
+        return int(rng.integers(1, limit))
+
+    # A quarter each: what Winograd, what a plain matrix product and what kernels for few channels can do, and anything.
+    kernel, stride, dilation, groups, padding = [int(v) for v in rng.choice([1, 2, 3, 5], 2)], 1, 1, 1, None
+    if k % 4 == 0:
+        kernel, (cin, cout) = [3, 3], (int(v) for v in rng.integers(8 if k % 16 == 0 else 16, 40, 2))  # on GPUs from 16 channels on
+    elif k % 4 == 1:
+        kernel, padding, cin, cout = [1, 1], 0, few(70), few(70)
     else:
-        kernel = [int(v) for v in rng.choice([1, 2, 3, 5], 2)]
         stride, dilation = (int(rng.choice([1, 2, 3], p=[0.6, 0.3, 0.1])), int(rng.choice([1, 2], p=[0.8, 0.2])))
-        groups = int(rng.choice([1, 1, 1, 2, 3]))
-        cin, cout = (groups * int(v) for v in rng.integers(1, 20, 2))
-    padding = int(rng.integers(0, max(kernel)))
+        if k % 4 == 2:
+            cin, cout = (few(5), few(40)) if rng.random() < 0.6 else (few(40), 1)
+        else:
+            groups = int(rng.choice([1, 1, 1, 2, 3]))
+            cin, cout = groups * few(20), groups * few(20)
+    if padding is None:
+        padding = int(rng.integers(0, max(kernel)))
     h, w = (int(dilation * (s - 1) + 1 + rng.integers(0, 20)) for s in kernel)
     n = int(rng.integers(1, 4))
     tensors = {"input": rand(rng, (n, cin, h, w)), "weight": rand(rng, (cout, cin // groups, *kernel))}
