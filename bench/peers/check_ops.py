@@ -4,9 +4,10 @@
     check_ops.py --thorax build/apps/thorax [--ops conv2d batch_norm] [--provider reference] [--cases 200] [--seed 1]
     check_ops.py --all-providers [--device sim]    every provider that the program has for the device, one after the other
 
-With a provider named, problems that it says it does not support are counted and others drawn in their place; TF32 and 16-bit kernels
-have tests of their own. Without one, all problems of an operation travel in one file (README.md has the convention). The table shows how far the worst result is
-from the oracle as a share of what is allowed (op_problems.py derives that); exit code 1 when anything exceeds it.
+With a provider named, problems that it says it does not support are counted and others drawn in their place; TF32 and 16-bit
+kernels have tests of their own. Without one, all problems of an operation travel in one file (README.md has the convention).
+The table shows how far the worst result is from the oracle as a share of what is allowed (op_problems.py derives that); exit
+code 1 when anything exceeds it.
 """
 import argparse
 import concurrent.futures
@@ -166,13 +167,13 @@ def run_supported(thorax, op, provider, device, cases, seed):
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for begin in range(0, DRAWS * cases, BATCH):
             work = pool.map(lambda k: run_cases(thorax, op, provider, device, [k], seed), range(begin, begin + BATCH))
-            for mine, wanted, error in list(work):
+            for number, (mine, wanted, error) in enumerate(list(work), begin):
                 if len(expected) == cases:
                     return results, expected, left_out, ""
                 if error and NOT_SUPPORTED in error:
                     left_out += 1
                 elif error:
-                    return {}, wanted, left_out, error
+                    return {}, wanted, left_out, f"problem {number}: {error}"
                 else:
                     results.update((f"case{len(expected)}/{key.partition('/')[2]}", value) for key, value in mine.items())
                     expected += wanted
@@ -209,7 +210,7 @@ def main():
             if error:
                 count, worst, messages = 0, float("inf"), [error]
             elif not expected:
-                count, worst, messages = 0, 0.0, []
+                count, worst, messages = 0, 0.0, ["not one problem was supported"]
             else:
                 count, worst, messages = (compare_dropout if op == "dropout" else compare)(results, expected)
             failed += bool(messages)
