@@ -7,6 +7,7 @@
 #include "engine/io/safetensors.h"
 #include "kernels/conv2d/conv2d.h"
 #include "tests/support/check.h"
+#include "tests/support/places.h"
 #include "tests/support/temp_folder.h"
 
 using namespace thorax;
@@ -19,7 +20,8 @@ struct Outcome {
 };
 
 Outcome thorax_op(const std::string& arguments) {
-  const std::string line = fmt::format("'{}' op {} 2>&1", THORAX_CLI, arguments);
+  const std::string line =
+      fmt::format("'{}' op {} 2>&1", thorax::test::thorax_program().string(), arguments);
   FILE* pipe = ::popen(line.c_str(), "r");
   REQUIRE(pipe != nullptr);
   Outcome outcome;

@@ -5,6 +5,7 @@
 #include "data/encode.h"
 #include "engine/io/atomic_file.h"
 #include "tests/data/support.h"
+#include "tests/support/places.h"
 
 using namespace thorax;
 using namespace thorax::test;
@@ -63,7 +64,7 @@ Bytes png(const std::vector<Bytes>& chunks) {
 
 Bytes golden(const std::string& name) {
   const std::string text =
-      read_file(fs::path(THORAX_SOURCE_DIR) / "tests/data/golden" / name, 1 << 20);
+      read_file(thorax::test::source_folder() / "tests/data/golden" / name, 1 << 20);
   return Bytes(text.begin(), text.end());
 }
 

@@ -8,14 +8,14 @@
 #include "data/resize.h"
 #include "engine/io/atomic_file.h"
 #include "tests/data/support.h"
+#include "tests/support/places.h"
 
 using namespace thorax;
 using namespace thorax::test;
 
 namespace {
 
-const std::filesystem::path kGolden =
-    std::filesystem::path(THORAX_SOURCE_DIR) / "tests/data/golden";
+const std::filesystem::path kGolden = thorax::test::source_folder() / "tests/data/golden";
 
 Image pattern(int channels) {
   Image image(37, 53, channels);

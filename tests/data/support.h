@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/tensor/error.h"
+#include "tests/support/places.h"
 
 namespace thorax::test {
 
@@ -68,7 +69,7 @@ inline std::filesystem::path real_data() {
     REQUIRE_MESSAGE(fs::is_directory(set), "THORAX_DATA=" << set << " is no folder");
     return set;
   }
-  const fs::path beside = fs::path(THORAX_SOURCE_DIR) / ".." / "shared" / "data";
+  const fs::path beside = thorax::test::source_folder() / ".." / "shared" / "data";
   if (fs::is_directory(beside)) return fs::weakly_canonical(beside);
   std::cerr << "SKIPPED: no real data ($THORAX_DATA or ../shared/data): this test ran on nothing\n";
   return {};

@@ -14,13 +14,14 @@
 #include "kernels/dice_loss/dice_loss.h"
 #include "models/factory.h"
 #include "tests/support/check.h"
+#include "tests/support/places.h"
 
 using namespace thorax;
 using nlohmann::json;
 
 namespace {
 
-const std::filesystem::path kFolder = THORAX_SOURCE_DIR "/tests/golden";
+const std::filesystem::path kFolder = thorax::test::source_folder() / "tests/golden";
 
 // The training run the files were made with: SGD, learning rate 0.01, momentum 0.8, weight decay
 // 1e-4.

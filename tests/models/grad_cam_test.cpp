@@ -13,6 +13,7 @@
 #include "models/unet.h"
 #include "tests/models/support.h"
 #include "tests/support/gpu.h"
+#include "tests/support/places.h"
 
 using namespace thorax;
 
@@ -339,8 +340,8 @@ TEST_CASE("recomputed blocks give the same maps; folded ones the same layers") {
 }
 
 TEST_CASE("maps of a tiny HRNet are PyTorch's") {
-  const SafetensorsFile golden =
-      read_safetensors(THORAX_SOURCE_DIR "/tests/golden/cam.safetensors", FileOrder::pytorch);
+  const SafetensorsFile golden = read_safetensors(
+      thorax::test::source_folder() / "tests/golden/cam.safetensors", FileOrder::pytorch);
   const Tensor x = hashfill::input({2, 64, 96, 3});
   std::map<std::int64_t, std::unique_ptr<Model>> models;
   for (const std::int64_t outputs : {1, 3}) models[outputs] = filled(golden_hrnet(outputs));

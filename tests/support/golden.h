@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/io/safetensors.h"
+#include "tests/support/places.h"
 
 namespace thorax::test {
 
@@ -26,8 +27,8 @@ struct GoldenCase {
 
 // Rank-4 tensors come as NHWC.
 inline std::vector<GoldenCase> golden_cases(const std::string& file) {
-  const SafetensorsFile all = read_safetensors(
-      std::string(THORAX_SOURCE_DIR) + "/tests/golden/" + file, FileOrder::pytorch);
+  const SafetensorsFile all =
+      read_safetensors(thorax::test::source_folder() / "tests/golden" / file, FileOrder::pytorch);
   std::vector<GoldenCase> cases;
   const auto of = [&](const std::string& key) -> std::pair<GoldenCase*, std::string> {
     if (!key.starts_with("case")) return {nullptr, {}};

@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/places.h"
 #include "tests/support/temp_folder.h"
 
 namespace thorax::test {
@@ -36,7 +37,7 @@ struct Outcome {
 // `signal_after` >= 0: sends `signal` after so many milliseconds, unless the program has ended.
 inline Outcome run_thorax(std::vector<std::string> arguments, int signal_after = -1,
                           int signal = SIGKILL) {
-  arguments.insert(arguments.begin(), THORAX_CLI);
+  arguments.insert(arguments.begin(), thorax::test::thorax_program().string());
   const TemporaryFolder folder;
   const std::string log = folder / "log";
   const pid_t child = fork();
@@ -47,7 +48,7 @@ inline Outcome run_thorax(std::vector<std::string> arguments, int signal_after =
     std::vector<char*> argv;
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
-    execv(THORAX_CLI, argv.data());
+    execv(argv[0], argv.data());
     _exit(127);
   }
   if (signal_after >= 0) {

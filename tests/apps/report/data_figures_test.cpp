@@ -9,6 +9,7 @@
 #include "data/decode.h"
 #include "data/phantom.h"
 #include "tests/apps/report/support.h"
+#include "tests/support/places.h"
 
 using namespace thorax;
 using namespace thorax::app;
@@ -165,7 +166,7 @@ TEST_CASE("thorax data figures: every figure, the table, and one report that hol
 TEST_CASE("the distribution is that of the whole source, before the rules") {
   const char* set = std::getenv("THORAX_DATA");
   const fs::path data =
-      set ? fs::path(set) : fs::path(THORAX_SOURCE_DIR) / ".." / "shared" / "data";
+      set ? fs::path(set) : thorax::test::source_folder() / ".." / "shared" / "data";
   if (!fs::is_directory(data / "covid-chestxray-dataset")) {
     std::cerr
         << "SKIPPED: no real data ($THORAX_DATA or ../shared/data): this test ran on nothing\n";

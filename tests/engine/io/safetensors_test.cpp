@@ -7,6 +7,7 @@
 #include "engine/io/atomic_file.h"
 #include "tests/support/check.h"
 #include "tests/support/full_disk.h"
+#include "tests/support/places.h"
 #include "tests/support/temp_folder.h"
 
 using namespace thorax;
@@ -14,7 +15,7 @@ using namespace thorax;
 namespace {
 
 const std::filesystem::path kGolden =
-    std::filesystem::path(THORAX_SOURCE_DIR) / "tests/golden/safetensors.safetensors";
+    thorax::test::source_folder() / "tests/golden/safetensors.safetensors";
 
 std::vector<std::byte> file_of(std::string_view header, std::size_t data_bytes,
                                std::int64_t claimed_length = -1) {

@@ -8,6 +8,7 @@
 #include "engine/optim/optimizer.h"
 #include "engine/optim/schedule.h"
 #include "tests/support/golden.h"
+#include "tests/support/places.h"
 
 using namespace thorax;
 using test::GoldenCase;
@@ -48,7 +49,7 @@ TEST_CASE("golden optimizers: SGD with its options and AdamW, five steps") {
 }
 
 TEST_CASE("golden schedules: every kind, with and without warm-up") {
-  std::ifstream file(std::string(THORAX_SOURCE_DIR) + "/tests/golden/schedules.json");
+  std::ifstream file(thorax::test::source_folder() / "tests/golden/schedules.json");
   const auto rows = nlohmann::json::parse(file);
   REQUIRE(rows.size() == 21);
   for (const auto& row : rows) {

@@ -9,10 +9,12 @@
 #include <string>
 #include <vector>
 
+#include "tests/support/places.h"
+
 namespace thorax::test {
 
 inline nlohmann::json golden_file(const std::string& name) {
-  std::ifstream file(std::string(THORAX_SOURCE_DIR) + "/tests/golden/" + name);
+  std::ifstream file(thorax::test::source_folder() / "tests/golden" / name);
   REQUIRE_MESSAGE(file, name, " is not there");
   return nlohmann::json::parse(file);
 }
