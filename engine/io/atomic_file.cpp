@@ -1,13 +1,14 @@
 #include "engine/io/atomic_file.h"
 
 #include <fcntl.h>
-#include <signal.h>
+#include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <atomic>
+#include <algorithm>
 #include <cerrno>
-#include <charconv>
+#include <chrono>
 #include <cstring>
 #include <system_error>
 
@@ -16,26 +17,118 @@
 namespace thorax {
 namespace {
 
-constexpr std::string_view kMark = ".tmp-";
+namespace fs = std::filesystem;
 
-std::filesystem::path folder_of(const std::filesystem::path& path) {
-  return path.has_parent_path() ? path.parent_path() : std::filesystem::path(".");
+constexpr std::string_view kMark = ".tmp-";
+constexpr std::size_t kDigits = 16;
+constexpr std::size_t kLongestName = 255;  // bytes, of every file system in use
+
+fs::path folder_of(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
 }
 
 std::string reason(int error) {
   return std::system_category().message(error);
 }
 
+// Calls until it is not interrupted by a signal.
+template <class Call>
+auto uninterrupted(const Call& call) {
+  auto result = call();
+  while (result < 0 && errno == EINTR) result = call();
+  return result;
+}
+
+bool all_of(std::string_view text, std::string_view allowed) {
+  return !text.empty() && text.find_first_not_of(allowed) == std::string_view::npos;
+}
+
+// "NAME.tmp-<16 hexadecimal digits>"
+bool is_temporary(std::string_view name) {
+  if (name.size() <= kMark.size() + kDigits) return false;
+  const std::string_view end = name.substr(name.size() - kMark.size() - kDigits);
+  return end.starts_with(kMark) && all_of(end.substr(kMark.size()), "0123456789abcdef");
+}
+
+// "NAME.tmp-PID-N"
+bool is_old_temporary(std::string_view name) {
+  const std::size_t mark = name.rfind(kMark);
+  if (mark == std::string_view::npos || mark == 0) return false;
+  const std::string_view numbers = name.substr(mark + kMark.size());
+  const std::size_t dash = numbers.find('-');
+  return dash != std::string_view::npos && all_of(numbers.substr(0, dash), "0123456789") &&
+         all_of(numbers.substr(dash + 1), "0123456789");
+}
+
+// Longer names than the file system allows are cut; the digits tell them apart.
+fs::path temporary_name(const fs::path& path) {
+  const std::string name = path.filename().string();
+  const std::size_t room = kLongestName - kMark.size() - kDigits;
+  return folder_of(path) / (name.substr(0, room) + std::string(kMark) + random_digits());
+}
+
+// Creates a file of that name and locks it. -1 with errno; EAGAIN when the name is not to be had:
+// it exists, or whoever clears leftovers was quicker than our lock.
+int create_locked(const fs::path& path) {
+  const int descriptor = uninterrupted([&] {
+    return ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0666);
+  });
+  if (descriptor < 0) {
+    if (errno == EEXIST) errno = EAGAIN;
+    return -1;
+  }
+  const int locked = uninterrupted([&] { return ::flock(descriptor, LOCK_EX | LOCK_NB); });
+  struct stat status {};
+  const bool gone = ::fstat(descriptor, &status) == 0 && status.st_nlink == 0;
+  // A file system without locks: nobody will take the file for a leftover.
+  if (!gone && (locked == 0 || errno != EWOULDBLOCK)) return descriptor;
+  ::close(descriptor);
+  errno = EAGAIN;
+  return -1;
+}
+
+void remove_leftover(const fs::path& path) {
+  const std::string name = path.filename().string();
+  const bool old = is_old_temporary(name);
+  if (!old && !is_temporary(name)) return;
+  const int descriptor = uninterrupted(
+      [&] { return ::open(path.c_str(), O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC); });
+  if (descriptor < 0) return;
+  struct stat status {};
+  bool orphan = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode) &&
+                uninterrupted([&] { return ::flock(descriptor, LOCK_EX | LOCK_NB); }) == 0;
+  if (old) {
+    const auto now = std::chrono::system_clock::now();
+    orphan = orphan &&
+             std::chrono::system_clock::from_time_t(status.st_mtime) < now - std::chrono::hours(1);
+  }
+  if (orphan) ::unlink(path.c_str());
+  ::close(descriptor);
+}
+
 }  // namespace
 
+std::string random_digits() {
+  std::uint64_t number = 0;
+  const auto got = uninterrupted([&] { return ::getrandom(&number, sizeof number, 0); });
+  if (got != static_cast<ssize_t>(sizeof number))
+    fail("[io] no random number for a file's name: {}", reason(errno));
+  return fmt::format("{:016x}", number);
+}
+
 AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
-  static std::atomic<unsigned> counter{0};
   THORAX_CHECK(path_.has_filename(), "[io] '{}' names no file", path_.string());
-  temporary_ = path_;
-  temporary_ += fmt::format("{}{}-{}", kMark, ::getpid(), counter++);
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (descriptor_ < 0)
-    fail("[io] {}: cannot be written: {} ({})", path_.string(), reason(errno), temporary_.string());
+  for (int attempt = 0; attempt < 100 && descriptor_ < 0; ++attempt) {
+    temporary_ = temporary_name(path_);
+    descriptor_ = create_locked(temporary_);
+    if (descriptor_ < 0 && errno != EAGAIN) break;
+  }
+  if (descriptor_ < 0) {
+    const int error = errno;
+    const std::string name = temporary_.string();
+    temporary_.clear();
+    fail("[io] {}: cannot be written: {} ({})", path_.string(), reason(error), name);
+  }
 }
 
 AtomicFile::~AtomicFile() {
@@ -43,13 +136,14 @@ AtomicFile::~AtomicFile() {
 }
 
 void AtomicFile::discard() noexcept {
-  if (descriptor_ >= 0) {
-    ::close(descriptor_);
-    descriptor_ = -1;
-  }
+  // Removed while it is locked, so that nobody meets it unlocked.
   if (!temporary_.empty()) {
     ::unlink(temporary_.c_str());
     temporary_.clear();
+  }
+  if (descriptor_ >= 0) {
+    ::close(descriptor_);
+    descriptor_ = -1;
   }
 }
 
@@ -84,12 +178,13 @@ void AtomicFile::write(std::string_view text) {
 
 void AtomicFile::commit() {
   THORAX_CHECK(descriptor_ >= 0, "[io] {}: committed after it was closed", path_.string());
-  if (::fsync(descriptor_) != 0) give_up("could not be made durable");
-  const int closed = ::close(descriptor_);
-  descriptor_ = -1;
-  if (closed != 0) give_up("close failed");
+  if (uninterrupted([&] { return ::fsync(descriptor_); }) != 0)
+    give_up("could not be made durable");
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) give_up("rename failed");
   temporary_.clear();
+  // Only now, for the lock; what close() could report has been reported by fsync().
+  ::close(descriptor_);
+  descriptor_ = -1;
   sync_folder(folder_of(path_));
 }
 
@@ -103,10 +198,25 @@ void atomic_write(const std::filesystem::path& path, std::string_view text) {
   atomic_write(path, std::as_bytes(std::span(text.data(), text.size())));
 }
 
-void sync_folder(const std::filesystem::path& folder) {
-  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+void atomic_copy(const fs::path& from, const fs::path& to) {
+  const InputFile input(from);
+  AtomicFile output(to);
+  std::vector<std::byte> piece(std::size_t{1} << 20);
+  for (std::uint64_t at = 0; at < input.size();) {
+    const auto count =
+        static_cast<std::size_t>(std::min<std::uint64_t>(piece.size(), input.size() - at));
+    input.read(at, std::span(piece.data(), count));
+    output.write(std::span<const std::byte>(piece.data(), count));
+    at += count;
+  }
+  output.commit();
+}
+
+void sync_folder(const fs::path& folder) {
+  const int descriptor =
+      uninterrupted([&] { return ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
   if (descriptor < 0) fail("[io] {}: {}", folder.string(), reason(errno));
-  const int result = ::fsync(descriptor);
+  const int result = uninterrupted([&] { return ::fsync(descriptor); });
   const int error = errno;
   ::close(descriptor);
   // Some file systems cannot sync a folder and say so; there is nothing more to be done then.
@@ -114,21 +224,39 @@ void sync_folder(const std::filesystem::path& folder) {
     fail("[io] {}: fsync failed: {}", folder.string(), reason(error));
 }
 
-void remove_leftovers(const std::filesystem::path& path) {
-  const std::string start = path.filename().string() + std::string(kMark);
+void create_folders(const fs::path& folder) {
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_of(path), error)) {
-    const std::string name = entry.path().filename().string();
-    if (!name.starts_with(start)) continue;
-    const char* digits = name.c_str() + start.size();
-    long process = 0;
-    const auto [end, wrong] = std::from_chars(digits, name.c_str() + name.size(), process);
-    if (wrong != std::errc{} || *end != '-' || process <= 0) continue;
-    // EPERM: it lives and is somebody else's.
-    const bool alive =
-        process != ::getpid() && (::kill(static_cast<pid_t>(process), 0) == 0 || errno == EPERM);
-    if (!alive) std::filesystem::remove(entry.path(), error);
+  if (folder.empty() || fs::is_directory(folder, error)) return;
+  // "a/b/" is the folder "a/b".
+  if (!folder.has_filename()) return create_folders(folder.parent_path());
+  create_folders(folder.parent_path());
+  if (::mkdir(folder.c_str(), 0777) != 0) {
+    const int problem = errno;
+    // Somebody else may have been quicker.
+    if (problem == EEXIST && fs::is_directory(folder, error)) return;
+    fail("[io] {}: cannot be created: {}", folder.string(),
+         problem == EEXIST ? "something that is no folder has the name" : reason(problem));
   }
+  sync_folder(folder_of(folder));
+}
+
+void remove_leftovers(const fs::path& folder) {
+  std::error_code error;
+  std::vector<fs::path> files;
+  for (fs::recursive_directory_iterator at(folder, error), end; !error && at != end;
+       at.increment(error))
+    files.push_back(at->path());
+  for (const fs::path& file : files) remove_leftover(file);
+}
+
+void remove_leftovers_of(const fs::path& path) {
+  std::error_code error;
+  const std::string start = path.filename().string() + std::string(kMark);
+  std::vector<fs::path> files;
+  for (fs::directory_iterator at(folder_of(path), error), end; !error && at != end;
+       at.increment(error))
+    if (at->path().filename().string().starts_with(start)) files.push_back(at->path());
+  for (const fs::path& file : files) remove_leftover(file);
 }
 
 InputFile::InputFile(std::filesystem::path path) : path_(std::move(path)) {

@@ -14,6 +14,10 @@ namespace thorax {
 // Writes a new version of a file piece by piece. The pieces go to a temporary file in the same
 // folder; commit() makes them durable (fsync) and renames them over `path`. Until then, and after
 // any error, `path` is what it was. The destructor removes an uncommitted temporary file.
+//
+// The temporary file is called NAME.tmp-<16 random hexadecimal digits>, was not there before
+// (O_EXCL), and is locked (flock) while it is written: whoever can lock it knows that its writer is
+// gone, on whatever machine or in whatever container that was. See remove_leftovers.
 class AtomicFile {
  public:
   // Throws Error "[io] ..." naming the file when the folder cannot be written.
@@ -41,11 +45,26 @@ class AtomicFile {
 void atomic_write(const std::filesystem::path& path, std::span<const std::byte> bytes);
 void atomic_write(const std::filesystem::path& path, std::string_view text);
 
+// Copies a regular file; `to` appears whole or not at all.
+void atomic_copy(const std::filesystem::path& from, const std::filesystem::path& to);
+
 // Makes a rename or removal in this folder durable.
 void sync_folder(const std::filesystem::path& folder);
 
-// Removes temporary files of `path` that killed processes have left behind.
-void remove_leftovers(const std::filesystem::path& path);
+// Creates the folder and those above it where they are missing, durably. Throws Error
+// "[io] PATH: ..." when something else has the name or the system refuses.
+void create_folders(const std::filesystem::path& folder);
+
+// Removes the temporary files of AtomicFile that processes which no longer live have left in
+// `folder` and below; nothing else, and nothing that somebody is writing. On file systems without
+// locks nothing is removed. Temporary files of earlier versions ("NAME.tmp-PID-N", not locked)
+// go when they are older than an hour.
+void remove_leftovers(const std::filesystem::path& folder);
+// The same for the temporary files of one file.
+void remove_leftovers_of(const std::filesystem::path& path);
+
+// Sixteen random hexadecimal digits, for names that nobody else chooses or foresees.
+std::string random_digits();
 
 // Content of a regular file. Throws Error "[io] PATH: ..." when it cannot be read or holds more
 // than `max_bytes`.

@@ -192,6 +192,7 @@ void write_safetensors(const std::filesystem::path& path,
   THORAX_CHECK(header.size() <= kMaxHeader, "[safetensors] {}: header of {} bytes, the limit is {}",
                path.string(), header.size(), kMaxHeader);
 
+  remove_leftovers_of(path);
   AtomicFile file(path);
   const std::uint64_t length = header.size();
   file.write(std::as_bytes(std::span(&length, 1)));

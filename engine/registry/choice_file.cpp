@@ -70,6 +70,15 @@ std::vector<ProviderChoice> parse(const fs::path& path) {
   return choices;
 }
 
+// Whether the file, damaged as it may be, was once written by ChoiceFile.
+bool bears_mark(const fs::path& path) {
+  try {
+    return read_file(path, 64u << 20).find(kFormat) != std::string::npos;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 fs::path with_suffix(const fs::path& path, const char* suffix) {
   return path.string() + suffix;
 }
@@ -101,6 +110,7 @@ std::string ChoiceFile::key(const ProviderChoice& c) const {
 void ChoiceFile::read() {
   std::error_code error;
   if (!fs::exists(path_, error)) return;
+  if (fs::is_regular_file(path_, error) && fs::file_size(path_, error) == 0) return;
   std::vector<ProviderChoice> read;
   try {
     read = parse(path_);
@@ -112,6 +122,12 @@ void ChoiceFile::read() {
           "[autotune] {}: is damaged ({}); without it this run cannot go on with the kernels that "
           "it began with",
           path_.string(), problem.what());
+    // Damaged, or never ours: whoever names a file in THORAX_CACHE may have erred.
+    if (!bears_mark(path_))
+      throw ForeignFile(
+          fmt::format("[autotune] {}: is no file of provider choices ({}); it is not touched; name "
+                      "another file in THORAX_CACHE, or remove this one",
+                      path_.string(), problem.what()));
     const fs::path aside = with_suffix(path_, ".bad");
     fs::rename(path_, aside, error);
     THORAX_CHECK(!error, "[autotune] {}: is damaged ({}) and cannot be set aside: {}",
@@ -129,9 +145,12 @@ const ProviderChoice* ChoiceFile::find(const ProviderChoice& wanted) const {
 }
 
 void ChoiceFile::write() {
-  json file{{"format", kFormat}, {"version", kVersion}, {"choices", json::array()}};
-  for (const auto& [text, entry] : choices_) file["choices"].push_back(to_json(entry));
-  save_json(path_, file);
+  // The format first: it says whose a file is of which the rest is lost.
+  json choices = json::array();
+  for (const auto& [text, entry] : choices_) choices.push_back(to_json(entry));
+  const nlohmann::ordered_json file{
+      {"format", kFormat}, {"version", kVersion}, {"choices", choices}};
+  atomic_write(path_, file.dump(2) + "\n");
 }
 
 void ChoiceFile::create() {

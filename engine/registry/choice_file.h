@@ -17,8 +17,9 @@ enum class ChoiceFileKind { cache, record };
 class ChoiceFile {
  public:
   using Message = std::function<void(const std::string&)>;
-  // Reads the file if it is there. A damaged cache is set aside as NAME.bad, a damaged record is an
-  // Error; a file of another kind is always one.
+  // Reads the file if it is there; an empty one has no choices. A damaged cache is set aside as
+  // NAME.bad, a damaged record is an Error; a file that does not say that it holds choices is
+  // always one, and is not touched.
   ChoiceFile(std::filesystem::path path, ChoiceFileKind kind, Message message);
 
   const std::filesystem::path& path() const { return path_; }

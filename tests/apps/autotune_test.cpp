@@ -127,7 +127,8 @@ TEST_CASE("--autotune: a resumed run keeps its kernels, whatever the cache says"
 
 TEST_CASE("--autotune: a damaged cache is set aside, another file is not touched") {
   const Setup t;
-  thorax::atomic_write(t / "cache.json", std::string_view("{\"format\""));
+  thorax::atomic_write(t / "cache.json",
+                       std::string_view("{\"format\": \"thorax provider choices\""));
   CHECK(says(t.train("a", {"--autotune"}), "set aside as"));
   CHECK(std::filesystem::exists(t / "cache.json.bad"));
   thorax::atomic_write(t / "cache.json", std::string_view("{\"mine\": 1}"));

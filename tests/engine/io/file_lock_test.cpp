@@ -31,3 +31,27 @@ TEST_CASE("file lock: one holder at a time, free again when the holder ends") {
   CHECK_THROWS_WITH_AS(FileLock(folder.path() / "none" / "lock"),
                        doctest::Contains("cannot be opened to lock it"), Error);
 }
+
+TEST_CASE("several share a lock, one alone excludes them, a removed lock file is none") {
+  test::TempFolder folder;
+  const auto path = folder.path() / "lock";
+  auto first = FileLock::try_lock(path, LockMode::shared);
+  auto second = FileLock::try_lock(path, LockMode::shared);
+  REQUIRE((first && second));
+  CHECK_FALSE(FileLock::try_lock(path).has_value());
+  CHECK_FALSE(first->change(LockMode::alone));
+  CHECK_FALSE(FileLock::try_lock(path).has_value());  // and is still shared
+  second.reset();
+  CHECK(first->change(LockMode::alone));
+  CHECK_FALSE(FileLock::try_lock(path, LockMode::shared).has_value());
+  CHECK(first->change(LockMode::shared));
+  CHECK(FileLock::try_lock(path, LockMode::shared).has_value());
+  // Whoever locks the name afterwards gets another file.
+  CHECK(first->change(LockMode::alone));
+  std::filesystem::remove(path);
+  CHECK(FileLock::try_lock(path).has_value());
+  std::filesystem::remove(path);
+  std::filesystem::create_symlink(folder.path() / "elsewhere", path);
+  CHECK_THROWS_AS(FileLock::try_lock(path), Error);
+  CHECK_FALSE(std::filesystem::exists(folder.path() / "elsewhere"));
+}

@@ -206,7 +206,7 @@ TEST_CASE("autotune: a damaged cache is set aside with a message, another file i
   const test::TempFolder t;
   const auto cache = t / "c.json";
   for (const char* text :
-       {"{\"format\": \"thorax provider ch", "",
+       {"{\"format\": \"thorax provider choices\", \"ver",
         R"({"format": "thorax provider choices", "version": 1, "choices": [{"device": 3}]})",
         R"({"format": "thorax provider choices", "version": 1, "choices": 7})"}) {
     atomic_write(cache, std::string_view(text));
@@ -218,8 +218,9 @@ TEST_CASE("autotune: a damaged cache is set aside with a message, another file i
     CHECK(chosen() == "fast");
     CHECK(read_choices(cache).size() == 1);
   }
-  for (const char* text : {R"({"learning_rate": 1})", "[1, 2]",
-                           R"({"format": "thorax provider choices", "version": 2})"}) {
+  for (const char* text :
+       {R"({"learning_rate": 1})", "[1, 2]", "years of work", "\x89PNG\r\n",
+        R"({"format": "thorax provi)", R"({"format": "thorax provider choices", "version": 2})"}) {
     atomic_write(cache, std::string_view(text));
     AutotuneOptions options;
     options.cache = cache;
@@ -227,6 +228,21 @@ TEST_CASE("autotune: a damaged cache is set aside with a message, another file i
     CHECK(read_file(cache, 1000) == text);
   }
   CHECK(!autotuning());
+  std::filesystem::remove(cache);
+  std::filesystem::create_directories(cache / "inside");
+  AutotuneOptions folder;
+  folder.cache = cache;
+  CHECK_THROWS_WITH_AS(autotune_enable(folder), doctest::Contains("is not touched"), Error);
+  CHECK(std::filesystem::exists(cache / "inside"));
+  std::filesystem::remove_all(cache);
+  {
+    atomic_write(cache, std::string_view(""));  // as mktemp makes it
+    const Tuning on(cache);
+    CHECK(on.said.empty());
+    CHECK(chosen() == "fast");
+    CHECK(read_choices(cache).size() == 1);
+  }
+  atomic_write(cache, std::string_view(R"({"format": "thorax provider choices", "version": 2})"));
   CHECK_THROWS_WITH_AS(read_choices(cache), doctest::Contains("has version 2"), Error);
 }
 
