@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "apps/cut_lungs.h"
+#include "apps/data_checksum.h"
 #include "apps/fold_files.h"
 #include "data/image_statistics.h"
 #include "engine/runtime/parallel.h"
@@ -73,7 +74,9 @@ FoldResult external_result(const Experiment& e, const ExperimentRow& row,
                fmt::join(dataset.classes, ", "), fmt::join(own, ", "));
   if (needs_mask(row.settings.seen())) {
     const LungSegmenter segmenter(row.settings.segmenter, row.settings.min_area, compute);
-    dataset = cut_dataset(segmenter, dataset, e.run.folder / "cut_external",
+    FileChecksums files;
+    dataset = cut_dataset(segmenter, dataset, content_checksum(dataset, files),
+                          e.run.folder / "cut_external",
                           {.skip_unreadable = row.settings.on_error == "skip"});
   }
   FoldResult mean;

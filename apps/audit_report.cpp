@@ -11,6 +11,7 @@
 #include "apps/heat_figures.h"
 #include "apps/report/audit_verdict.h"
 #include "apps/report/claim.h"
+#include "engine/io/atomic_file.h"
 #include "engine/io/config.h"
 
 namespace thorax::app {
@@ -95,7 +96,7 @@ void add_statements(Report& report, const std::vector<Statement>& statements) {
 
 void report_audit(const Experiment& e, const AuditOptions& options, const Compute& compute) {
   const fs::path out = e.run.folder / "audit";
-  fs::create_directories(out);
+  create_folders(out);
   const ExperimentRow& headline_row = e.rows.front();
   const auto seed = static_cast<std::uint64_t>(headline_row.settings.seed);
   const std::string model = headline_row.settings.model.at("model");

@@ -9,6 +9,7 @@
 #include "apps/heat_figures.h"
 #include "apps/paired.h"
 #include "apps/report/training_curves.h"
+#include "engine/io/atomic_file.h"
 #include "engine/io/config.h"
 
 namespace thorax::app {
@@ -35,7 +36,6 @@ struct Row {
   std::string model, view, name;
   std::vector<FoldResult> folds;
   ClassifierEvaluation evaluation;
-  double minutes = 0;
 };
 
 Cell cell(const Interval& i) {
@@ -50,14 +50,12 @@ Table table7(const std::vector<Row>& rows) {
                {"sensitivity", CellKind::percent, 1},
                {"specificity", CellKind::percent, 1},
                {"F1", CellKind::percent, 1},
-               {"AUC", CellKind::percent, 1},
-               {"minutes", CellKind::number, 1}},
+               {"AUC", CellKind::percent, 1}},
               {}};
   for (const Row& r : rows) {
     std::vector<Cell> cells{r.model, r.view};
     for (const char* name : {"accuracy", "sensitivity", "specificity", "f1", "auc"})
       cells.push_back(cell(image_figure(r.evaluation, name)));
-    cells.emplace_back(r.minutes);
     table.rows.push_back(std::move(cells));
   }
   table.notes = {
@@ -146,14 +144,12 @@ void add_heatmaps(Report& report, const Experiment& e, const std::vector<Row>& r
 
 void report_comparison(const Experiment& e, std::int64_t heatmaps, const Compute& compute) {
   const fs::path out = e.run.folder / "comparison";
-  fs::create_directories(out);
+  create_folders(out);
   std::vector<Row> rows;
   for (const ExperimentRow& row : e.rows) {
     Row r{&row,     row.settings.model.at("model"), name_of(row.settings.seen()),
-          row.name, load_results(e, row),           {},
-          0};
+          row.name, load_results(e, row),           {}};
     r.evaluation = evaluate_folds(r.folds, static_cast<std::uint64_t>(row.settings.seed));
-    for (const FoldResult& fold : r.folds) r.minutes += fold.seconds / 60;
     rows.push_back(std::move(r));
   }
   nlohmann::json summary;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <optional>
 #include <set>
 
 #include "apps/progress.h"
@@ -11,8 +12,10 @@
 #include "data/encode.h"
 #include "data/overlay.h"
 #include "engine/io/atomic_file.h"
+#include "engine/io/checksum.h"
 #include "engine/io/config.h"
 #include "engine/io/file_lock.h"
+#include "engine/io/file_name.h"
 
 namespace thorax::app {
 namespace {
@@ -23,7 +26,9 @@ std::vector<std::string> output_names(const std::vector<CutItem>& items) {
   std::vector<std::string> names;
   std::set<std::string> taken;
   for (const CutItem& item : items) {
-    const std::string stem = (fs::path(item.source) / item.image.stem()).generic_string();
+    std::string stem = output_name(item.image.stem().string()).text();
+    if (!item.source.empty())
+      stem = FileName(item.source, "source of " + item.image.string()).text() + "/" + stem;
     std::string name = stem;
     for (int i = 2; !taken.insert(name).second; ++i) name = fmt::format("{}_{}", stem, i);
     names.push_back(name);
@@ -40,18 +45,58 @@ void write_csv(const CutReport& report, const fs::path& path) {
   atomic_write(path, csv);
 }
 
-CutReport read_report(const fs::path& path) {
-  const CsvTable table = CsvTable::read(path);
-  const int image = table.column("image"), name = table.column("name"), kept = table.column("kept");
-  CutReport report;
-  for (std::int64_t row = 0; row < table.rows(); ++row) {
-    CutRow cut;
-    cut.image = table.at(row, image);
-    cut.name = table.at(row, name);
-    cut.kept = table.at(row, kept) == "1";
-    report.rows.push_back(std::move(cut));
+// Of the masks' contents and names.
+std::string masks_checksum(const CutReport& report, const fs::path& out) {
+  Checksum sum;
+  for (const CutRow& row : report.rows) {
+    sum.add(row.name);
+    sum.add(file_checksum(out / "masks" / (row.name + ".png")));
   }
-  return report;
+  return sum.hex();
+}
+
+constexpr int kVersion = 2;  // of made_by.json; 1, without rows, did not say so
+
+// What was made, and of what: by image, so that it can be found again wherever the images lie.
+nlohmann::json describe(const CutReport& report, const nlohmann::json& maker, const fs::path& out) {
+  nlohmann::json made{{"version", kVersion},
+                      {"maker", maker},
+                      {"masks", masks_checksum(report, out)},
+                      {"rows", nlohmann::json::array()}};
+  for (const CutRow& row : report.rows)
+    made["rows"].push_back({{"image", row.id}, {"name", row.name}, {"kept", row.kept}});
+  return made;
+}
+
+// What the folder holds; nothing, with a line on stderr, when it is to be made again.
+std::optional<CutReport> read_made(const fs::path& out, const nlohmann::json& maker) {
+  const fs::path made_by = out / "made_by.json";
+  if (!fs::exists(made_by)) return std::nullopt;
+  try {
+    const nlohmann::json made = load_json(made_by);
+    const ConfigObject object(made, made_by.string());
+    THORAX_CHECK(made.contains("version"), "[segment] {}: is of an earlier version",
+                 made_by.string());
+    object.integer("version", kVersion, kVersion);
+    THORAX_CHECK(made.at("maker") == maker,
+                 "[segment] {}: was made by another segmenter or of other images",
+                 made_by.string());
+    CutReport report;
+    for (const ConfigObject& row : object.objects("rows")) {
+      CutRow cut;
+      cut.id = row.text("image");
+      cut.name = row.text("name");
+      for (const fs::path& part : fs::path(cut.name)) FileName(part.string(), made_by.string());
+      cut.kept = row.boolean("kept");
+      report.rows.push_back(std::move(cut));
+    }
+    THORAX_CHECK(object.text("masks") == masks_checksum(report, out),
+                 "[segment] {}: a mask has changed since", made_by.string());
+    return report;
+  } catch (const std::exception& problem) {
+    fmt::print(stderr, "{}; the lungs are cut out again\n", problem.what());
+    return std::nullopt;
+  }
 }
 
 }  // namespace
@@ -60,12 +105,14 @@ CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& 
                     const fs::path& out, const CutOptions& options) {
   THORAX_CHECK(!items.empty(), "[segment] no images");
   const std::vector<std::string> names = output_names(items);
-  for (const char* folder : {"lungs", "masks", "overlays"}) fs::create_directories(out / folder);
+  for (const char* folder : {"lungs", "masks", "overlays"}) create_folders(out / folder);
+  for (const char* folder : {"lungs", "masks", "overlays"}) remove_leftovers(out / folder);
+  remove_leftovers_of(out / "segmentation.csv");
   CutReport report;
   Progress progress("segment", static_cast<std::int64_t>(items.size()), "img");
   const auto save = [&](const char* folder, const std::string& name, const ImageU8& image) {
     const fs::path path = out / folder / (name + ".png");
-    fs::create_directories(path.parent_path());
+    create_folders(path.parent_path());
     save_image(path, image);
   };
   std::vector<Image> images;
@@ -86,8 +133,8 @@ CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& 
       } else {
         fs::remove(cut);  // of an earlier run with another threshold
       }
-      report.rows.push_back({item.image, name, images[i].height, images[i].width, lungs[i].area,
-                             lungs[i].regions, lungs[i].kept});
+      report.rows.push_back({item.image, item.id, name, images[i].height, images[i].width,
+                             lungs[i].area, lungs[i].regions, lungs[i].kept});
     }
     progress.advance(static_cast<std::int64_t>(images.size()));
     images.clear();
@@ -110,25 +157,24 @@ CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& 
   return report;
 }
 
-Dataset cut_dataset(const LungSegmenter& segmenter, const Dataset& dataset, const fs::path& out,
-                    const CutOptions& options) {
+Dataset cut_dataset(const LungSegmenter& segmenter, const Dataset& dataset,
+                    const std::string& checksum, const fs::path& out, const CutOptions& options) {
   std::vector<CutItem> items;
-  for (const Sample& sample : dataset.samples) items.push_back({sample.image, sample.source});
-  const nlohmann::json maker{{"segmenter", segmenter.checksum()},
-                             {"min_area", segmenter.min_area()},
-                             {"data", dataset_checksum(dataset)}};
-  fs::create_directories(out);
+  for (const Sample& sample : dataset.samples)
+    items.push_back({sample.image, sample.source, sample.id});
+  const nlohmann::json maker{
+      {"segmenter", segmenter.checksum()}, {"min_area", segmenter.min_area()}, {"data", checksum}};
+  create_folders(out);
   // Several processes of one experiment come here at the same time; the first does the work.
   const FileLock lock(out / "lock");
-  const fs::path made_by = out / "made_by.json";
-  CutReport report;
-  if (fs::exists(made_by) && load_json(made_by) == maker) {
-    report = read_report(out / "segmentation.csv");
-  } else {
-    fs::remove(made_by);
+  std::optional<CutReport> report = read_made(out, maker);
+  if (!report) {
+    fs::remove(out / "made_by.json");
     report = cut_lungs(segmenter, items, out, options);
-    save_json(made_by, maker);
+    save_json(out / "made_by.json", describe(*report, maker, out));
   }
+  std::map<std::string, const CutRow*> rows;
+  for (const CutRow& row : report->rows) rows[row.id] = &row;
   Dataset result = dataset;
   result.samples.clear();
   FilterRule small{"segmentation",
@@ -136,14 +182,14 @@ Dataset cut_dataset(const LungSegmenter& segmenter, const Dataset& dataset, cons
                    0,
                    {}};
   FilterRule unreadable{"segmentation", "readable file", 0, {}};
-  std::size_t next = 0;  // rows are in the order of the samples, without the unreadable ones
   for (const Sample& sample : dataset.samples) {
-    if (next >= report.rows.size() || report.rows[next].image != sample.image) {
+    const auto found = rows.find(sample.id);
+    if (found == rows.end()) {
       ++unreadable.removed;
       unreadable.files.push_back(sample.image.string());
       continue;
     }
-    const CutRow& row = report.rows[next++];
+    const CutRow& row = *found->second;
     if (!row.kept) {
       ++small.removed;
       small.files.push_back(sample.image.string());

@@ -13,11 +13,13 @@ namespace thorax::app {
 
 struct CutItem {
   std::filesystem::path image;
-  std::string source;  // becomes a subfolder; may be empty
+  std::string source;   // becomes a subfolder (engine/io/file_name.h); may be empty
+  std::string id = {};  // Sample::id
 };
 
 struct CutRow {
   std::filesystem::path image;  // what was read
+  std::string id;
   std::string name;  // relative path, without extension, of what was written in each folder
   int height = 0, width = 0;
   double area = 0;  // pixels of 512 x 512
@@ -38,14 +40,17 @@ struct CutOptions {
 
 // Writes out/lungs/NAME.png (the lung pixels, black elsewhere; kept images only),
 // out/masks/NAME.png, out/overlays/NAME.png and out/segmentation.csv. NAME is source/stem; two
-// items of the same name get a number, so no picture overwrites another.
+// items of the same name get a number, so no picture overwrites another. Clears what a killed
+// process has left there. Throws Error "[name] ..." for a source that is no name of a folder.
 CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& items,
                     const std::filesystem::path& out, const CutOptions& options);
 
 // The dataset with the segmenter's masks: every sample gets out/masks/NAME.png for its mask;
 // rejected and unreadable ones are dropped and counted as rules in the report. A folder that the
-// same segmenter has filled from the same images is read, not made again.
+// same segmenter has filled from the same images (`checksum`, see data_checksum.h), wherever they
+// lay, is read, not made again, unless a mask has changed since.
 Dataset cut_dataset(const LungSegmenter& segmenter, const Dataset& dataset,
-                    const std::filesystem::path& out, const CutOptions& options);
+                    const std::string& checksum, const std::filesystem::path& out,
+                    const CutOptions& options);
 
 }  // namespace thorax::app

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
+#include "engine/io/atomic_file.h"
 #include "engine/io/config.h"
 
 namespace thorax::app {
@@ -166,7 +168,7 @@ std::pair<std::size_t, std::size_t> worst_and_best(const ClassifierEvaluation& e
 }
 
 Table saved_table(const fs::path& folder, const std::string& name, Table table, Print print) {
-  fs::create_directories(folder);
+  create_folders(folder);
   save_table(table, folder / name);
   if (print == Print::yes) fmt::print("\n{}", to_text(table));
   return table;
@@ -174,12 +176,21 @@ Table saved_table(const fs::path& folder, const std::string& name, Table table, 
 
 void add_provenance(Report& report, const fs::path& run) {
   report.section("What made this");
-  for (const char* name : {"config.json", "provenance.json"})
-    if (fs::exists(run / name)) {
-      report.begin_details(name);
-      report.code(load_json(run / name).dump(2));
-      report.end_details();
-    }
+  report.begin_details("config.json");
+  report.code(load_json(run / "config.json").dump(2));
+  report.end_details();
+  // What computed it, each machine and program once. When that was and how long it took is in
+  // provenance.json: a report is the same however often its run was interrupted.
+  nlohmann::json machines = nlohmann::json::array();
+  for (nlohmann::json start : load_json(run / "provenance.json")) {
+    for (const char* key : {"time", "start", "fold_seconds", "data", "segmenter", "weights"})
+      start.erase(key);
+    if (std::find(machines.begin(), machines.end(), start) == machines.end())
+      machines.push_back(std::move(start));
+  }
+  report.begin_details("provenance.json");
+  report.code(machines.dump(2));
+  report.end_details();
 }
 
 }  // namespace thorax::app

@@ -11,6 +11,7 @@
 #include "apps/report/report.h"
 #include "apps/report/table.h"
 #include "apps/training.h"
+#include "engine/io/atomic_file.h"
 #include "engine/stats/classifier_evaluation.h"
 
 namespace thorax::app {
@@ -44,7 +45,7 @@ std::pair<std::size_t, std::size_t> worst_and_best(const ClassifierEvaluation& e
 template <class Description>
 Figure saved_figure(const std::filesystem::path& folder, const std::string& name,
                     const Description& description) {
-  std::filesystem::create_directories(folder);
+  create_folders(folder);
   Figure figure = draw(description);
   save_figure(figure, folder / name);
   return figure;

@@ -9,8 +9,10 @@
 
 #include "apps/command.h"
 #include "apps/fold_files.h"
+#include "engine/io/atomic_file.h"
 #include "engine/io/config.h"
 #include "engine/io/file_lock.h"
+#include "engine/io/file_name.h"
 #include "engine/runtime/philox.h"
 #include "engine/train/checkpoint.h"
 
@@ -40,19 +42,16 @@ void shuffle_labels(Dataset& dataset, std::uint64_t seed) {
   }
 }
 
-// What two folders of one experiment must agree on: everything but where files lie.
-nlohmann::json without_places(nlohmann::json config) {
-  config.erase("version");
-  config.erase("autotune");  // as the device, it may be another
-  const auto strip = [](nlohmann::json& settings) {
-    settings.erase("data");
-    settings.erase("segmenter");
-    settings.erase("weights");
-  };
-  if (config.contains("settings")) strip(config["settings"]);
-  if (config.contains("experiment") && config["experiment"].contains("rows"))
-    for (nlohmann::json& row : config["experiment"]["rows"]) strip(row["settings"]);
-  return config;
+// Where the folder `other` holds another experiment than this one; empty when nowhere.
+std::string differences(const Experiment& e, const fs::path& other) {
+  int own_format = 0, format = 0;
+  nlohmann::json own = load_run_config(e.run.folder / "config.json", &own_format);
+  nlohmann::json config = load_run_config(other, &format);
+  // Versions before format 2 recorded names and sizes of the images, not what they hold.
+  own["data_checksum"] = format == 1 ? e.run.names_checksum : e.run.data_checksum;
+  if (own_format != format)
+    for (nlohmann::json* side : {&own, &config}) side->erase("weights_checksum");
+  return config_differences(without_places(own), without_places(config));
 }
 
 }  // namespace
@@ -70,8 +69,11 @@ Experiment open_experiment(const TrainSettings& shared, std::vector<ExperimentRo
   RunRequest full = request;
   THORAX_CHECK(!rows.empty(), "[experiment] no rows");
   std::set<std::string> names;
+  full.mode = LockMode::shared;
   for (const ExperimentRow& row : rows) {
     if (row.name.empty()) continue;  // its settings are the shared ones
+    const FileName name(row.name, "the name of a row");
+    full.networks.push_back(row.settings);
     THORAX_CHECK(names.insert(row.name).second, "[experiment] two rows are called '{}'", row.name);
     full.extra["rows"].push_back({{"name", row.name},
                                   {"random_labels", row.random_labels},
@@ -134,11 +136,10 @@ namespace {
 // settings (but for where files lie), images and splits; anything else is an Error naming what
 // differs. A fold that is finished here stays. Returns how many were copied.
 int take_folds(const Experiment& e, const std::vector<std::string>& others) {
-  const nlohmann::json own = without_places(load_json(e.run.folder / "config.json"));
   int copied = 0;
   for (const fs::path other : others) {
     const fs::path config = other / "config.json";
-    const std::string different = config_differences(own, without_places(load_json(config)));
+    const std::string different = differences(e, config);
     THORAX_CHECK(different.empty(), "[merge] {}: is another experiment: {}", config.string(),
                  different);
     for (const char* name : {"splits.json", "splits_by_image.json"})
@@ -149,13 +150,15 @@ int take_folds(const Experiment& e, const std::vector<std::string>& others) {
         const fs::path from = other / fs::relative(to, e.run.folder);
         if (fold_finished(to) || !fold_finished(from)) continue;
         load_fold(from, row.settings.task);  // refuse a broken one before anything is copied
-        fs::create_directories(to);
+        e.run.home->begin();
+        create_folders(to);
         const std::optional<FileLock> lock = FileLock::try_lock(to / "lock");
         THORAX_CHECK(lock.has_value(), "[merge] {}: another process is at work there", to.string());
         for (const auto& entry : fs::directory_iterator(from)) {
           const std::string name = entry.path().filename();
-          if (entry.is_regular_file() && name != "result.json" && name != "lock")
-            fs::copy_file(entry.path(), to / name, fs::copy_options::overwrite_existing);
+          if (entry.is_regular_file() && name != "result.json" && name != "lock" &&
+              name.find(".tmp-") == std::string::npos)
+            atomic_copy(entry.path(), to / name);
         }
         // Last, and whole or not at all: it is what makes the fold count as finished.
         save_json(to / "result.json", load_json(from / "result.json"));
@@ -177,7 +180,7 @@ bool train_folds(const Experiment& e, const std::vector<FoldChoice>& choices, bo
           });
       const fs::path folder = e.fold_folder(row, k);
       if (!chosen || fold_finished(folder)) continue;
-      fs::create_directories(folder);
+      create_folders(folder);
       const std::optional<FileLock> lock = FileLock::try_lock(folder / "lock");
       if (!lock) {
         fmt::print("{}fold {}: another process is at it\n", row.name.empty() ? "" : row.name + " ",
@@ -191,9 +194,13 @@ bool train_folds(const Experiment& e, const std::vector<FoldChoice>& choices, bo
                      {.title = fmt::format("{} {}/{}", row.name.empty() ? "fold" : row.name, k + 1,
                                            splits.folds.size()),
                       .resume = true,
-                      .weights_only = !keep_checkpoints},
+                      .weights_only = !keep_checkpoints,
+                      .begun = [&e] { e.run.home->begin(); }},
                      compute);
+      e.run.home->begin();
       if (!result.finished) return false;
+      e.run.history->note("fold_seconds", fs::relative(folder, e.run.folder).string(),
+                          result.seconds);
     }
   }
   return true;
@@ -224,6 +231,7 @@ bool complete_experiment(const Experiment& experiment, const std::vector<std::st
     set_exit_code(3);
     return false;
   }
+  experiment.run.home->begin();
   const std::string left = unfinished(experiment);
   if (!left.empty())
     fmt::print(

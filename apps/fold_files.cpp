@@ -1,16 +1,21 @@
 #include "apps/fold_files.h"
 
+#include <fmt/format.h>
+
 #include <charconv>
 #include <cmath>
 
 #include "data/csv.h"
 #include "engine/io/atomic_file.h"
+#include "engine/io/checksum.h"
 #include "engine/io/config.h"
 
 namespace thorax::app {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr int kVersion = 2;  // 1, without checksums, did not say so
 
 double parse_number(const CsvTable& table, std::int64_t row, int column) {
   const std::string& text = table.at(row, column);
@@ -21,9 +26,43 @@ double parse_number(const CsvTable& table, std::int64_t row, int column) {
   return value;
 }
 
+// Of the document without its "checksum".
+std::string own_checksum(nlohmann::json document) {
+  document.erase("checksum");
+  Checksum sum;
+  sum.add(document.dump());
+  return sum.hex();
+}
+
+void verify(const fs::path& folder, const nlohmann::json& json, const ConfigObject& object) {
+  const fs::path path = folder / "result.json";
+  if (!json.contains("version")) {
+    fmt::print(stderr,
+               "[fold] {}: is of an earlier version, which kept no checksums: what it says of the "
+               "fold is taken as it is\n",
+               path.string());
+    return;
+  }
+  object.integer("version", kVersion, kVersion);
+  const auto check = [&](const fs::path& file, const std::string& wanted,
+                         const std::string& found) {
+    THORAX_CHECK(wanted == found,
+                 "[fold] {}: is not what it was when the fold was finished (checksum {}, now {}); "
+                 "bring it back, or remove {} and go on with --resume: the fold is computed again",
+                 file.string(), wanted, found, path.string());
+  };
+  check(path, object.text("checksum"), own_checksum(json));
+  for (const auto& [name, checksum] : json.at("files").items()) {
+    const bool there = fs::exists(folder / name);
+    check(folder / name, checksum.get<std::string>(),
+          there ? file_checksum(folder / name) : "none: it is gone");
+  }
+}
+
 }  // namespace
 
-void save_fold(const fs::path& folder, Task task, const FoldResult& result) {
+void save_fold(const fs::path& folder, Task task, const FoldResult& result,
+               const std::string& model) {
   const bool segmenter = task == Task::segmenter;
   std::string csv = segmenter ? "image,patient,source,dice,iou,hausdorff95\n"
                               : "image,patient,source,label,probability\n";
@@ -39,10 +78,15 @@ void save_fold(const fs::path& folder, Task task, const FoldResult& result) {
     }
   }
   atomic_write(folder / "predictions.csv", csv);
-  save_json(folder / "result.json", {{"task", name_of(task)},
-                                     {"images", result.scored.size()},
-                                     {"loss", result.loss},
-                                     {"seconds", result.seconds}});
+  nlohmann::json json{{"version", kVersion},
+                      {"task", name_of(task)},
+                      {"images", result.scored.size()},
+                      {"loss", result.loss}};
+  for (const std::string& name :
+       {std::string("predictions.csv"), std::string("metrics.jsonl"), model})
+    json["files"][name] = file_checksum(folder / name);
+  json["checksum"] = own_checksum(json);
+  save_json(folder / "result.json", json);
 }
 
 bool fold_finished(const fs::path& folder) {
@@ -54,10 +98,10 @@ FoldResult load_fold(const fs::path& folder, Task task) {
   const nlohmann::json json = load_json(path);
   const ConfigObject object(json, path.string());
   object.choice("task", {name_of(task)});
+  verify(folder, json, object);
   FoldResult result;
   result.finished = true;
   result.loss = object.number_or("loss", std::nan(""));
-  result.seconds = object.number("seconds");
   const CsvTable table = CsvTable::read(folder / "predictions.csv");
   const bool segmenter = task == Task::segmenter;
   const int image = table.column("image"), patient = table.column("patient"),

@@ -13,6 +13,7 @@
 #include "data/loader.h"
 #include "data/overlay.h"
 #include "data/resize.h"
+#include "engine/io/atomic_file.h"
 
 namespace thorax::app {
 
@@ -56,7 +57,7 @@ std::vector<ReportImage> fold_overlays(const Experiment& e, const std::vector<Fo
   for (std::size_t i = 0; i < count; ++i)
     chosen.emplace_back(fmt::format("best_{}", i + 1), ranked[ranked.size() - 1 - i]);
 
-  fs::create_directories(out);
+  create_folders(out);
   std::vector<ReportImage> images(chosen.size());
   for (std::size_t k = 0; k < folds.size(); ++k) {
     std::unique_ptr<LungSegmenter> segmenter;  // made when the fold has an image to show

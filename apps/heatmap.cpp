@@ -14,6 +14,7 @@
 #include "data/loader.h"
 #include "data/overlay.h"
 #include "engine/io/atomic_file.h"
+#include "engine/io/file_name.h"
 #include "engine/train/metrics.h"
 
 namespace thorax::app {
@@ -29,7 +30,8 @@ struct Waiting {
 
 void write_pictures(const HeatmapReport& report, const Waiting& item, const Image& heat,
                     const HeatmapOptions& options, HeatmapRow& row) {
-  const std::string name = fmt::format("{:04}_{}", item.sample, row.sample.image.stem().string());
+  const std::string name =
+      fmt::format("{:04}_{}", item.sample, output_name(row.sample.image.stem().string()).text());
   row.picture = fs::path("overlays") / (name + ".png");
   const std::string& explained = report.classes[static_cast<std::size_t>(row.target)];
   std::vector<std::string> caption{
@@ -138,8 +140,8 @@ HeatmapReport make_heatmaps(const Classifier& classifier, const LungSegmenter* s
   CamOptions cam = options.cam;
   cam.layer = report.layer;
   if (!options.out.empty()) {
-    fs::create_directories(options.out / "overlays");
-    if (options.raw) fs::create_directories(options.out / "maps");
+    create_folders(options.out / "overlays");
+    if (options.raw) create_folders(options.out / "maps");
   }
 
   const bool wants_lungs = needs_mask(classifier.input().view);

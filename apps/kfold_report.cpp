@@ -9,6 +9,7 @@
 #include "apps/heat_figures.h"
 #include "apps/report/claim.h"
 #include "apps/report/training_curves.h"
+#include "engine/io/atomic_file.h"
 #include "engine/io/config.h"
 
 namespace thorax::app {
@@ -137,7 +138,7 @@ void report_segmenter(const Experiment& e, const std::vector<FoldResult>& folds,
 
 void report_kfold(const Experiment& e, std::int64_t heatmaps, const Compute& compute) {
   const std::vector<FoldResult> folds = load_results(e, e.rows[0]);
-  fs::create_directories(e.run.folder / "crossval");
+  create_folders(e.run.folder / "crossval");
   e.rows[0].settings.task == Task::classifier ? report_classifier(e, folds, heatmaps, compute)
                                               : report_segmenter(e, folds, compute);
   fmt::print("\n{}\n{}\n", (e.run.folder / "crossval" / "summary.json").string(),

@@ -14,6 +14,7 @@
 #include "data/decode.h"
 #include "data/encode.h"
 #include "data/overlay.h"
+#include "engine/io/file_name.h"
 
 namespace thorax::app {
 namespace {
@@ -89,7 +90,8 @@ void run(const Options& o) {
     if (!o.out.empty() && p.lungs) {
       const bool positive = p.probability && *p.probability >= o.threshold;
       const fs::path file =
-          fs::path(o.out) / fmt::format("{:04}_{}.png", i, images[i].stem().string());
+          fs::path(o.out) /
+          fmt::format("{:04}_{}.png", i, output_name(images[i].stem().string()).text());
       const Rgb colour = !p.probability ? kVermillion : positive ? kOrange : kBlue;
       save_image(file, overlay_mask(gray, p.lungs->mask, colour));
       p.overlay = file.string();

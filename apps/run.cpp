@@ -3,18 +3,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <unordered_map>
 
 #include "apps/cut_lungs.h"
+#include "apps/data_checksum.h"
+#include "apps/preflight.h"
 #include "data/duplicates.h"
-#include "engine/io/atomic_file.h"
 #include "engine/io/checksum.h"
 #include "engine/io/config.h"
-#include "engine/io/file_lock.h"
 #include "engine/registry/autotune.h"
 #include "engine/runtime/parallel.h"
 #include "engine/train/checkpoint.h"
-#include "engine/train/run_folder.h"
 
 namespace thorax::app {
 
@@ -48,101 +48,152 @@ void join_duplicates(Dataset& dataset, const TrainSettings& settings) {
   check_patients(dataset, on_conflict(settings));
 }
 
-// What no setting mends. Before the run's folder is made, so that none is left behind.
-void check_learnable(Task task, const Dataset& dataset) {
-  if (task == Task::classifier) {
-    THORAX_CHECK(dataset.classes.size() == 2,
-                 "[run] a classifier needs two classes, the data has {}: {}",
-                 dataset.classes.size(), fmt::join(dataset.classes, ", "));
-    return;
-  }
-  const auto missing = [](const Sample& s) { return s.masks.empty(); };
-  const auto first = std::find_if(dataset.samples.begin(), dataset.samples.end(), missing);
-  THORAX_CHECK(
-      first == dataset.samples.end(),
-      "[run] a segmenter learns from lung masks; {} of {} images have none, the first is {} "
-      "(--data KIND:PATH,masks=FOLDER says where they are, mask=required leaves such images out)",
-      std::count_if(dataset.samples.begin(), dataset.samples.end(), missing),
-      dataset.samples.size(), first->image.string());
+// The configuration of a run of these settings.
+nlohmann::json configuration(const TrainSettings& settings, const RunRequest& request) {
+  nlohmann::json config{
+      {"command", request.command}, {"version", THORAX_VERSION}, {"settings", settings.to_json()}};
+  if (autotuning()) config["autotune"] = true;
+  if (!request.extra.is_null()) config["experiment"] = request.extra;
+  // Where these lie may change, what they hold may not.
+  if (!settings.segmenter.empty()) config["segmenter_checksum"] = file_checksum(settings.segmenter);
+  if (!settings.weights.empty()) config["weights_checksum"] = file_checksum(settings.weights);
+  return config;
 }
 
-// As a run leaves its folder that was killed before config.json was there.
-bool nothing_but_lock(const fs::path& folder) {
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.path().filename() != "lock") return false;
-  return true;
+void say(const std::string& text) {
+  fmt::print(stderr, "{}\n", text);
+}
+
+// Throws when the run cannot go on with what the command says now. `now` loses what earlier
+// versions did not record.
+void check_continues(const RunFolder& home, nlohmann::json now, const Run& run,
+                     const FileChecksums& files) {
+  const fs::path file = home.path() / "config.json";
+  const nlohmann::json& before = home.config();
+  std::string data = run.data_checksum;
+  if (home.format() == 1) {
+    data = run.names_checksum;
+    say(
+        fmt::format("[run] {}: was begun by an earlier version, which compared names and sizes of "
+                    "images, not what they hold; so does this start",
+                    file.string()));
+  }
+  const std::string changed =
+      files.changed().empty() ? "" : fmt::format(", such as {}", files.changed().front());
+  const std::string began_with = before.value("data_checksum", data);
+  THORAX_CHECK(began_with == data,
+               "[run] {}: the data is not what the run began with (checksum {}, now {}): images, "
+               "masks, patients or classes have changed, come or gone{}; bring them back, or begin "
+               "another run",
+               file.string(), began_with, data, changed);
+  now.erase("data_checksum");
+  if (home.format() == 1) now.erase("weights_checksum");
+  nlohmann::json comparable = before;
+  comparable.erase("data_checksum");
+  const std::string different = config_differences(without_places(comparable), without_places(now));
+  THORAX_CHECK(different.empty(), "[run] {}: was started with other settings: {}", file.string(),
+               different);
+  const auto places = [](const nlohmann::json& config) {
+    const nlohmann::json& settings = config.at("settings");
+    nlohmann::json found;
+    for (const char* key : {"data", "segmenter", "weights"})
+      found[key] = settings.value(key, nlohmann::json());
+    return found;
+  };
+  if (places(before) != places(now))
+    say(fmt::format("[run] {}: goes on with the same files at other places", file.string()));
+}
+
+// One entry per start: a run may be continued on another machine, which is said.
+RunHistory record_start(const RunFolder& home, const TrainSettings& settings,
+                        const Compute& compute) {
+  nlohmann::json entry = provenance(compute.device);
+  entry["data"] = settings.data;
+  if (!settings.segmenter.empty()) entry["segmenter"] = settings.segmenter;
+  if (!settings.weights.empty()) entry["weights"] = settings.weights;
+  RunHistory history(home.path() / "provenance.json", entry, say);
+  const std::string different = provenance_differences(history.previous(), entry);
+  if (!different.empty())
+    say(
+        fmt::format("[run] {}: goes on in another way than before: {}. The last bits of its result "
+                    "may differ from those of a run that was not interrupted",
+                    home.path().string(), different));
+  return history;
 }
 
 }  // namespace
+
+nlohmann::json without_places(nlohmann::json config) {
+  config.erase("version");
+  config.erase("autotune");  // as the device, it may be another
+  if (config.contains("settings")) erase_places(config["settings"]);
+  if (config.contains("experiment") && config["experiment"].contains("rows"))
+    for (nlohmann::json& row : config["experiment"]["rows"]) erase_places(row["settings"]);
+  return config;
+}
 
 Grouping grouping(const TrainSettings& settings) {
   return settings.group == "patient" ? Grouping::group : Grouping::image;
 }
 
-Run open_run(const TrainSettings& settings, const RunRequest& options, const Compute& compute) {
-  Run run;
-  run.folder = options.folder;
-  const fs::path config = run.folder / "config.json";
-  nlohmann::json now{
-      {"command", options.command}, {"version", THORAX_VERSION}, {"settings", settings.to_json()}};
-  bool tuned = autotuning();
-  if (tuned) now["autotune"] = true;
-  if (!options.extra.is_null()) now["experiment"] = options.extra;
-  if (!settings.segmenter.empty()) now["segmenter_checksum"] = file_checksum(settings.segmenter);
-  THORAX_CHECK(!(options.resume && options.overwrite),
+Run open_run(const TrainSettings& settings, const RunRequest& request, const Compute& compute) {
+  THORAX_CHECK(!(request.resume && request.overwrite),
                "[run] --resume and --overwrite exclude each other");
-  if (fs::exists(config)) {
-    THORAX_CHECK(options.resume || options.overwrite,
-                 "[run] {}: holds a run already; give --resume, --overwrite or another --out",
-                 run.folder.string());
-    if (options.overwrite) fs::remove_all(run.folder);
-  } else {
-    // A run that was killed while it wrote config.json, its first file, left that file's temporary.
-    if (fs::exists(run.folder)) remove_leftovers(config);
-    THORAX_CHECK(!fs::exists(run.folder) || nothing_but_lock(run.folder),
-                 "[run] {}: exists, is not empty and is no run", run.folder.string());
-  }
-  run.dataset = load_datasets(settings.data, on_conflict(settings));
-  now["data_checksum"] = dataset_checksum(run.dataset);
-  if (fs::exists(config)) {
-    const nlohmann::json before = load_json(config);
-    // The version may change between a run and its continuation; what decides the result may not.
-    nlohmann::json comparable = now;
-    comparable["version"] = before.value("version", "");
+  Run run;
+  run.folder = request.folder;
+  run.home = std::make_shared<RunFolder>(request.folder,
+                                         request.resume      ? IfExists::resume
+                                         : request.overwrite ? IfExists::overwrite
+                                                             : IfExists::refuse,
+                                         request.mode, say);
+  RunFolder& home = *run.home;
+  bool tuned = autotuning();
+  if (home.resumed()) {
     // Other kernels would change the bits: a run goes on as it began.
-    THORAX_CHECK(!tuned || before.contains("autotune"),
-                 "[run] {}: was started without --autotune and goes on without", config.string());
-    if (before.contains("autotune") && !tuned) {
-      tuned = true;
-      comparable["autotune"] = true;
-      fmt::print(stderr, "[run] {}: was started with --autotune and goes on with its choices\n",
-                 config.string());
-    }
-    const std::string different = config_differences(before, comparable);
-    THORAX_CHECK(different.empty(), "[run] {}: was started with other settings: {}",
-                 config.string(), different);
+    const bool was_tuned = home.config().contains("autotune");
+    THORAX_CHECK(!tuned || was_tuned,
+                 "[run] {}: was started without --autotune and goes on without",
+                 (run.folder / "config.json").string());
+    if (was_tuned && !tuned)
+      say(fmt::format("[run] {}: was started with --autotune and goes on with its choices",
+                      (run.folder / "config.json").string()));
+    tuned = was_tuned;
   }
+  // Everything that may be wrong, before anything is written.
+  run.dataset = load_datasets(settings.data, on_conflict(settings));
   check_learnable(settings.task, run.dataset);
-  // First of all: a run that is killed from here on can be resumed.
-  fs::create_directories(run.folder);
-  const FileLock lock(run.folder / "lock");
-  if (!fs::exists(config)) save_json(config, now);
+  FileChecksums files(home.path() / "data_checksums.json");
+  run.data_checksum = content_checksum(run.dataset, files);
+  run.names_checksum = dataset_checksum(run.dataset);
+  nlohmann::json config = configuration(settings, request);
+  config["data_checksum"] = run.data_checksum;
+  std::optional<LungSegmenter> segmenter;
+  if (!settings.segmenter.empty())
+    segmenter.emplace(settings.segmenter, settings.min_area, compute);
+  if (!home.resumed()) {
+    check_network(settings);
+    std::vector<nlohmann::json> seen;
+    seen.push_back(settings.model);
+    for (const TrainSettings& network : request.networks)
+      if (std::find(seen.begin(), seen.end(), network.model) == seen.end()) {
+        check_network(network);
+        seen.push_back(network.model);
+      }
+    check_inputs_outside(settings, run.dataset, home.path());
+    home.create(config);
+  }
+  if (home.resumed()) check_continues(home, config, run, files);
+  files.save(run.folder / "data_checksums.json");
   // With autotuning a run keeps its choices, so that it goes on with the kernels that it began
   // with, whatever has become of the cache.
   if (tuned) {
     start_autotuning();
     autotune_record(run.folder / "autotune.json");
   }
-  // What computed it, one entry per start: a run may be continued on another machine.
-  const fs::path record = run.folder / "provenance.json";
-  nlohmann::json starts = fs::exists(record) ? load_json(record) : nlohmann::json::array();
-  starts.push_back(provenance(compute.device));
-  save_json(record, starts);
-  if (!settings.segmenter.empty()) {
-    const LungSegmenter segmenter(settings.segmenter, settings.min_area, compute);
-    run.dataset = cut_dataset(segmenter, run.dataset, run.folder / "cut",
+  run.history = std::make_shared<RunHistory>(record_start(home, settings, compute));
+  if (segmenter)
+    run.dataset = cut_dataset(*segmenter, run.dataset, run.data_checksum, run.folder / "cut",
                               {.skip_unreadable = settings.on_error == "skip"});
-  }
   if (settings.duplicates == "join") join_duplicates(run.dataset, settings);
   print_report(run.dataset);
   for (const Sample& sample : run.dataset.samples)

@@ -3,11 +3,14 @@
 
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "apps/settings.h"
 #include "data/dataset.h"
+#include "engine/train/provenance.h"
+#include "engine/train/run_folder.h"
 #include "engine/train/splits.h"
 
 namespace thorax::app {
@@ -16,6 +19,12 @@ struct Run {
   std::filesystem::path folder;
   Dataset dataset;
   std::vector<SplitItem> items;  // one per sample
+  // Of the data before any lungs were cut: by contents, and as earlier versions had it.
+  std::string data_checksum, names_checksum;
+  // Locks the folder; takes everything back unless begin() is called, which is to happen when the
+  // first step is done.
+  std::shared_ptr<RunFolder> home;
+  std::shared_ptr<RunHistory> history;
 };
 
 struct RunRequest {
@@ -23,17 +32,25 @@ struct RunRequest {
   bool resume = false, overwrite = false;
   std::string command;   // "kfold classifier"
   nlohmann::json extra;  // what decides the result besides the settings, for config.json
+  LockMode mode = LockMode::alone;
+  std::vector<TrainSettings> networks = {};  // to be trained besides that of the settings
 };
 
-// Creates the run folder, or with `resume` opens it after comparing settings (several processes may
-// do so at a time); reads the data, finds the lungs (in folder/cut) when a segmenter is set, and
-// prints what was read and removed. Writes config.json, provenance.json, manifest.csv and, with
-// autotuning, autotune.json.
+// Reads the data and checks everything (preflight.h), then creates the run folder, or with `resume`
+// opens it after comparing settings and the data's contents; with a shared lock several processes
+// may do so at a time. Finds the lungs (in folder/cut) when a segmenter is set, and prints what was
+// read and removed. Writes config.json, provenance.json, data_checksums.json, manifest.csv and,
+// with autotuning, autotune.json. What fails, here or until Run::home->begin(), leaves nothing
+// behind.
 Run open_run(const TrainSettings& settings, const RunRequest& request, const Compute& compute);
 
 // folder/NAME: made by `make` the first time, read and checked afterwards.
 Splits run_splits(const Run& run, const std::string& name,
                   const std::function<Splits(const std::vector<SplitItem>&)>& make);
+
+// What two folders of one run must agree on: its configuration but for the program's version and
+// where files lie.
+nlohmann::json without_places(nlohmann::json config);
 
 Grouping grouping(const TrainSettings& settings);
 

@@ -1,11 +1,13 @@
 #include "apps/settings.h"
 
+#include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
 #include "apps/number_checks.h"
 #include "data/augment.h"
 #include "engine/io/config.h"
 #include "engine/optim/schedule.h"
+#include "engine/train/run_folder.h"
 #include "models/factory.h"
 
 namespace thorax::app {
@@ -88,12 +90,24 @@ nlohmann::json TrainSettings::to_json() const {
           {"seed", seed}};
 }
 
+void erase_places(nlohmann::json& settings) {
+  for (const char* key : {"data", "segmenter", "weights"}) settings.erase(key);
+}
+
 namespace {
 
-// Keys of the file replace the defaults one by one; objects are replaced whole.
+// Keys of the file, which may be the config.json of a run, replace the defaults one by one; objects
+// are replaced whole.
 void merge_file(TrainSettings& s, const std::filesystem::path& path) {
-  const nlohmann::json json = load_json(path);
-  const ConfigObject c(json, path.string());
+  const nlohmann::json file = load_json(path);
+  const bool run = is_run_config(file);
+  const nlohmann::json& json = run ? file.at("settings") : file;
+  const ConfigObject c(json, run ? path.string() + ": settings" : path.string());
+  if (run && file.contains("experiment"))
+    fmt::print(stderr,
+               "[config] {}: its settings are taken; the rows of its experiment are options of the "
+               "command\n",
+               path.string());
   c.choice_or("task", name_of(s.task), {name_of(s.task)});
   s.data = c.texts_or("data", s.data);
   s.on_patient_conflict =

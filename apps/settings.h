@@ -58,6 +58,9 @@ struct TrainSettings {
   nlohmann::json to_json() const;
 };
 
+// Removes from to_json()'s result what says only where files lie.
+void erase_places(nlohmann::json& settings);
+
 // What the command does unless told otherwise: settings with which each network learns from
 // scratch.
 TrainSettings default_settings(Task task);

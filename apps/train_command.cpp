@@ -25,15 +25,18 @@ void run(Task task, const SettingsOptions& options) {
                     grouping(settings));
   });
   fmt::print("{}\n", describe_splits(splits, run.items));
-  const FoldResult result =
-      train_fold(settings, run.dataset.classes, select(run.dataset, splits.folds[0].train),
-                 select(run.dataset, splits.folds[0].validation), run.folder,
-                 {.title = "train", .resume = options.resume}, compute);
+  const FoldResult result = train_fold(
+      settings, run.dataset.classes, select(run.dataset, splits.folds[0].train),
+      select(run.dataset, splits.folds[0].validation), run.folder,
+      {.title = "train", .resume = options.resume, .begun = [&run] { run.home->begin(); }},
+      compute);
+  run.home->begin();
   if (!result.finished) {
     fmt::print("stopped; continue with --resume\n");
     set_exit_code(3);
     return;
   }
+  if (result.seconds > 0) run.history->note("fold_seconds", "train", result.seconds);
   if (task == Task::segmenter) {
     const SegmenterReport report = segmenter_report(result.scored);
     fmt::print(

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <memory>
+#include <utility>
 
 #include "apps/classifier.h"
 #include "apps/fold_files.h"
@@ -14,9 +15,11 @@
 #include "apps/report/text.h"
 #include "data/augment.h"
 #include "data/loader.h"
+#include "engine/io/atomic_file.h"
 #include "engine/optim/optimizer.h"
 #include "engine/optim/schedule.h"
 #include "engine/stats/surface_distance.h"
+#include "engine/train/checkpoint.h"
 #include "engine/train/trainer.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/dice_loss/dice_loss.h"
@@ -144,15 +147,22 @@ void describe(const WeightReport& report, const std::string& file) {
 void drop_checkpoints(const fs::path& folder) {
   for (const char* name : {"last.safetensors", "last.prev.safetensors", "best.safetensors"})
     fs::remove(folder / name);
+  clear_checkpoint_leftovers(folder / "last.safetensors");
 }
 
 // Shows a run to the person in front of it.
 class Watcher : public TrainObserver {
  public:
-  Watcher(std::string title, std::int64_t epochs, std::int64_t images, std::int64_t batch)
-      : title_(std::move(title)), epochs_(epochs), images_(images), batch_(batch) {}
+  Watcher(std::string title, std::int64_t epochs, std::int64_t images, std::int64_t batch,
+          std::function<void()> begun)
+      : title_(std::move(title)),
+        epochs_(epochs),
+        images_(images),
+        batch_(batch),
+        begun_(std::move(begun)) {}
 
   void on_step(const TrainProgress& p) override {
+    if (begun_) std::exchange(begun_, nullptr)();
     std::int64_t news = p.samples;
     if (!progress_ || p.batch == 1) {
       // Made after the first batch: it counts as done before, or the rate would start at infinity.
@@ -177,6 +187,7 @@ class Watcher : public TrainObserver {
  private:
   std::string title_;
   std::int64_t epochs_, images_, batch_;
+  std::function<void()> begun_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::unique_ptr<Progress> progress_;
 };
@@ -216,7 +227,7 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
     if (fold.weights_only) drop_checkpoints(folder);
     return load_fold(folder, s.task);
   }
-  fs::create_directories(folder);
+  create_folders(folder);
   const auto started = std::chrono::steady_clock::now();
   const std::unique_ptr<Model> model = create_model(s.model, static_cast<std::uint64_t>(s.seed));
   if (!s.weights.empty())
@@ -240,7 +251,10 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
   options.checkpoint_seconds = static_cast<double>(s.checkpoint_seconds);
   options.best_metric = s.task == Task::segmenter ? "dice" : "loss";
   options.best_is_higher = s.task == Task::segmenter;
+  // Where files lie decides nothing; run.cpp compares what they hold.
   options.config = s.to_json();
+  erase_places(options.config);
+  options.not_compared = {"data", "segmenter", "weights"};
   options.texts = model_metadata(*model);
   options.texts.merge(
       input_metadata({name_of(s.task), static_cast<int>(s.size), s.seen(), classes}));
@@ -278,7 +292,8 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
     }
     return metrics;
   };
-  Watcher watcher(fold.title, s.epochs, static_cast<std::int64_t>(train.size()), s.batch);
+  Watcher watcher(fold.title, s.epochs, static_cast<std::int64_t>(train.size()), s.batch,
+                  fold.begun);
   Trainer trainer(*model, *optimizer, schedule, train_loader, options, callbacks, &watcher);
   FoldResult result;
   if (trainer.run().status == TrainResult::Status::interrupted) return result;
@@ -287,7 +302,7 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
   result.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   if (fold.weights_only) save_model(*model, folder / "model.safetensors", options.texts);
-  save_fold(folder, s.task, result);
+  save_fold(folder, s.task, result, fold.weights_only ? "model.safetensors" : "last.safetensors");
   if (fold.weights_only) drop_checkpoints(folder);
   return result;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -26,14 +27,15 @@ struct Scored {
 struct FoldResult {
   bool finished = false;  // false: stopped by a signal after a checkpoint
   std::vector<Scored> scored;
-  double seconds = 0;
-  double loss = 0;  // mean validation loss of the final network
+  double seconds = 0;  // of this process's work; 0 when the fold was read
+  double loss = 0;     // mean validation loss of the final network
 };
 
 struct FoldOptions {
   std::string title;          // "fold 1/3", for the progress bar
   bool resume = false;        // go on from the folder's checkpoint; a finished fold is only read
   bool weights_only = false;  // a finished fold keeps model.safetensors instead of its checkpoints
+  std::function<void()> begun = {};  // called after the first step of this process
 };
 
 // Trains on `train`, validates after every epoch on `validation` and scores it at the end with the

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "data/readers/readers.h"
+#include "engine/io/file_name.h"
 #include "engine/tensor/error.h"
 
 #define XXH_INLINE_ALL
@@ -57,8 +58,7 @@ SampleCollector::SampleCollector(const SourceSpec& spec, Options& options,
       mask_rule_(options.choice("mask", default_mask_rule, {"required", "optional", "none"})),
       count_(options.integer("count")),
       seed_(options.integer("seed").value_or(0)) {
-  THORAX_CHECK(!source_.empty() && source_.find('/') == std::string::npos,
-               "[data] {}: source='{}': a name without slash is wanted", spec.kind, source_);
+  FileName(source_, fmt::format("{}: source", spec.kind));
   const std::string list = options.text("exclude", "");
   if (list.empty()) return;
   std::ifstream in(list);

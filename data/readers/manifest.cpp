@@ -3,6 +3,7 @@
 #include <sstream>
 
 #include "data/readers/readers.h"
+#include "engine/io/file_name.h"
 #include "engine/tensor/error.h"
 
 namespace thorax::readers {
@@ -47,14 +48,18 @@ Dataset read_manifest(const SourceSpec& spec) {
                    place.string());
       s.masks.push_back(place);
     }
-    const std::string from =
-        own_source && !field(r, source).empty() ? field(r, source) : collect.source();
+    // Outputs of an image lie in a folder of its source's name.
+    const std::string from = own_source && !field(r, source).empty()
+                                 ? FileName(field(r, source), table.where(r) + ": source").text()
+                                 : collect.source();
     const std::string id = field(r, patient);
     patients_named = patients_named && !id.empty();
     if (id.rfind(from + "/", 0) == 0)
       s.patient = id;
     else
-      s.patient = from + "/" + (id.empty() ? "file " + s.image.string() : id);
+      s.patient =
+          from + "/" +
+          (id.empty() ? "file " + fs::path(field(r, path)).lexically_normal().string() : id);
     source_of[s.image.string()] = from;
     collect.add(std::move(s));
   }

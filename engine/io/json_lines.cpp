@@ -3,38 +3,52 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <nlohmann/json.hpp>
 #include <system_error>
 
 #include "engine/io/atomic_file.h"
+#include "engine/io/config.h"
 #include "engine/tensor/error.h"
 
 namespace thorax {
 namespace {
+
 constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 32;
+
+std::string line_of(const nlohmann::json& object) {
+  return object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
-std::int64_t JsonLines::count(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) return 0;
+}  // namespace
+
+nlohmann::json JsonLines::read(const std::filesystem::path& path) {
+  nlohmann::json lines = nlohmann::json::array();
+  if (!std::filesystem::exists(path)) return lines;
   const std::string text = read_file(path, kMaxBytes);
-  return std::count(text.begin(), text.end(), '\n');
+  for (std::size_t start = 0, end; (end = text.find('\n', start)) != std::string::npos;
+       start = end + 1)
+    lines.push_back(parse_json(std::string_view(text).substr(start, end - start),
+                               fmt::format("{}: line {}", path.string(), lines.size() + 1)));
+  return lines;
 }
 
-JsonLines::JsonLines(std::filesystem::path path, std::int64_t keep) : path_(std::move(path)) {
-  std::string text;
-  if (std::filesystem::exists(path_)) text = read_file(path_, kMaxBytes);
-  std::size_t end = 0;
-  for (std::int64_t i = 0; i < keep; ++i) {
-    const std::size_t newline = text.find('\n', end);
-    THORAX_CHECK(newline != std::string::npos, "[io] {}: has {} lines, {} were written",
-                 path_.string(), i, keep);
-    end = newline + 1;
+JsonLines::JsonLines(std::filesystem::path path, const nlohmann::json& known)
+    : path_(std::move(path)) {
+  std::string found, wanted;
+  if (std::filesystem::exists(path_)) found = read_file(path_, kMaxBytes);
+  std::int64_t number = 0;
+  for (const nlohmann::json& object : known) {
+    ++number;
+    const std::string line = line_of(object);
+    if (first_wrong_ == 0 && found.compare(wanted.size(), line.size(), line) != 0)
+      first_wrong_ = number;
+    wanted += line;
   }
-  lines_ = keep;
-  bytes_ = static_cast<std::int64_t>(end);
-  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (first_wrong_ != 0) atomic_write(path_, wanted);
+  const bool fresh = !std::filesystem::exists(path_);
+  bytes_ = static_cast<std::int64_t>(wanted.size());
+  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0666);
   if (descriptor_ < 0)
     fail("[io] {}: cannot be written: {}", path_.string(), std::system_category().message(errno));
   if (::ftruncate(descriptor_, bytes_) != 0) {
@@ -42,6 +56,7 @@ JsonLines::JsonLines(std::filesystem::path path, std::int64_t keep) : path_(std:
     ::close(descriptor_);
     fail("[io] {}: cannot be cut back: {}", path_.string(), std::system_category().message(error));
   }
+  if (fresh) sync_folder(path_.has_parent_path() ? path_.parent_path() : ".");
 }
 
 JsonLines::~JsonLines() {
@@ -49,8 +64,7 @@ JsonLines::~JsonLines() {
 }
 
 void JsonLines::append(const nlohmann::json& object) {
-  const std::string line =
-      object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  const std::string line = line_of(object);
   std::size_t done = 0;
   while (done < line.size()) {
     const ssize_t n = ::write(descriptor_, line.data() + done, line.size() - done);
@@ -67,7 +81,6 @@ void JsonLines::append(const nlohmann::json& object) {
     fail("[io] {}: could not be made durable: {}", path_.string(),
          std::system_category().message(errno));
   bytes_ += static_cast<std::int64_t>(line.size());
-  ++lines_;
 }
 
 }  // namespace thorax

@@ -9,10 +9,10 @@ namespace thorax {
 
 class JsonLines {
  public:
-  // Opens or creates the file and keeps its first `keep` lines; what follows, and a last line
-  // without its newline, is cut off. Throws Error "[io] PATH: ..." when the file has fewer lines or
-  // cannot be written.
-  JsonLines(std::filesystem::path path, std::int64_t keep);
+  // Opens or creates the file, which then holds the lines of the array `known` and no more: what
+  // follows them is cut off; when one of them is not there as it was written, all are written anew
+  // (first_wrong()). Throws Error "[io] PATH: ..." when the file cannot be written.
+  JsonLines(std::filesystem::path path, const nlohmann::json& known);
   ~JsonLines();
   JsonLines(const JsonLines&) = delete;
   JsonLines& operator=(const JsonLines&) = delete;
@@ -20,14 +20,16 @@ class JsonLines {
   // Appends one line and makes it durable. After an error (a full disk) the file holds whole lines
   // only.
   void append(const nlohmann::json& object);
-  std::int64_t lines() const { return lines_; }
+  // The first known line, from 1, that was lost or altered; 0 when all were there.
+  std::int64_t first_wrong() const { return first_wrong_; }
 
-  // Number of complete lines of a file; 0 when there is none.
-  static std::int64_t count(const std::filesystem::path& path);
+  // The complete lines of a file, as an array; none when there is no file. Throws Error
+  // "[io] PATH: line 3: ..." for one that is no JSON.
+  static nlohmann::json read(const std::filesystem::path& path);
 
  private:
   std::filesystem::path path_;
-  std::int64_t lines_ = 0;
+  std::int64_t first_wrong_ = 0;
   std::int64_t bytes_ = 0;
   int descriptor_ = -1;
 };

@@ -13,7 +13,9 @@ namespace thorax {
 namespace {
 
 constexpr const char* kFormat = "thorax.checkpoint";
-constexpr const char* kVersion = "1";
+constexpr const char* kVersion = "2";
+// Its state counts the lines of the log instead of holding them.
+constexpr const char* kEarlierVersion = "1";
 constexpr const char* kChecksum = "checksum";
 constexpr std::string_view kModel = "model.", kOptimizer = "optimizer.";
 
@@ -52,6 +54,11 @@ std::filesystem::path previous_checkpoint(const std::filesystem::path& path) {
   return with_word(path, "prev");
 }
 
+void clear_checkpoint_leftovers(const std::filesystem::path& path) {
+  std::error_code ignored;
+  for (const char* word : {"new", "link"}) std::filesystem::remove(with_word(path, word), ignored);
+}
+
 void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint) {
   std::map<std::string, Tensor> tensors;
   // To the host once, for the checksum and for the file.
@@ -74,10 +81,14 @@ void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkp
     std::filesystem::create_hard_link(path, link, error);
     // A file system without hard links: the previous file alone is there for a moment, which
     // load_latest_checkpoint copes with.
-    if (error)
+    if (error) {
       std::filesystem::rename(path, previous, error);
-    else
+    } else {
       std::filesystem::rename(link, previous, error);
+      // Where both are the same file already, renaming did nothing.
+      std::error_code ignored;
+      if (!error) std::filesystem::remove(link, ignored);
+    }
     if (error)
       fail("[checkpoint] {}: the previous version could not be kept: {}", path.string(),
            error.message());
@@ -94,8 +105,9 @@ Checkpoint load_checkpoint(const std::filesystem::path& path) {
   THORAX_CHECK(format != file.metadata.end() && file.metadata.contains(kChecksum),
                "[checkpoint] {}: is not a checkpoint", path.string());
   verify(path, file);
-  THORAX_CHECK(format->second == kVersion, "[checkpoint] {}: version {}, this program reads {}",
-               path.string(), format->second, kVersion);
+  THORAX_CHECK(format->second == kVersion || format->second == kEarlierVersion,
+               "[checkpoint] {}: version {}, this program reads {} and {}", path.string(),
+               format->second, kEarlierVersion, kVersion);
   Checkpoint checkpoint;
   for (auto& [name, tensor] : file.tensors) {
     if (name.starts_with(kModel))

@@ -26,6 +26,9 @@ struct Checkpoint {
 // before.
 void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint);
 std::filesystem::path previous_checkpoint(const std::filesystem::path& path);
+// Removes what a process that was killed in save_checkpoint has left beside `path`. To be called by
+// whoever holds the lock of its folder.
+void clear_checkpoint_leftovers(const std::filesystem::path& path);
 
 // Throws Error "[checkpoint] PATH: ..." when the file is no checkpoint or its checksum is wrong.
 Checkpoint load_checkpoint(const std::filesystem::path& path);

@@ -1,18 +1,19 @@
-#include "engine/train/run_folder.h"
+#include "engine/train/provenance.h"
 
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
-#include <nlohmann/json.hpp>
 
+#include "engine/io/atomic_file.h"
 #include "engine/io/config.h"
+#include "engine/io/file_lock.h"
 #include "engine/registry/registry.h"
 #include "engine/runtime/build.h"
 #include "engine/runtime/device.h"
 #include "engine/runtime/parallel.h"
 #include "engine/tensor/error.h"
-#include "engine/train/checkpoint.h"
 
 #ifndef THORAX_VERSION
 #define THORAX_VERSION "unknown"
@@ -56,74 +57,73 @@ json provenance(Device device) {
       {"autotune", autotuning()}};
 }
 
-RunFolder::RunFolder(std::filesystem::path path, IfExists if_exists, const json& config,
-                     std::uint64_t seed, const std::string& data_checksum, Device device)
-    : path_(std::move(path)) {
-  namespace fs = std::filesystem;
-  const fs::path config_path = path_ / "config.json", history_path = path_ / "provenance.json";
-  std::error_code error;
-  THORAX_CHECK(!fs::exists(path_) || fs::is_directory(path_), "[run] {}: is not a folder",
-               path_.string());
-  const bool used = fs::exists(path_) && !fs::is_empty(path_);
-  const bool is_run = fs::exists(config_path);
-  if (used) {
-    switch (if_exists) {
-      case IfExists::refuse:
-        fail("[run] {}: holds {} already; --resume goes on with it, --overwrite replaces it",
-             path_.string(), is_run ? "a run" : "files");
-      case IfExists::resume: {
-        THORAX_CHECK(is_run, "[run] {}: holds files but no run (no config.json)", path_.string());
-        // Through text, so that numbers of both sides are of equal kind.
-        const std::string different =
-            config_differences(load_json(config_path), json::parse(config.dump()));
-        THORAX_CHECK(different.empty(),
-                     "[run] {}: was written with another configuration and cannot be resumed with "
-                     "this one: {}",
-                     config_path.string(), different);
-        resumed_ = true;
-        break;
-      }
-      case IfExists::overwrite:
-        THORAX_CHECK(is_run,
-                     "[run] {}: holds files but no run (no config.json); it is not overwritten",
-                     path_.string());
-        for (const auto& entry : fs::directory_iterator(path_)) {
-          // config.json last: a folder half emptied is still known as a run.
-          if (entry.path() == config_path) continue;
-          fs::remove_all(entry.path(), error);
-          if (error) fail("[run] {}: {}", entry.path().string(), error.message());
-        }
-        break;
+std::string provenance_differences(const json& before, const json& now) {
+  if (!before.is_object()) return {};
+  std::string text;
+  const auto shown = [](const json& entry, const char* key) {
+    const auto found = entry.find(key);
+    if (found == entry.end() || !found->is_string()) return std::string("unknown");
+    return found->get<std::string>().empty() ? std::string("none") : found->get<std::string>();
+  };
+  for (const char* key :
+       {"thorax", "commit", "compiler", "build", "device", "device_name", "providers"}) {
+    const std::string a = shown(before, key), b = shown(now, key);
+    if (a != b) text += fmt::format("{}{} {}, now {}", text.empty() ? "" : "; ", key, a, b);
+  }
+  return text;
+}
+
+namespace {
+
+// Whoever holds it may replace the file.
+FileLock history_lock(const std::filesystem::path& file) {
+  return FileLock(file.string() + ".lock");
+}
+
+bool is_history(const json& document) {
+  return document.is_array() && std::all_of(document.begin(), document.end(),
+                                            [](const json& start) { return start.is_object(); });
+}
+
+}  // namespace
+
+RunHistory::RunHistory(std::filesystem::path file, json entry, const Message& message)
+    : file_(std::move(file)), start_(random_digits()) {
+  const FileLock lock = history_lock(file_);
+  json history = json::array();
+  if (std::filesystem::exists(file_)) {
+    std::string problem;
+    try {
+      history = load_json(file_);
+      if (!is_history(history)) problem = "is no list of starts";
+    } catch (const Error& error) {
+      problem = error.what();
+    }
+    if (!problem.empty()) {
+      std::filesystem::path aside = file_;
+      aside.replace_filename(fmt::format("{}.bad-{}{}", file_.stem().string(), random_digits(),
+                                         file_.extension().string()));
+      std::error_code error;
+      std::filesystem::rename(file_, aside, error);
+      if (error)
+        fail("[run] {}: {}; it cannot be kept aside: {}", file_.string(), problem, error.message());
+      message(fmt::format("[run] {}: {}; kept as {}, the list of starts begins anew",
+                          file_.string(), problem, aside.filename().string()));
+      history = json::array();
     }
   }
-  fs::create_directories(path_, error);
-  if (error) fail("[run] {}: cannot be created: {}", path_.string(), error.message());
-  if (!resumed_) save_json(config_path, config);
-  json history = json::array();
-  if (resumed_ && fs::exists(history_path)) history = load_json(history_path);
-  THORAX_CHECK(history.is_array(), "[run] {}: is not a list of starts", history_path.string());
-  json entry = provenance(device);
-  entry["seed"] = seed;
-  if (!data_checksum.empty()) {
-    if (!history.empty() && history.back().is_object() &&
-        history.back().value("data_checksum", data_checksum) != data_checksum)
-      fail("[run] {}: the data has changed since the run began (checksum {}, now {})",
-           path_.string(), history.back().at("data_checksum").dump(), data_checksum);
-    entry["data_checksum"] = data_checksum;
-  }
-  history.push_back(entry);
-  save_json(history_path, history);
+  if (!history.empty()) previous_ = history.back();
+  entry["start"] = start_;
+  history.push_back(std::move(entry));
+  save_json(file_, history);
 }
 
-std::filesystem::path RunFolder::fold(int number) const {
-  const std::filesystem::path folder = path_ / fmt::format("fold_{}", number);
-  std::filesystem::create_directories(folder);
-  return folder;
-}
-
-std::filesystem::path RunFolder::crossval() const {
-  std::filesystem::create_directories(path_ / "crossval");
-  return path_ / "crossval";
+void RunHistory::note(const std::string& group, const std::string& name, const json& value) const {
+  const FileLock lock = history_lock(file_);
+  json history = load_json(file_);
+  for (json& start : history)
+    if (start.is_object() && start.value("start", "") == start_) start[group][name] = value;
+  save_json(file_, history);
 }
 
 }  // namespace thorax

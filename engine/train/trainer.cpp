@@ -57,7 +57,7 @@ struct Sum {
 struct Trainer::State {
   // What a checkpoint holds beside tensors.
   std::int64_t epoch = 0, batch = 0, step = 0;  // the next to do
-  std::int64_t lines = 0;                       // of metrics.jsonl
+  json lines = json::array();                   // of metrics.jsonl
   std::map<std::string, Sum> sums;              // of the running epoch
   std::map<std::string, double> metrics;        // of the last finished epoch
   double best = std::numeric_limits<double>::quiet_NaN();
@@ -71,11 +71,10 @@ struct Trainer::State {
   std::int64_t samples = 0;                // in the last step
   std::int64_t run_samples = 0, run_steps = 0;
   double train_seconds = 0;
-  Clock::time_point epoch_start;
 
   json to_json() const {
     json j{{"epoch", epoch}, {"batch", batch},           {"step", step},
-           {"lines", lines}, {"best_epoch", best_epoch}, {"best", exact(best)}};
+           {"log", lines},   {"best_epoch", best_epoch}, {"best", exact(best)}};
     j["sums"] = json::object();
     for (const auto& [name, s] : sums) j["sums"][name] = {exact(s.sum), exact(s.weight)};
     j["metrics"] = json::object();
@@ -86,7 +85,7 @@ struct Trainer::State {
     epoch = j.at("epoch");
     batch = j.at("batch");
     step = j.at("step");
-    lines = j.at("lines");
+    lines = j.value("log", json());  // null: of an earlier version
     best_epoch = j.at("best_epoch");
     best = exact(j.at("best"));
     sums.clear();
@@ -192,28 +191,45 @@ void Trainer::save() const {
   save_checkpoint(options_.folder / "last.safetensors", checkpoint);
 }
 
+namespace {
+
+// The first `count` lines of a log, for the checkpoint of an earlier version, which held their
+// number only and where each had its time. Fewer when the file has fewer.
+json earlier_lines(const std::filesystem::path& log, std::int64_t count) {
+  json lines = json::array();
+  for (json& line : JsonLines::read(log)) {
+    if (static_cast<std::int64_t>(lines.size()) == count) break;
+    line.erase("seconds");
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+}  // namespace
+
 // Loads the folder's checkpoint, if there is one, and opens the log to go on behind it.
 bool Trainer::restore() {
   const std::filesystem::path last = options_.folder / "last.safetensors";
   const std::filesystem::path log = options_.folder / "metrics.jsonl";
-  std::filesystem::create_directories(options_.folder);
-  for (const char* name : {"last.safetensors", "last.new.safetensors", "best.safetensors"})
-    remove_leftovers(options_.folder / name);
+  create_folders(options_.folder);
+  remove_leftovers(options_.folder);
+  clear_checkpoint_leftovers(last);
   const auto message = [&](const std::string& text) {
     if (observer_ != nullptr) observer_->on_message(text);
   };
+  const json no_lines = json::array();
   if (!options_.resume) {
     THORAX_CHECK(
         !std::filesystem::exists(last) && !std::filesystem::exists(previous_checkpoint(last)),
         "[train] {}: holds the checkpoint of another run; resume it or take another folder",
         options_.folder.string());
-    state_->log = std::make_unique<JsonLines>(log, 0);
+    state_->log = std::make_unique<JsonLines>(log, no_lines);
     return false;
   }
   const std::optional<Checkpoint> checkpoint = load_latest_checkpoint(last, message);
   if (!checkpoint) {
     message(fmt::format("[train] {}: no checkpoint yet; starting anew", options_.folder.string()));
-    state_->log = std::make_unique<JsonLines>(log, 0);
+    state_->log = std::make_unique<JsonLines>(log, no_lines);
     return false;
   }
   json before, state;
@@ -225,6 +241,8 @@ bool Trainer::restore() {
   } catch (const std::exception& error) {
     fail("[train] {}: unreadable state: {}", last.string(), error.what());
   }
+  if (before.is_object() && before.contains("run") && before["run"].is_object())
+    for (const std::string& key : options_.not_compared) before["run"].erase(key);
   // Through text, so that both sides are what parsing gives (numbers of equal kind).
   const std::string different = config_differences(before, json::parse(full_config().dump()));
   THORAX_CHECK(different.empty(),
@@ -239,15 +257,26 @@ bool Trainer::restore() {
         {{"scale", Tensor::full({1}, exact(saved.at(0)), DType::f64)},
          {"good_steps", Tensor::full({1}, saved.at(1).get<double>(), DType::i64)}});
   }
-  const std::int64_t there = JsonLines::count(log);
-  if (there < restored.lines) {
+  if (restored.lines.is_null()) {
+    restored.lines = earlier_lines(log, state.at("lines"));
     message(
-        fmt::format("[train] {}: has {} lines where {} were written; earlier epochs are lost "
-                    "from the log",
-                    log.string(), there, restored.lines));
-    restored.lines = there;
+        fmt::format("[train] {}: was written by an earlier version, which kept no copy of the log: "
+                    "the {} lines "
+                    "of {} are taken as they are",
+                    last.string(), restored.lines.size(), log.string()));
   }
   restored.log = std::make_unique<JsonLines>(log, restored.lines);
+  if (restored.log->first_wrong() != 0)
+    message(fmt::format(
+        "[train] {}: is not what was written (line {} was lost or altered); its {} lines are "
+        "restored from the checkpoint",
+        log.string(), restored.log->first_wrong(), restored.lines.size()));
+  const std::filesystem::path best = options_.folder / "best.safetensors";
+  if (restored.best_epoch >= 0 && !options_.best_metric.empty() && !std::filesystem::exists(best))
+    message(fmt::format(
+        "[train] {}: is missing; the weights of epoch {} are lost, and only a better epoch will "
+        "bring the file back",
+        best.string(), restored.best_epoch + 1));
   restored.source = std::move(state_->source);
   restored.graph = std::move(state_->graph);
   *state_ = std::move(restored);
@@ -259,7 +288,7 @@ bool Trainer::restore() {
 void Trainer::log(const json& line) {
   if (!state_->log) return;
   state_->log->append(line);
-  ++state_->lines;
+  state_->lines.push_back(line);
 }
 
 // Throws the error of a loss that is not finite. The batch is computed again, for the history that
@@ -396,7 +425,6 @@ void Trainer::end_epoch() {
   for (const auto& [name, sum] : s.sums) metrics["train_" + name] = sum.mean();
   // As the schedule has it, so that a resumed run logs it too.
   metrics["lr"] = schedule_.lr(std::max<std::int64_t>(s.step - 1, 0));
-  const double train_time = seconds_since(s.epoch_start);
   if (callbacks_.validate) {
     const NoGrad no_grad;
     model_.eval();
@@ -405,7 +433,6 @@ void Trainer::end_epoch() {
   }
   json line{{"kind", "epoch"}, {"epoch", s.epoch + 1}, {"step", s.step}};
   for (const auto& [name, value] : metrics) line[name] = finite_or_null(value);
-  line["seconds"] = train_time;
   log(line);
   if (!options_.best_metric.empty()) {
     const auto found = metrics.find(options_.best_metric);
@@ -464,7 +491,6 @@ TrainResult Trainer::run() {
   model_.train();
   optimizer_.zero_grad();
   while (s.epoch < options_.epochs && (s.step < total_steps_ || s.batch > 0)) {
-    s.epoch_start = Clock::now();
     while (s.batch < batches_ && s.step < total_steps_) {
       const Clock::time_point start = Clock::now();
       s.graph ? graph_step(schedule_.lr(s.step)) : train_step(schedule_.lr(s.step));

@@ -47,6 +47,8 @@ struct TrainerOptions {
 
   // What made this run. A checkpoint written under another one is refused.
   nlohmann::json config = nlohmann::json::object();
+  // Keys of `config` that checkpoints of earlier versions hold and that decide nothing.
+  std::vector<std::string> not_compared = {};
   // Goes into the metadata of last and best, so that each can be used alone.
   std::map<std::string, std::string> texts;
 };

@@ -208,7 +208,7 @@ TEST_CASE(
       train_segmenter(t / "phantoms", t / "c") + std::vector<std::string>{"--resume"};
   // As if killed while its first file was being written.
   fs::create_directories(t / "c");
-  std::ofstream(t / "c/config.json.tmp-999999999-0") << "{";
+  std::ofstream(t / "c/config.json.tmp-0123456789abcdef") << "{";
   int killed = 0;
   for (const int milliseconds : {30, 120, 250, 400, 600, 900})
     killed += run_thorax(resumed, milliseconds).exit_code == -1;

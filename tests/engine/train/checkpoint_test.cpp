@@ -144,13 +144,17 @@ TEST_CASE("differences of configurations are listed by key") {
   CHECK(config_differences(a, b) == "data.size (8, now 9), new (absent, now true)");
 }
 
-TEST_CASE("a log is cut back to whole lines") {
+TEST_CASE("a log is cut back to the lines that are known, and these are verified") {
   test::TempFolder folder;
   const auto path = folder / "m.jsonl";
+  const auto lines = [](int count) {
+    nlohmann::json known = nlohmann::json::array();
+    for (int i = 0; i < count; ++i) known.push_back({{"i", i}});
+    return known;
+  };
   {
-    JsonLines log(path, 0);
-    for (int i = 0; i < 5; ++i) log.append({{"i", i}});
-    CHECK(log.lines() == 5);
+    JsonLines log(path, lines(0));
+    for (const auto& line : lines(5)) log.append(line);
   }
   {
     std::FILE* file = std::fopen(path.c_str(), "ab");
@@ -158,17 +162,29 @@ TEST_CASE("a log is cut back to whole lines") {
     std::fputs("{\"i\":", file);
     std::fclose(file);
   }
-  CHECK(JsonLines::count(path) == 5);
-  { JsonLines log(path, 3); }
-  CHECK(read_file(path, 1000) == "{\"i\":0}\n{\"i\":1}\n{\"i\":2}\n");
-  CHECK_THROWS_WITH_AS(JsonLines(path, 4), doctest::Contains("has 3 lines, 4 were written"), Error);
-  JsonLines log(path, 3);
+  CHECK(JsonLines::read(path) == lines(5));
+  CHECK(JsonLines(path, lines(3)).first_wrong() == 0);
+  const std::string three = "{\"i\":0}\n{\"i\":1}\n{\"i\":2}\n";
+  CHECK(read_file(path, 1000) == three);
+  // Lost in the middle, altered, cut in the last line, gone: noticed and brought back.
+  for (const auto& [text, wrong] : {std::pair<std::string, int>{"{\"i\":0}\n{\"i\":2}\n", 2},
+                                    {"{\"i\":0}\n{\"i\":7}\n{\"i\":2}\n", 2},
+                                    {"{\"i\":0}\n{\"i\":1}\n{\"i\":", 3},
+                                    {"rubbish", 1},
+                                    {"", 1}}) {
+    atomic_write(path, std::string_view(text));
+    CHECK(JsonLines(path, lines(3)).first_wrong() == wrong);
+    CHECK(read_file(path, 1000) == three);
+  }
+  atomic_write(path, std::string_view("{\"i\":0}\nrubbish\n"));
+  CHECK_THROWS_WITH_AS(JsonLines::read(path), doctest::Contains("m.jsonl: line 2: "), Error);
+  JsonLines log(path, lines(3));
   {
     test::FullDisk full(30);
     CHECK_THROWS_WITH_AS(log.append({{"long", "0123456789"}}),
                          doctest::Contains("m.jsonl: write failed"), Error);
   }
-  CHECK(read_file(path, 1000) == "{\"i\":0}\n{\"i\":1}\n{\"i\":2}\n");
+  CHECK(read_file(path, 1000) == three);
 }
 
 TEST_CASE("tensors on a GPU give the bytes that the same values give on the CPU") {
@@ -190,4 +206,21 @@ TEST_CASE("tensors on a GPU give the bytes that the same values give on the CPU"
   save_model_weights(folder / "weights2.safetensors", there.model, {});
   CHECK(read_bytes(folder / "weights.safetensors", 1 << 20) ==
         read_bytes(folder / "weights2.safetensors", 1 << 20));
+}
+
+TEST_CASE("nothing stays of a process that was killed between the renames of a checkpoint") {
+  test::TempFolder folder;
+  const auto path = folder / "last.safetensors";
+  save_checkpoint(path, sample(1));
+  // As it was when the previous version was kept and the new one not yet in place.
+  std::filesystem::create_hard_link(path, folder / "last.prev.safetensors");
+  std::filesystem::create_hard_link(path, folder / "last.link.safetensors");
+  std::filesystem::copy_file(path, folder / "last.new.safetensors");
+  save_checkpoint(path, sample(2));
+  CHECK(!std::filesystem::exists(folder / "last.link.safetensors"));
+  CHECK(!std::filesystem::exists(folder / "last.new.safetensors"));
+  CHECK(load_checkpoint(previous_checkpoint(path)).model.at("x").data<float>()[0] == 1);
+  std::filesystem::create_hard_link(path, folder / "last.link.safetensors");
+  clear_checkpoint_leftovers(path);
+  CHECK(!std::filesystem::exists(folder / "last.link.safetensors"));
 }

@@ -1,0 +1,72 @@
+#include "apps/preflight.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "engine/train/run_folder.h"
+#include "models/factory.h"
+#include "models/weights.h"
+
+namespace thorax::app {
+
+namespace fs = std::filesystem;
+
+void check_learnable(Task task, const Dataset& dataset) {
+  if (task == Task::classifier) {
+    THORAX_CHECK(dataset.classes.size() == 2,
+                 "[run] a classifier needs two classes, the data has {}: {}",
+                 dataset.classes.size(), fmt::join(dataset.classes, ", "));
+    return;
+  }
+  const auto missing = [](const Sample& s) { return s.masks.empty(); };
+  const auto first = std::find_if(dataset.samples.begin(), dataset.samples.end(), missing);
+  THORAX_CHECK(
+      first == dataset.samples.end(),
+      "[run] a segmenter learns from lung masks; {} of {} images have none, the first is {} "
+      "(--data KIND:PATH,masks=FOLDER says where they are, mask=required leaves such images out)",
+      std::count_if(dataset.samples.begin(), dataset.samples.end(), missing),
+      dataset.samples.size(), first->image.string());
+}
+
+void check_network(const TrainSettings& s) {
+  const std::unique_ptr<Model> model = create_model(s.model, static_cast<std::uint64_t>(s.seed));
+  if (!s.weights.empty()) load_model_weights(*model, s.weights, WeightUse::pretrain);
+  model->eval();
+  const NoGrad no_grad;
+  const std::int64_t channels = s.model.value("in_channels", 1);
+  THORAX_CHECK(channels == 1 || channels == 3,
+               "[run] model.in_channels {}: radiographs are given to a network as 1 channel, or 3 "
+               "equal ones",
+               channels);
+  const Shape input{1, s.size, s.size, channels};
+  const Shape found = model->forward(Variable(Tensor::zeros(input))).shape();
+  const Shape wanted = s.task == Task::segmenter ? Shape{1, s.size, s.size, 1} : Shape{1, 1};
+  THORAX_CHECK(found == wanted,
+               "[run] the network makes {} of an input {}; a {} is to give {}, one logit for {} "
+               "(model.{} = 1)",
+               found, input, name_of(s.task), wanted,
+               s.task == Task::segmenter ? "every pixel" : "the image",
+               s.task == Task::segmenter ? "out_channels" : "outputs");
+}
+
+void check_inputs_outside(const TrainSettings& settings, const Dataset& dataset,
+                          const fs::path& folder) {
+  const auto check = [&](const fs::path& file) {
+    std::error_code error;
+    const fs::path place = fs::weakly_canonical(file, error);
+    THORAX_CHECK(error || !is_inside(place, folder),
+                 "[run] {}: is read by this run and lies in {}, which --overwrite would replace; "
+                 "give another --out, or move it",
+                 file.string(), folder.string());
+  };
+  for (const std::string& file : {settings.segmenter, settings.weights})
+    if (!file.empty()) check(file);
+  for (const Sample& sample : dataset.samples) {
+    check(sample.image);
+    for (const fs::path& mask : sample.masks) check(mask);
+  }
+}
+
+}  // namespace thorax::app

@@ -1,0 +1,26 @@
+// What is found wrong before anything is written.
+#pragma once
+
+#include <filesystem>
+#include <vector>
+
+#include "apps/settings.h"
+#include "data/dataset.h"
+
+namespace thorax::app {
+
+// Throws Error where no setting helps: a classifier's data without two classes, a segmenter's
+// without masks.
+void check_learnable(Task task, const Dataset& dataset);
+
+// Builds the network, with the weights it starts from, and shows it an empty image: throws Error
+// when its input cannot have this size, or it does not give one logit an image (classifier) or a
+// pixel (segmenter).
+void check_network(const TrainSettings& settings);
+
+// Throws Error when an image, mask, segmenter or file of weights lies in `folder` (without symbolic
+// links), which is about to be replaced.
+void check_inputs_outside(const TrainSettings& settings, const Dataset& dataset,
+                          const std::filesystem::path& folder);
+
+}  // namespace thorax::app
