@@ -11,6 +11,7 @@
 #include "apps/cut_lungs.h"
 #include "apps/data_checksum.h"
 #include "apps/fold_files.h"
+#include "data/classes.h"
 #include "data/image_statistics.h"
 #include "engine/runtime/parallel.h"
 #include "engine/stats/linear_model.h"
@@ -68,10 +69,7 @@ std::vector<FoldResult> statistics_baseline(const Experiment& e, const Experimen
 FoldResult external_result(const Experiment& e, const ExperimentRow& row,
                            const std::vector<std::string>& specs, const Compute& compute) {
   Dataset dataset = load_datasets(specs, OnPatientConflict::drop);
-  const std::vector<std::string>& own = e.run.dataset.classes;
-  THORAX_CHECK(dataset.classes == own,
-               "[audit] --external has the classes {}, the networks were trained on {}",
-               fmt::join(dataset.classes, ", "), fmt::join(own, ", "));
+  order_classes(dataset, e.run.dataset.classes, "--external");
   if (needs_mask(row.settings.seen())) {
     const LungSegmenter segmenter(row.settings.segmenter, row.settings.min_area, compute);
     FileChecksums files;

@@ -113,7 +113,7 @@ void report_audit(const Experiment& e, const AuditOptions& options, const Comput
   std::vector<ScoredSet> curves;
   const auto add = [&](const std::string& name, const std::vector<FoldResult>& folds,
                        const std::string& meaning, ControlKind kind) {
-    const ClassifierEvaluation evaluation = evaluate_folds(folds, seed);
+    const ClassifierEvaluation evaluation = evaluate_folds(folds, seed, e.run.dataset.classes);
     table.rows.push_back(control_row(name, evaluation, facts.headline));
     summary[name] = to_json(evaluation);
     curves.push_back(pooled_set(name, folds));
@@ -121,7 +121,7 @@ void report_audit(const Experiment& e, const AuditOptions& options, const Comput
   };
   {
     const std::vector<FoldResult> folds = load_results(e, headline_row);
-    const ClassifierEvaluation evaluation = evaluate_folds(folds, seed);
+    const ClassifierEvaluation evaluation = evaluate_folds(folds, seed, e.run.dataset.classes);
     facts.headline = auc_of(evaluation);
     table.rows.push_back(control_row("Lungs only (headline)", evaluation, facts.headline));
     summary["headline"] = to_json(evaluation);
@@ -149,6 +149,7 @@ void report_audit(const Experiment& e, const AuditOptions& options, const Comput
     facts.lung_area = heat.area;
   }
   table.notes = {
+      fmt::format("Positive class: {}.", e.run.dataset.classes[1]),
       "Pooled over the folds; 95 % intervals by resampling patients. The last column: (AUC - 0.5) "
       "as "
       "a share of the headline's."};
@@ -159,9 +160,10 @@ void report_audit(const Experiment& e, const AuditOptions& options, const Comput
   save_json(out / "verdict.json", verdict);
   save_json(out / "summary.json", summary);
 
-  Report report(
-      "Audit of " + facts.headline_name,
-      fmt::format("{} images, {} folds", e.run.dataset.samples.size(), e.by_patient.folds.size()));
+  Report report("Audit of " + facts.headline_name,
+                fmt::format("{} images, {} folds; positive class {}, negative {}",
+                            e.run.dataset.samples.size(), e.by_patient.folds.size(),
+                            e.run.dataset.classes[1], e.run.dataset.classes[0]));
   report.section("Verdict");
   const Table controls = saved_table(out, "controls", table);
   add_statements(report, statements);

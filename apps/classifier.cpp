@@ -1,5 +1,7 @@
 #include "apps/classifier.h"
 
+#include <fmt/format.h>
+
 #include <cmath>
 
 #include "data/resize.h"
@@ -16,6 +18,12 @@ Classifier::Classifier(const std::filesystem::path& checkpoint, const Compute& c
   THORAX_CHECK(input_.task == "classifier" && input_.classes.size() == 2,
                "[predict] {}: holds a {}, not a classifier of two classes", checkpoint.string(),
                input_.task);
+  if (!input_.positive_stated)
+    fmt::print(
+        stderr,
+        "note: {}: was written before checkpoints named the positive class: it is the last of "
+        "{}: {}\n",
+        checkpoint.string(), fmt::join(input_.classes, ", "), positive_class());
   model_ = load_model(checkpoint);
   model_->to(compute.device);
 }

@@ -21,6 +21,8 @@ class Classifier {
 
   const ModelInput& input() const { return input_; }
   const std::string& positive_class() const { return input_.classes.at(1); }
+  // That of the checkpoint, 0.5 when it has none.
+  double threshold() const { return input_.threshold ? input_.threshold->threshold : 0.5; }
   // Probabilities of the positive class; gray images of any size, already as input().view shows
   // them.
   std::vector<double> operator()(const std::vector<Image>& grays) const;

@@ -58,9 +58,9 @@ Table table7(const std::vector<Row>& rows) {
       cells.push_back(cell(image_figure(r.evaluation, name)));
     table.rows.push_back(std::move(cells));
   }
-  table.notes = {
-      "Per image, standard definitions, threshold 0.5; 95 % intervals by resampling "
-      "patients."};
+  table.notes = {fmt::format("Positive class: {}.", rows.front().evaluation.options.classes.at(1)),
+                 "Per image, standard definitions, threshold 0.5; 95 % intervals by resampling "
+                 "patients."};
   return table;
 }
 
@@ -73,6 +73,7 @@ Table against_study(const std::vector<Row>& rows) {
                {"specificity", CellKind::percent},
                {"sensitivity", CellKind::percent},
                {"F1", CellKind::percent},
+               {"folds with all four", CellKind::integer},
                {"printed accuracy", CellKind::percent},
                {"printed specificity", CellKind::percent},
                {"printed sensitivity", CellKind::percent},
@@ -87,10 +88,13 @@ Table against_study(const std::vector<Row>& rows) {
       values[3].push_back(fold.counts.f1());
     }
     std::vector<Cell> cells{r.model, r.view};
+    int fewest = static_cast<int>(r.evaluation.folds.size());
     for (const auto& column : values) {
-      const double mean = spread(column).mean;
-      cells.push_back(std::isnan(mean) ? Cell{} : Cell{mean});
+      const MeanDeviation s = spread(column);
+      cells.push_back(std::isnan(s.mean) ? Cell{} : Cell{s.mean});
+      fewest = std::min(fewest, s.count);
     }
+    cells.emplace_back(std::int64_t{fewest});
     const auto study = printed(r.model, r.view);
     for (std::size_t i = 0; i < 4; ++i) cells.push_back(study ? Cell{(*study)[i] / 100} : Cell{});
     table.rows.push_back(std::move(cells));
@@ -149,7 +153,8 @@ void report_comparison(const Experiment& e, std::int64_t heatmaps, const Compute
   for (const ExperimentRow& row : e.rows) {
     Row r{&row,     row.settings.model.at("model"), name_of(row.settings.seen()),
           row.name, load_results(e, row),           {}};
-    r.evaluation = evaluate_folds(r.folds, static_cast<std::uint64_t>(row.settings.seed));
+    r.evaluation = evaluate_folds(r.folds, static_cast<std::uint64_t>(row.settings.seed),
+                                  e.run.dataset.classes);
     rows.push_back(std::move(r));
   }
   nlohmann::json summary;
@@ -158,8 +163,10 @@ void report_comparison(const Experiment& e, std::int64_t heatmaps, const Compute
 
   const ClassifierEvaluation& first = rows.front().evaluation;
   Report report("Comparison of classifiers",
-                fmt::format("{} images of {} patients, {} folds, the same for every row",
-                            first.image_count, first.patient_count, first.folds.size()));
+                fmt::format("{} images of {} patients, {} folds, the same for every row; positive "
+                            "class {}, negative {}",
+                            first.image_count, first.patient_count, first.folds.size(),
+                            e.run.dataset.classes[1], e.run.dataset.classes[0]));
   report.section("Results");
   report.table(saved_table(out, "table7", table7(rows)));
   std::vector<ModelResult> results;

@@ -22,14 +22,14 @@ namespace {
 constexpr const char* kKinds =
     "--data kind:PATH[,key=value]...; kinds:\n"
     "  covid       metadata.csv, images/          finding=covid|all view=frontal|all masks=DIR\n"
-    "  nih         Data_Entry_2017.csv, images/   finding=NAME|all min_age=18\n"
+    "  nih         Data_Entry_2017*.csv, images/  finding=NAME|all min_age=18\n"
     "  chexpert    train.csv                      finding=none|all min_age=19 table=FILE\n"
     "  montgomery  CXR_png/, ManualMask/{leftMask,rightMask}\n"
     "  shenzhen    CXR_png/, mask/\n"
     "  folder      a folder of class folders\n"
-    "  manifest    CSV: path,label[,patient,mask,source,finding,view,age]\n"
-    "Keys of every kind: class=NAME count=N seed=S exclude=FILE mask=required|optional|none "
-    "source=NAME\n\n";
+    "  manifest    CSV: path,label[,patient,mask,source,finding,view,age,positive]\n"
+    "Keys of every kind: class=NAME positive=NAME classes=A,B count=N seed=S exclude=FILE "
+    "mask=required|optional|none source=NAME; a comma of the path before KEY= is written \\,\n\n";
 
 struct PhantomOptions {
   PhantomConfig config;

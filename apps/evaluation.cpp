@@ -7,6 +7,7 @@
 
 #include "engine/io/atomic_file.h"
 #include "engine/io/config.h"
+#include "engine/stats/curves.h"
 
 namespace thorax::app {
 namespace {
@@ -40,15 +41,38 @@ std::vector<double> measures(const BinaryReport& r) {
           r.auc,        c.study_accuracy(), c.study_specificity()};
 }
 
+std::string positive_note(const ClassifierEvaluation& evaluation) {
+  const std::vector<std::string>& classes = evaluation.options.classes;
+  return fmt::format("Positive class: {}; negative: {}.", classes.at(1), classes.at(0));
+}
+
 }  // namespace
 
-ClassifierEvaluation evaluate_folds(const std::vector<FoldResult>& folds, std::uint64_t seed) {
+void add_fold_means(Table& table, const std::vector<std::vector<double>>& columns) {
+  const std::size_t names = table.columns.size() - columns.size();
+  std::vector<Cell> mean(names), deviation(names), count(names);
+  mean[0] = "mean";
+  deviation[0] = "sd";
+  count[0] = "folds with a value";
+  for (const std::vector<double>& column : columns) {
+    const MeanDeviation m = spread(column);
+    mean.push_back(number_or_nothing(m.mean));
+    deviation.push_back(number_or_nothing(m.deviation));
+    count.emplace_back(std::int64_t{m.count});
+  }
+  for (std::vector<Cell>* row : {&mean, &deviation, &count}) table.rows.push_back(std::move(*row));
+  table.summary_rows = 3;
+}
+
+ClassifierEvaluation evaluate_folds(const std::vector<FoldResult>& folds, std::uint64_t seed,
+                                    const std::vector<std::string>& classes) {
   std::vector<EvaluationRow> rows;
   for (std::size_t k = 0; k < folds.size(); ++k)
     for (const Scored& s : folds[k].scored)
       rows.push_back({s.image, s.patient, static_cast<int>(k), s.label, s.score});
   EvaluationOptions options;
   options.bootstrap.seed = seed;
+  options.classes = classes;
   return evaluate_classifier(rows, options);
 }
 
@@ -75,20 +99,39 @@ Table fold_figures_table(const ClassifierEvaluation& evaluation) {
     }
     table.rows.push_back(std::move(row));
   }
-  std::vector<Cell> mean{"mean", {}}, deviation{"sd", {}};
-  for (const std::vector<double>& column : columns) {
-    const MeanDeviation m = spread(column);
-    mean.push_back(number_or_nothing(m.mean));
-    deviation.push_back(number_or_nothing(m.deviation));
-  }
-  table.rows.push_back(std::move(mean));
-  table.rows.push_back(std::move(deviation));
-  table.summary_rows = 2;
+  add_fold_means(table, columns);
   table.notes = {
+      positive_note(evaluation),
       "Accuracy, sensitivity, specificity and F1 by their usual definitions at a probability of "
       "0.5.",
       "The study's printed accuracy is balanced accuracy and its specificity the negative "
       "predictive value: only so do its tables follow from its own confusion counts."};
+  return table;
+}
+
+Table threshold_table(const ClassifierEvaluation& evaluation,
+                      const std::vector<FoldResult>& folds) {
+  Table table{"Youden's threshold, by fold",
+              {{"fold", CellKind::text},
+               {"images", CellKind::integer},
+               {"threshold", CellKind::number, 4},
+               {"sensitivity", CellKind::percent},
+               {"specificity", CellKind::percent}},
+              {}};
+  for (std::size_t k = 0; k < folds.size(); ++k) {
+    const ScoredSet set = pooled_set("", {folds[k]});
+    OperatingPoint point = youden_point(set.labels, set.scores);
+    // As in the checkpoint: none where no threshold is better than chance.
+    if (!(point.youden() > 0)) point = {std::nan(""), std::nan(""), std::nan("")};
+    table.rows.push_back({std::to_string(k + 1), static_cast<std::int64_t>(set.labels.size()),
+                          number_or_nothing(point.threshold), number_or_nothing(point.sensitivity),
+                          number_or_nothing(point.specificity)});
+  }
+  table.notes = {
+      positive_note(evaluation),
+      "Where sensitivity + specificity is largest on the fold's held-out images, which it "
+      "flatters. The "
+      "fold's checkpoint carries it, and thorax predict goes by it unless --threshold is given."};
   return table;
 }
 

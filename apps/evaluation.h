@@ -18,21 +18,31 @@ namespace thorax::app {
 
 // Pooled over folds, intervals by 2000 resamples of the patients. Throws what evaluate_classifier
 // throws.
-ClassifierEvaluation evaluate_folds(const std::vector<FoldResult>& folds, std::uint64_t seed);
+// `classes` are the names of the labels 0 and 1.
+ClassifierEvaluation evaluate_folds(const std::vector<FoldResult>& folds, std::uint64_t seed,
+                                    const std::vector<std::string>& classes);
 
 // The figure `name` of the images ("accuracy", "auc", ...) with its interval over resampled
 // patients; NaN where there is none.
 Interval image_figure(const ClassifierEvaluation& evaluation, const std::string& name);
 
-// The study's Table 6: a row per fold, then mean and standard deviation; standard definitions, and
+// The study's Table 6: a row per fold, then mean and standard deviation, and over how many folds
+// these are (a fold without one of the classes has no AUC); standard definitions, and
 // beside them what the study calls accuracy and specificity (balanced accuracy and negative
 // predictive value).
 Table fold_figures_table(const ClassifierEvaluation& evaluation);
+
+// Appends three rows to a table whose last columns are figures of folds: mean, standard deviation,
+// and the number of folds in which the figure is defined, over which these two are.
+void add_fold_means(Table& table, const std::vector<std::vector<double>>& columns);
 
 // All pooled figures, of images and of patients, with their intervals and how these were made; or
 // the few that people ask for first, by resampled patients.
 Table pooled_figures_table(const ClassifierEvaluation& evaluation);
 Table short_figures_table(const ClassifierEvaluation& evaluation);
+
+// Youden's threshold of every fold, which its checkpoint carries and `predict` goes by.
+Table threshold_table(const ClassifierEvaluation& evaluation, const std::vector<FoldResult>& folds);
 
 // Labels and probabilities of each fold ("fold 1") / of all folds together.
 std::vector<ScoredSet> fold_sets(const std::vector<FoldResult>& folds);

@@ -97,8 +97,13 @@ void run(const Options& o) {
     fmt::print("{}\n", summary.dump(2));
     return;
   }
-  fmt::print("{} of {}, for the {} class\n{}", name_of(report.method), report.layer, o.target,
-             heatmap_table(report));
+  const std::vector<std::string>& classes = classifier.input().classes;
+  fmt::print("{} of {}, for the {} class{}; positive class: {}\n{}", name_of(report.method),
+             report.layer, o.target,
+             o.target == "positive"   ? " " + classes[1]
+             : o.target == "negative" ? " " + classes[0]
+                                      : "",
+             classes[1], heatmap_table(report));
   fmt::print("{}/overlays  {}heatmaps.csv  summary.json\n", o.out, o.raw ? "maps  " : "");
 }
 

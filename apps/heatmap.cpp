@@ -219,6 +219,7 @@ nlohmann::ordered_json heatmap_summary(const HeatmapReport& report) {
                        {"pointing_hit", summary_of(f.hits)}});
   return {{"layer", report.layer},
           {"method", name_of(report.method)},
+          {"positive", report.classes.back()},
           {"rejected", report.rejected.size()},
           {"unreadable", report.unreadable.size()},
           {"classes", classes}};

@@ -1,8 +1,8 @@
 #include "apps/image_list.h"
 
-#include <algorithm>
-#include <cctype>
+#include <fmt/format.h>
 
+#include "data/folder_files.h"
 #include "engine/tensor/error.h"
 
 namespace thorax::app {
@@ -17,18 +17,12 @@ std::vector<fs::path> list_images(const std::vector<std::string>& inputs) {
       result.emplace_back(input);
       continue;
     }
-    std::vector<fs::path> found;
-    for (const auto& entry : fs::recursive_directory_iterator(input)) {
-      std::string extension = entry.path().extension().string();
-      std::transform(extension.begin(), extension.end(), extension.begin(),
-                     [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-      if (entry.is_regular_file() &&
-          (extension == ".png" || extension == ".jpg" || extension == ".jpeg"))
-        found.push_back(entry.path());
-    }
-    THORAX_CHECK(!found.empty(), "[images] {}: no .png, .jpg or .jpeg below this folder", input);
-    std::sort(found.begin(), found.end());
-    result.insert(result.end(), found.begin(), found.end());
+    const FolderFiles found = files_in(input, Depth::all);
+    for (const std::string& note : left_out_notes(found))
+      fmt::print(stderr, "note: {}: {}\n", input, note);
+    THORAX_CHECK(!found.images.empty(), "[images] {}: no .png, .jpg or .jpeg below this folder{}",
+                 input, found.unread.empty() ? "" : fmt::format(", but {}", unread_counts(found)));
+    result.insert(result.end(), found.images.begin(), found.images.end());
   }
   return result;
 }

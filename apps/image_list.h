@@ -8,7 +8,8 @@
 namespace thorax::app {
 
 // Files as given; folders are searched recursively for .png, .jpg and .jpeg in any case, sorted by
-// path. Throws Error naming an input that does not exist or a folder without images.
+// path; what else lies there is counted on stderr. Throws Error naming an input that does not exist
+// or a folder without images.
 std::vector<std::filesystem::path> list_images(const std::vector<std::string>& inputs);
 
 }  // namespace thorax::app

@@ -34,15 +34,16 @@ void report_classifier(const Experiment& e, const std::vector<FoldResult>& folds
   const std::string& positive = e.run.dataset.classes[1];
   const std::string& negative = e.run.dataset.classes[0];
   const ClassifierEvaluation evaluation =
-      evaluate_folds(folds, static_cast<std::uint64_t>(row.settings.seed));
+      evaluate_folds(folds, static_cast<std::uint64_t>(row.settings.seed), e.run.dataset.classes);
   nlohmann::json summary = to_json(evaluation);
   save_json(out / "summary.json", summary);
 
   Report report(
       fmt::format("Cross-validation: {} on {}", row.settings.model.at("model").get<std::string>(),
                   name_of(row.settings.seen())),
-      fmt::format("{} images of {} patients, {} folds", evaluation.image_count,
-                  evaluation.patient_count, folds.size()));
+      fmt::format("{} images of {} patients, {} folds; positive class {}, negative {}",
+                  evaluation.image_count, evaluation.patient_count, folds.size(), positive,
+                  negative));
   report.section("Results");
   report.table(saved_table(out, "folds", fold_figures_table(evaluation)));
   const Interval auc = image_figure(evaluation, "auc");
@@ -65,6 +66,8 @@ void report_classifier(const Experiment& e, const std::vector<FoldResult>& folds
                   confusion("confusion_best", fmt::format("Best fold ({})", best + 1),
                             evaluation.folds[best].counts),
                   confusion("confusion", "All folds", all)});
+  report.subsection("Thresholds");
+  report.table(saved_table(out, "thresholds", threshold_table(evaluation, folds)));
   report.subsection("Curves");
   const ScoredSet pooled = pooled_set("all folds", folds);
   report.figures({saved_figure(out, "roc", roc_plot("ROC by fold", fold_sets(folds), true)),
@@ -111,15 +114,7 @@ void report_segmenter(const Experiment& e, const std::vector<FoldResult>& folds,
     }
     table.rows.push_back(std::move(row));
   }
-  std::vector<Cell> mean{"mean", {}}, deviation{"sd", {}};
-  for (const auto& column : columns) {
-    const MeanDeviation m = spread(column);
-    mean.emplace_back(m.mean);
-    deviation.emplace_back(m.deviation);
-  }
-  table.rows.push_back(mean);
-  table.rows.push_back(deviation);
-  table.summary_rows = 2;
+  add_fold_means(table, columns);
   save_json(out / "summary.json", to_json(table));
   Report report("Cross-validation: lung segmentation", fmt::format("{} folds", folds.size()));
   report.section("Results");

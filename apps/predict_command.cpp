@@ -25,7 +25,7 @@ struct Options {
   std::vector<std::string> inputs;
   std::string segmenter, classifier, out, on_error = "fail", precision = "float32";
   double min_area = 50000;
-  double threshold = 0.5;
+  std::optional<double> threshold;
   bool json = false;
   ComputeOptions compute;
 };
@@ -44,12 +44,26 @@ std::string to_line(const Prediction& p) {
   return fmt::format("{:>11}  {:>9}  {:<12}  {}", value, area, p.verdict, p.image.string());
 }
 
-nlohmann::ordered_json to_json(const Prediction& p) {
+nlohmann::ordered_json to_json(const Prediction& p, const std::string& positive, double threshold) {
   nlohmann::ordered_json json{{"image", p.image.string()}, {"verdict", p.verdict}};
+  json["positive_class"] = positive;
+  json["threshold"] = threshold;
   json["probability"] = p.probability ? nlohmann::ordered_json(*p.probability) : nullptr;
   if (p.lungs) json["lung_area_512"] = p.lungs->area;
   if (!p.overlay.empty()) json["overlay"] = p.overlay;
   return json;
+}
+
+// Which threshold the verdicts go by, and where it is from.
+std::string threshold_line(const Options& o, const Classifier& classifier) {
+  const std::string from = "verdict " + classifier.positive_class() + " from P = ";
+  if (o.threshold) return fmt::format("{}{:.4g} (--threshold)", from, *o.threshold);
+  const auto& chosen = classifier.input().threshold;
+  if (!chosen) return from + "0.5 (the checkpoint has no threshold of its own)";
+  return fmt::format(
+      "{}{:.4g} (the checkpoint's: Youden's point of its {} validation images, sensitivity {:.3f}, "
+      "specificity {:.3f} there)",
+      from, chosen->threshold, chosen->images, chosen->sensitivity, chosen->specificity);
 }
 
 void run(const Options& o) {
@@ -67,9 +81,10 @@ void run(const Options& o) {
     segmenter = std::make_unique<LungSegmenter>(o.segmenter, o.min_area, compute);
   const std::vector<fs::path> images = list_images(o.inputs);
   if (!o.out.empty()) fs::create_directories(o.out);
+  const double threshold = o.threshold.value_or(classifier.threshold());
   if (!o.json)
-    fmt::print("{:>11}  {:>9}  {:<12}  image\n", "P(" + classifier.positive_class() + ")",
-               "lung area", "verdict");
+    fmt::print("{}\n{:>11}  {:>9}  {:<12}  image\n", threshold_line(o, classifier),
+               "P(" + classifier.positive_class() + ")", "lung area", "verdict");
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   for (std::size_t i = 0; i < images.size(); ++i) {
     Prediction p{images[i], {}, {}, "rejected", {}};
@@ -85,10 +100,10 @@ void run(const Options& o) {
     if (!p.lungs || p.lungs->kept) {
       const Image seen = apply_view(view, gray, p.lungs ? p.lungs->mask : ImageU8());
       p.probability = classifier({seen}).front();
-      p.verdict = classifier.input().classes[*p.probability >= o.threshold ? 1 : 0];
+      p.verdict = classifier.input().classes[*p.probability >= threshold ? 1 : 0];
     }
     if (!o.out.empty() && p.lungs) {
-      const bool positive = p.probability && *p.probability >= o.threshold;
+      const bool positive = p.probability && *p.probability >= threshold;
       const fs::path file =
           fs::path(o.out) /
           fmt::format("{:04}_{}.png", i, output_name(images[i].stem().string()).text());
@@ -97,7 +112,7 @@ void run(const Options& o) {
       p.overlay = file.string();
     }
     if (o.json) {
-      rows.push_back(to_json(p));
+      rows.push_back(to_json(p, classifier.positive_class(), threshold));
     } else {
       fmt::print("{}\n", to_line(p));
     }
@@ -107,8 +122,8 @@ void run(const Options& o) {
 
 void add(CLI::App& root) {
   static Options o;
-  CLI::App* c =
-      root.add_subcommand("predict", "Probability of COVID-19 for radiographs, with an overlay");
+  CLI::App* c = root.add_subcommand(
+      "predict", "A classifier's probabilities and verdicts for radiographs, with overlays");
   c->add_option("inputs", o.inputs, "Images and folders of images (PNG, JPEG)")->required();
   c->add_option("--segmenter", o.segmenter, "Checkpoint of the lung segmenter");
   c->add_option("--classifier", o.classifier, "Checkpoint of the classifier")->required();
@@ -117,8 +132,10 @@ void add(CLI::App& root) {
   c->add_option("--min-area", o.min_area,
                 "Reject images whose lungs cover fewer pixels of 512 x 512")
       ->capture_default_str();
-  c->add_option("--threshold", o.threshold, "Probability from which the verdict is positive")
-      ->capture_default_str()
+  c->add_option(
+       "--threshold", o.threshold,
+       "Probability from which the verdict is positive (default: the checkpoint's, chosen on "
+       "its validation images; 0.5 when it has none)")
       ->check(CLI::Range(0.0, 1.0));
   c->add_option("--on-error", o.on_error, "What an unreadable image does: fail or skip")
       ->capture_default_str()

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "data/classes.h"
 #include "engine/train/run_folder.h"
 #include "models/factory.h"
 #include "models/weights.h"
@@ -15,9 +16,8 @@ namespace fs = std::filesystem;
 
 void check_learnable(Task task, const Dataset& dataset) {
   if (task == Task::classifier) {
-    THORAX_CHECK(dataset.classes.size() == 2,
-                 "[run] a classifier needs two classes, the data has {}: {}",
-                 dataset.classes.size(), fmt::join(dataset.classes, ", "));
+    const std::string problem = classifier_problem(dataset);
+    THORAX_CHECK(problem.empty(), "[run] {}", problem);
     return;
   }
   const auto missing = [](const Sample& s) { return s.masks.empty(); };

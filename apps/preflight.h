@@ -9,7 +9,8 @@
 
 namespace thorax::app {
 
-// Throws Error where no setting helps: a classifier's data without two classes, a segmenter's
+// Throws Error where no setting helps: a classifier's data without two classes or
+// a known positive one (data/classes.h), a segmenter's
 // without masks.
 void check_learnable(Task task, const Dataset& dataset);
 

@@ -32,7 +32,8 @@ void print_report(const Dataset& dataset) {
   for (const std::string& note : dataset.report.notes) fmt::print("  note: {}\n", note);
   std::string classes;
   for (const auto& [name, count] : class_counts(dataset))
-    classes += fmt::format("  {} {}", name, count);
+    classes += fmt::format("  {} {}{}", name.empty() ? "(no class)" : name, count,
+                           !name.empty() && name == dataset.positive ? " (positive)" : "");
   fmt::print("{} images{}\n", dataset.samples.size(), classes);
 }
 
@@ -88,6 +89,7 @@ void check_continues(const RunFolder& home, nlohmann::json now, const Run& run,
                file.string(), began_with, data, changed);
   now.erase("data_checksum");
   if (home.format() == 1) now.erase("weights_checksum");
+  if (!before.contains("classes")) now.erase("classes");
   nlohmann::json comparable = before;
   comparable.erase("data_checksum");
   const std::string different = config_differences(without_places(comparable), without_places(now));
@@ -167,6 +169,8 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
   run.names_checksum = dataset_checksum(run.dataset);
   nlohmann::json config = configuration(settings, request);
   config["data_checksum"] = run.data_checksum;
+  // Which label a class has, and so which of two is the positive one.
+  config["classes"] = run.dataset.classes;
   std::optional<LungSegmenter> segmenter;
   if (!settings.segmenter.empty())
     segmenter.emplace(settings.segmenter, settings.min_area, compute);
@@ -197,7 +201,7 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
   if (settings.duplicates == "join") join_duplicates(run.dataset, settings);
   print_report(run.dataset);
   for (const Sample& sample : run.dataset.samples)
-    run.items.push_back({sample.id, sample.patient, std::max(sample.label, 0)});
+    run.items.push_back({sample.id, sample.patient, std::max(sample.label, 0), sample.class_name});
   write_manifest(run.dataset, run.folder / "manifest.csv");
   return run;
 }

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
+
 #include "apps/number_checks.h"
 #include "data/augment.h"
 #include "engine/io/config.h"
@@ -147,7 +149,30 @@ CLI::Option* SettingsOptions::add(CLI::App& command, const char* flag, T TrainSe
   return option;
 }
 
+namespace {
+
+// A network that cannot do the task is named with those that can.
+void check_fits_task(const TrainSettings& s) {
+  const std::vector<std::string> segmenters = segmenter_names(), known = model_names();
+  // What is no known name is create_model's to refuse.
+  const std::string name = s.model.is_object() ? s.model.value("model", "") : "";
+  if (std::find(known.begin(), known.end(), name) == known.end()) return;
+  const auto segments = [&](const std::string& model) {
+    return std::find(segmenters.begin(), segmenters.end(), model) != segmenters.end();
+  };
+  const bool wanted = s.task == Task::segmenter;
+  if (segments(name) == wanted) return;
+  std::vector<std::string> fitting;
+  for (const std::string& model : known)
+    if (segments(model) == wanted) fitting.push_back(model);
+  fail("[{}] --model {}: is a {}; a {} is one of: {}", name_of(s.task), name,
+       wanted ? "classifier" : "segmenter", name_of(s.task), fmt::join(fitting, ", "));
+}
+
+}  // namespace
+
 void check_settings(const TrainSettings& s) {
+  check_fits_task(s);
   create_model(s.model, 0);
   s.seen();
   schedule_options(ConfigObject(s.schedule, "schedule"));

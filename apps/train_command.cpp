@@ -45,7 +45,8 @@ void run(Task task, const SettingsOptions& options) {
         result.scored.size(), report.dice, report.iou, report.hausdorff95, result.loss);
   } else {
     const BinaryReport report = classifier_report(result.scored);
-    fmt::print("{}\n{}\n", fold_table(std::span(&report, 1)),
+    fmt::print("positive class: {}\n{}\n{}\n", run.dataset.positive,
+               fold_table(std::span(&report, 1)),
                confusion_table(report.counts, run.dataset.classes[1], run.dataset.classes[0]));
   }
   fmt::print("checkpoint: {}\n", (run.folder / "last.safetensors").string());
@@ -56,8 +57,8 @@ void add(CLI::App& root) {
   train->require_subcommand(1);
   for (const Task task : {Task::segmenter, Task::classifier}) {
     CLI::App* command = train->add_subcommand(
-        name_of(task),
-        task == Task::segmenter ? "UNet: lung masks from radiographs" : "HRNet: COVID-19 or not");
+        name_of(task), task == Task::segmenter ? "UNet: lung masks from radiographs"
+                                               : "Two classes of radiographs told apart");
     // Lives as long as the program: CLI11 keeps references into it.
     auto* options = new SettingsOptions(*command, task, SettingsFor::train);
     command->footer(

@@ -192,6 +192,16 @@ class Watcher : public TrainObserver {
   std::unique_ptr<Progress> progress_;
 };
 
+std::map<std::string, std::string> threshold_of(const std::vector<Scored>& scored) {
+  std::vector<int> labels;
+  std::vector<double> scores;
+  for (const Scored& row : scored) {
+    labels.push_back(row.label);
+    scores.push_back(row.score);
+  }
+  return threshold_metadata(labels, scores);
+}
+
 }  // namespace
 
 BinaryReport classifier_report(const std::vector<Scored>& scored) {
@@ -257,9 +267,11 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
   options.not_compared = {"data", "segmenter", "weights"};
   options.texts = model_metadata(*model);
   options.texts.merge(
-      input_metadata({name_of(s.task), static_cast<int>(s.size), s.seen(), classes}));
+      input_metadata({name_of(s.task), static_cast<int>(s.size), s.seen(), classes, true, {}}));
 
+  std::map<std::string, std::string> found;  // by the last validation
   TrainerCallbacks callbacks;
+  callbacks.epoch_texts = [&] { return found; };
   callbacks.prepare = [&](std::uint64_t number) {
     model->set_step(static_cast<std::uint64_t>(s.seed), number);
   };
@@ -289,6 +301,7 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
       const BinaryReport report = classifier_report(scored);
       metrics["accuracy"] = report.counts.accuracy();
       metrics["auc"] = report.auc;
+      found = threshold_of(scored);
     }
     return metrics;
   };
@@ -301,7 +314,10 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
   result.scored = score(s, *model, validation_loader, compute, result.loss);
   result.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
-  if (fold.weights_only) save_model(*model, folder / "model.safetensors", options.texts);
+  if (fold.weights_only) {
+    if (s.task == Task::classifier) options.texts.merge(threshold_of(result.scored));
+    save_model(*model, folder / "model.safetensors", options.texts);
+  }
   save_fold(folder, s.task, result, fold.weights_only ? "model.safetensors" : "last.safetensors");
   if (fold.weights_only) drop_checkpoints(folder);
   return result;

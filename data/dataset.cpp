@@ -4,10 +4,11 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cctype>
 #include <numeric>
+#include <set>
 #include <thread>
 
+#include "data/classes.h"
 #include "data/csv.h"
 #include "data/decode.h"
 #include "data/readers/readers.h"
@@ -21,26 +22,6 @@ namespace thorax {
 namespace fs = std::filesystem;
 namespace {
 
-// Lower case letters and digits only: "COVID-19", "covid 19" and "Covid19" are one word.
-std::string folded(const std::string& name) {
-  std::string out;
-  for (const unsigned char c : name)
-    if (std::isalnum(c)) out += static_cast<char>(std::tolower(c));
-  return out;
-}
-
-bool means_covid(const std::string& name) {
-  const std::string f = folded(name);
-  return f == "covid" || f == "covid19" || f == "covidpositive" || f == "covid19positive";
-}
-
-bool means_negative(const std::string& name) {
-  static const std::vector<std::string> words = {
-      "noncovid", "noncovid19", "nocovid",   "normal",     "normals",
-      "healthy",  "negative",   "nofinding", "nofindings", "control"};
-  return std::find(words.begin(), words.end(), folded(name)) != words.end();
-}
-
 bool is_option(const std::string& part) {
   const size_t equals = part.find('=');
   return equals != std::string::npos && equals > 0 &&
@@ -49,6 +30,13 @@ bool is_option(const std::string& part) {
 }
 
 void append(Dataset& all, Dataset one) {
+  if (!one.stated_positive.empty()) {
+    THORAX_CHECK(
+        all.stated_positive.empty() || same_class(all.stated_positive, one.stated_positive),
+        "[data] two sources state different positive classes: {} and {}", all.stated_positive,
+        one.stated_positive);
+    all.stated_positive = one.stated_positive;
+  }
   std::move(one.samples.begin(), one.samples.end(), std::back_inserter(all.samples));
   const auto join = [](auto& to, auto& from) {
     std::move(from.begin(), from.end(), std::back_inserter(to));
@@ -73,16 +61,28 @@ SourceSpec parse_source_spec(const std::string& text) {
   THORAX_CHECK(colon != std::string::npos && colon > 0 && colon + 1 < text.size(),
                "[data] '{}': a source is written kind:PATH[,key=value...]", text);
   spec.kind = text.substr(0, colon);
-  // A path may hold commas: options are the last parts that look like key=value.
-  std::string path = text.substr(colon + 1);
-  for (;;) {
-    const size_t comma = path.rfind(',');
-    if (comma == std::string::npos || !is_option(path.substr(comma + 1))) break;
-    const std::string part = path.substr(comma + 1);
-    const size_t equals = part.find('=');
-    const bool fresh = spec.options.emplace(part.substr(0, equals), part.substr(equals + 1)).second;
-    THORAX_CHECK(fresh, "[data] '{}': option {} is given twice", text, part.substr(0, equals));
-    path.resize(comma);
+  std::vector<std::string> parts(1);
+  for (size_t i = colon + 1; i < text.size(); ++i) {
+    if (text[i] == ',') {
+      parts.emplace_back();
+    } else {
+      if (text[i] == '\\' && i + 1 < text.size() && text[i + 1] == ',') ++i;
+      parts.back() += text[i];
+    }
+  }
+  // A path and a value may hold commas: an option begins where a part looks like key=value.
+  std::string path = parts[0];
+  std::string* value = &path;
+  for (size_t i = 1; i < parts.size(); ++i) {
+    if (!is_option(parts[i])) {
+      *value += "," + parts[i];
+      continue;
+    }
+    const size_t equals = parts[i].find('=');
+    const auto [place, fresh] =
+        spec.options.emplace(parts[i].substr(0, equals), parts[i].substr(equals + 1));
+    THORAX_CHECK(fresh, "[data] '{}': option {} is given twice", text, place->first);
+    value = &place->second;
   }
   THORAX_CHECK(!path.empty(), "[data] '{}': the path is empty", text);
   spec.path = path;
@@ -106,20 +106,66 @@ Dataset load_dataset(const SourceSpec& spec) {
   return found->second(spec);
 }
 
-Dataset load_datasets(const std::vector<std::string>& specs, OnPatientConflict on_conflict) {
-  THORAX_CHECK(!specs.empty(), "[data] no source is given");
+namespace {
+
+// Images without a patient count as a patient of their own, by their place below PATH. Two sources
+// of one name may have such places in common: as many parts of PATH as tell them apart are added.
+void separate_file_patients(std::vector<Sample>& samples, const std::vector<size_t>& source_of,
+                            const std::vector<SourceSpec>& specs) {
+  std::map<std::string, size_t> owner;
+  for (size_t i = 0; i < samples.size(); ++i) {
+    Sample& s = samples[i];
+    const std::string mark = s.source + "/file ";
+    if (!s.patient.starts_with(mark)) continue;
+    fs::path rest = fs::weakly_canonical(specs[source_of[i]].path);
+    for (auto place = owner.emplace(s.patient, source_of[i]).first;
+         place->second != source_of[i] && rest.has_filename();
+         place = owner.emplace(s.patient, source_of[i]).first) {
+      s.patient = mark + rest.filename().string() + "/" + s.patient.substr(mark.size());
+      rest = rest.parent_path();
+    }
+  }
+}
+
+std::string what_rules_removed(const FilterReport& report) {
+  std::vector<std::string> parts;
+  int64_t rows = 0;
+  for (const SourceCount& source : report.sources) rows += source.rows;
+  for (const FilterRule& rule : report.rules)
+    if (rule.removed > 0)
+      parts.push_back(
+          fmt::format("{} by '{}' (the first is {})", rule.removed, rule.name, rule.files.front()));
+  std::string text = fmt::format("{} read", rows);
+  if (!parts.empty()) text += fmt::format("; removed: {}", fmt::join(parts, ", "));
+  for (const std::string& note : report.notes) text += "; " + note;
+  return text;
+}
+
+}  // namespace
+
+Dataset load_datasets(const std::vector<std::string>& texts, OnPatientConflict on_conflict) {
+  THORAX_CHECK(!texts.empty(), "[data] no source is given");
   Dataset all;
-  for (const std::string& text : specs) append(all, load_dataset(parse_source_spec(text)));
+  std::vector<SourceSpec> specs;
+  std::vector<size_t> source_of;  // of each sample
+  for (const std::string& text : texts) {
+    specs.push_back(parse_source_spec(text));
+    append(all, load_dataset(specs.back()));
+    source_of.resize(all.samples.size(), specs.size() - 1);
+  }
 
   // The same file through two sources (or one source given twice) would leak between folds.
   FilterRule twice{"all", "file not read by an earlier source", 0, {}};
-  std::map<std::string, int> seen;
+  std::set<std::string> seen;
   std::vector<Sample> kept;
-  for (Sample& s : all.samples) {
+  std::vector<size_t> kept_source;
+  for (size_t i = 0; i < all.samples.size(); ++i) {
+    Sample& s = all.samples[i];
     std::error_code code;
     const fs::path canonical = fs::weakly_canonical(s.image, code);
-    if (seen.emplace((code ? s.image : canonical).string(), 0).second) {
+    if (seen.insert((code ? s.image : canonical).string()).second) {
       kept.push_back(std::move(s));
+      kept_source.push_back(source_of[i]);
     } else {
       ++twice.removed;
       twice.files.push_back(s.image.string());
@@ -127,12 +173,15 @@ Dataset load_datasets(const std::vector<std::string>& specs, OnPatientConflict o
   }
   all.samples = std::move(kept);
   if (twice.removed) all.report.rules.push_back(twice);
+  separate_file_patients(all.samples, kept_source, specs);
 
+  THORAX_CHECK(!all.samples.empty(), "[data] no image is left after the rules of {}: {}",
+               fmt::join(texts, " "), what_rules_removed(all.report));
   // Class names first: "normal" of one source and "non-COVID" of another are no conflict.
   assign_labels(all);
   check_patients(all, on_conflict);
-  THORAX_CHECK(!all.samples.empty(), "[data] no image is left after the rules of {}",
-               fmt::join(specs, " "));
+  THORAX_CHECK(!all.samples.empty(), "[data] no image is left after the rules of {}: {}",
+               fmt::join(texts, " "), what_rules_removed(all.report));
   assign_labels(all);
   assign_ids(all);
   return all;
@@ -158,29 +207,6 @@ void assign_ids(Dataset& dataset) {
       still.push_back(i);
     }
     open = std::move(still);
-  }
-}
-
-void assign_labels(Dataset& dataset) {
-  bool covid = false;
-  for (Sample& s : dataset.samples)
-    if (means_covid(s.class_name)) {
-      s.class_name = "COVID-19";
-      covid = true;
-    }
-  std::vector<std::string> names;
-  for (Sample& s : dataset.samples) {
-    if (covid && means_negative(s.class_name)) s.class_name = "non-COVID";
-    if (!s.class_name.empty()) names.push_back(s.class_name);
-  }
-  std::sort(names.begin(), names.end(), [](const std::string& a, const std::string& b) {
-    return std::make_pair(!means_negative(a), a) < std::make_pair(!means_negative(b), b);
-  });
-  names.erase(std::unique(names.begin(), names.end()), names.end());
-  dataset.classes = names;
-  for (Sample& s : dataset.samples) {
-    const auto found = std::find(names.begin(), names.end(), s.class_name);
-    s.label = found == names.end() ? -1 : static_cast<int>(found - names.begin());
   }
 }
 
@@ -274,6 +300,18 @@ std::map<std::string, int64_t> class_counts(const Dataset& dataset) {
   return out;
 }
 
+namespace {
+
+// Whether the order of the classes does not follow from their names alone.
+bool needs_statement(const Dataset& dataset) {
+  Dataset by_name;
+  for (const std::string& name : dataset.classes) by_name.samples.emplace_back().class_name = name;
+  assign_labels(by_name);
+  return by_name.positive != dataset.positive;
+}
+
+}  // namespace
+
 void write_manifest(const Dataset& dataset, const fs::path& path) {
   const fs::path base = fs::weakly_canonical(path).parent_path();
   const auto place = [&](const fs::path& file) {
@@ -281,14 +319,19 @@ void write_manifest(const Dataset& dataset, const fs::path& path) {
     const fs::path inside = whole.lexically_relative(base);
     return (inside.empty() || *inside.begin() == ".." ? whole : inside).string();
   };
-  std::string text =
-      csv_line({"path", "label", "patient", "mask", "source", "finding", "view", "age"});
+  const bool state = needs_statement(dataset);
+  std::vector<std::string> columns{"path",   "label",   "patient", "mask",
+                                   "source", "finding", "view",    "age"};
+  if (state) columns.emplace_back("positive");
+  std::string text = csv_line(columns);
   for (const Sample& s : dataset.samples) {
     std::vector<std::string> masks;
     for (const fs::path& m : s.masks) masks.push_back(place(m));
-    text +=
-        csv_line({place(s.image), s.class_name, s.patient, fmt::format("{}", fmt::join(masks, ";")),
-                  s.source, s.finding, s.view, s.age ? fmt::format("{}", *s.age) : ""});
+    std::vector<std::string> fields{
+        place(s.image), s.class_name, s.patient, fmt::format("{}", fmt::join(masks, ";")),
+        s.source,       s.finding,    s.view,    s.age ? fmt::format("{}", *s.age) : ""};
+    if (state) fields.push_back(dataset.positive);
+    text += csv_line(fields);
   }
   atomic_write(path, text);
 }
@@ -307,6 +350,7 @@ std::string dataset_checksum(const Dataset& dataset) {
   std::sort(lines.begin(), lines.end());
   std::string all;
   for (const std::string& line : lines) all += line + '\n';
+  if (needs_statement(dataset)) all += dataset.positive;
   return fmt::format("{:016x}", XXH3_64bits(all.data(), all.size()));
 }
 

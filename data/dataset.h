@@ -54,7 +54,9 @@ struct FilterReport {
 
 struct Dataset {
   std::vector<Sample> samples;
-  std::vector<std::string> classes;  // index = label; negative class names come first
+  std::vector<std::string> classes;  // index = label; the positive one of two is the last
+  std::string positive;         // of two classes; empty when their names do not tell (classes.h)
+  std::string stated_positive;  // as positive=NAME or a manifest says; usually empty
   FilterReport report;
 };
 
@@ -62,7 +64,9 @@ enum class OnPatientConflict { report, error, drop };
 OnPatientConflict parse_on_patient_conflict(const std::string& text);
 
 // One "--data" argument: "kind:PATH[,key=value]...". Kinds: covid, nih, chexpert, montgomery,
-// shenzhen, folder, manifest (see readers/README.md for each kind's keys).
+// shenzhen, folder, manifest (see readers/README.md for each kind's keys). Options begin at the
+// first comma that is followed by "key="; a value may hold commas ("classes=A,B"). "\\," is a comma
+// of the path that would otherwise begin an option.
 struct SourceSpec {
   std::string kind;
   std::filesystem::path path;
@@ -71,14 +75,15 @@ struct SourceSpec {
 SourceSpec parse_source_spec(const std::string& text);
 
 // Reads every source, joins them, orders the classes, finds files and patients that occur twice.
-// Throws on an unknown kind or key, a missing path, a bad table, or when no image is left.
+// Throws on an unknown kind or key, a missing path, a bad table, sources that state different
+// positive classes, or when no image is left; then it says what every rule removed.
 Dataset load_datasets(const std::vector<std::string>& specs,
                       OnPatientConflict on_conflict = OnPatientConflict::report);
 Dataset load_dataset(const SourceSpec& spec);
 
-// Orders classes (names that mean "not ill" first, then by name), sets every label.
-// "covid", "covid19", ... are read as "COVID-19"; beside that class, "normal", "healthy", "No
-// Finding", "negative", ... are read as "non-COVID".
+// Orders classes (names that mean "not ill" first, then by name; of two, the positive one last),
+// sets every label. "covid", "covid19", ... are read as "COVID-19"; beside that class, names that
+// mean "not ill" are read as "non-COVID". Throws when `stated_positive` is none of two classes.
 void assign_labels(Dataset& dataset);
 
 // Sets every sample's id: the source and as many of the path's last parts as tell it from every

@@ -7,6 +7,7 @@
 #include <set>
 #include <thread>
 
+#include "data/classes.h"
 #include "data/container_check.h"
 #include "data/decode.h"
 #include "engine/tensor/error.h"
@@ -131,6 +132,8 @@ DatasetSummary summarize(const Dataset& dataset, bool read_files, int threads) {
   out.age_known = static_cast<int64_t>(ages.size());
   out.age = spread_of(std::move(ages));
   out.checksum = dataset_checksum(dataset);
+  out.positive = dataset.positive;
+  out.classifier_problem = classifier_problem(dataset);
   if (read_files) {
     read_headers(dataset, out, threads);
     out.identical = identical_files(dataset);
@@ -157,7 +160,9 @@ std::string describe_text(const DatasetSummary& s) {
                     c.images, 100.0 * static_cast<double>(c.images) / static_cast<double>(s.images),
                     c.patients, c.with_mask, fmt::join(parts, ", "));
   }
-  text += "\n";
+  text += s.classifier_problem.empty()
+              ? fmt::format("  positive class: {}\n\n", s.positive)
+              : fmt::format("  no classifier can be trained on this: {}\n\n", s.classifier_problem);
   print_counts(text, "Findings", s.findings);
   print_counts(text, "Views", s.views);
   if (!s.kinds.empty()) {
@@ -197,15 +202,20 @@ std::string describe_text(const DatasetSummary& s) {
 }
 
 nlohmann::json describe_json(const DatasetSummary& s) {
-  nlohmann::json out = {{"images", s.images},
-                        {"patients", s.patients},
-                        {"with_mask", s.with_mask},
-                        {"checksum", s.checksum},
-                        {"findings", utf8(s.findings)},
-                        {"views", utf8(s.views)},
-                        {"files", s.kinds},
-                        {"unreadable", utf8(s.unreadable)},
-                        {"notes", utf8(s.report.notes)}};
+  nlohmann::json out = {
+      {"images", s.images},
+      {"patients", s.patients},
+      {"with_mask", s.with_mask},
+      {"checksum", s.checksum},
+      {"findings", utf8(s.findings)},
+      {"views", utf8(s.views)},
+      {"files", s.kinds},
+      {"positive", s.positive.empty() ? nlohmann::json() : nlohmann::json(utf8(s.positive))},
+      {"classifier_problem", s.classifier_problem.empty()
+                                 ? nlohmann::json()
+                                 : nlohmann::json(utf8(s.classifier_problem))},
+      {"unreadable", utf8(s.unreadable)},
+      {"notes", utf8(s.report.notes)}};
   for (const char* list : {"sources", "rules", "classes", "conflicts", "identical"})
     out[list] = nlohmann::json::array();
   for (const SourceCount& c : s.report.sources)

@@ -27,6 +27,8 @@ struct ClassSummary {
 struct DatasetSummary {
   int64_t images = 0, patients = 0, with_mask = 0;
   std::vector<ClassSummary> classes;  // in label order
+  std::string positive;               // Dataset::positive
+  std::string classifier_problem;     // why `train classifier` would refuse the data, or empty
   std::map<std::string, int64_t> findings, views;
   std::map<int64_t, int64_t> patients_by_images;  // images a patient has -> how many such patients
   Spread width, height;                           // pixels; zero without `read_files`

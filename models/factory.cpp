@@ -117,6 +117,10 @@ const std::vector<Family>& families() {
 
 }  // namespace
 
+std::vector<std::string> segmenter_names() {
+  return {"unet"};
+}
+
 std::vector<std::string> model_names() {
   std::vector<std::string> names;
   for (const Family& family : families())

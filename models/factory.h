@@ -18,6 +18,9 @@ namespace thorax {
 // Names accepted under "model".
 std::vector<std::string> model_names();
 
+// Those whose output is a mask of the input's size; the others give one score per image and class.
+std::vector<std::string> segmenter_names();
+
 // Builds a model with starting values drawn from `seed`. `config` is an object with "model" and any
 // of the model's own keys (README.md); the others keep their defaults. Throws Error "[model] ..."
 // for an unknown model, an unknown key or a value of the wrong type or range.

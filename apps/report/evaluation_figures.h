@@ -10,7 +10,7 @@
 
 namespace thorax::app {
 
-// Held-out images of one fold or one model: label 0 or 1 (COVID-19) and probability of 1.
+// Held-out images of one fold or one model: label 0 or 1 (positive) and probability of 1.
 struct ScoredSet {
   std::string name;
   std::vector<int> labels;

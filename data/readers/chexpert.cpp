@@ -50,7 +50,7 @@ Dataset read_chexpert(const SourceSpec& spec) {
         parse_number(table.at(r, no_finding), table.where(r), "No Finding").value_or(0) == 1.0;
     if (!all_findings && !collect.passes(rule_finding, normal, name)) continue;
     Sample s;
-    s.age = parse_number(table.at(r, age), table.where(r), "Age");
+    s.age = collect.age(table.at(r, age), table.where(r));
     if (!collect.passes(rule_age, min_age <= 0 || (s.age && *s.age >= min_age), name)) continue;
     // The stated path is below the folder's parent; below the folder itself once renamed.
     fs::path inside;

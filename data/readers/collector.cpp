@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cmath>
-#include <fstream>
+#include <sstream>
 
+#include "data/classes.h"
 #include "data/readers/readers.h"
 #include "engine/io/file_name.h"
 #include "engine/tensor/error.h"
@@ -59,12 +59,12 @@ SampleCollector::SampleCollector(const SourceSpec& spec, Options& options,
       count_(options.integer("count")),
       seed_(options.integer("seed").value_or(0)) {
   FileName(source_, fmt::format("{}: source", spec.kind));
+  positive_ = options.text("positive", "");
+  std::istringstream names(options.text("classes", ""));
+  for (std::string name; std::getline(names, name, ',');)
+    if (!trimmed(name).empty()) classes_.push_back(trimmed(name));
   const std::string list = options.text("exclude", "");
-  if (list.empty()) return;
-  std::ifstream in(list);
-  THORAX_CHECK(in, "[data] {}: exclude={}: cannot be read", spec.kind, list);
-  for (std::string line; std::getline(in, line);)
-    if (!trimmed(line).empty()) excluded_.insert(trimmed(line));
+  if (!list.empty()) excluded_.emplace(list);
 }
 
 FilterRule& SampleCollector::rule(const std::string& name) {
@@ -83,7 +83,25 @@ bool SampleCollector::passes(const std::string& name, bool keep, const std::stri
   if (keep) return true;
   ++r.removed;
   r.files.push_back(file);
+  // What another rule removed first was named by the list all the same.
+  if (excluded_) excluded_->meet(file);
   return false;
+}
+
+void SampleCollector::left_out(const FolderFiles& files) {
+  for (const auto& [kind, paths] : files.unread)
+    for (const fs::path& path : paths) {
+      count_row();
+      passes(fmt::format("PNG or JPEG, not {}", kind), false, path.string());
+    }
+  for (const std::string& text : left_out_notes(files)) note(source_ + ": " + text);
+}
+
+std::optional<double> SampleCollector::age(const std::string& text, const std::string& where) {
+  if (trimmed(text).empty()) return std::nullopt;
+  const std::optional<double> years = parse_age(text);
+  if (!years && odd_ages_++ == 0) first_odd_age_ = fmt::format("'{}' ({})", trimmed(text), where);
+  return years;
 }
 
 std::string SampleCollector::patient(const std::string& id, const fs::path& file) const {
@@ -92,8 +110,7 @@ std::string SampleCollector::patient(const std::string& id, const fs::path& file
 
 bool SampleCollector::add(Sample sample) {
   const std::string file = sample.image.string();
-  const std::string name = sample.image.filename().string();
-  if (!excluded_.empty() && !passes("not on the exclude list", !excluded_.count(name), file))
+  if (excluded_ && !passes("not on the exclude list", !excluded_->matches(sample.image), file))
     return false;
   const bool first = seen_.insert(sample.image.lexically_normal().string()).second;
   if (!passes("named once", first, file)) return false;
@@ -134,9 +151,37 @@ void SampleCollector::draw() {
   samples_ = std::move(kept);
 }
 
+// Of several classes those that were asked for.
+void SampleCollector::keep_classes() {
+  const auto kept = [&](const std::string& name) {
+    return std::any_of(classes_.begin(), classes_.end(),
+                       [&](const std::string& wanted) { return same_class(wanted, name); });
+  };
+  std::set<std::string> present;
+  for (const Sample& s : samples_) present.insert(s.class_name);
+  for (const std::string& wanted : classes_)
+    THORAX_CHECK(std::any_of(present.begin(), present.end(),
+                             [&](const std::string& name) { return same_class(wanted, name); }),
+                 "[data] {}: classes={}: no image has the class '{}'; classes of {}: {}",
+                 spec_.kind, fmt::join(classes_, ","), wanted, spec_.path.string(),
+                 fmt::join(present, ", "));
+  const std::string rule_name = fmt::format("class is {}", fmt::join(classes_, " or "));
+  declare(rule_name);
+  std::erase_if(samples_, [&](const Sample& s) {
+    return !passes(rule_name, kept(s.class_name), s.image.string());
+  });
+}
+
 Dataset SampleCollector::finish() {
+  if (!classes_.empty()) keep_classes();
   if (count_) draw();
+  if (odd_ages_ > 0)
+    note(fmt::format("{}: {} ages are no number of years and were left out; the first is {}",
+                     source_, odd_ages_, first_odd_age_));
+  if (excluded_)
+    if (const std::string text = excluded_->unmatched(); !text.empty()) note(source_ + ": " + text);
   Dataset out;
+  out.stated_positive = positive_;
   out.report.sources.push_back(
       {source_, spec_.path.string(), rows_, static_cast<int64_t>(samples_.size())});
   out.report.rules = std::move(rules_);
@@ -145,37 +190,11 @@ Dataset SampleCollector::finish() {
   return out;
 }
 
-bool has_image_extension(const fs::path& path) {
-  std::string ext = path.extension().string();
-  std::transform(ext.begin(), ext.end(), ext.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  return ext == ".png" || ext == ".jpg" || ext == ".jpeg";
-}
-
-std::vector<fs::path> images_in(const fs::path& folder) {
-  std::vector<fs::path> out;
-  for (const auto& entry : fs::directory_iterator(folder))
-    if (entry.is_regular_file() && has_image_extension(entry.path())) out.push_back(entry.path());
-  std::sort(out.begin(), out.end());
-  return out;
-}
-
 void require_folder(const std::string& kind, const fs::path& folder) {
   std::error_code code;
   THORAX_CHECK(fs::exists(folder, code), "[data] {}: {}: no such folder", kind, folder.string());
   THORAX_CHECK(fs::is_directory(folder, code), "[data] {}: {}: not a folder", kind,
                folder.string());
-}
-
-std::optional<double> parse_number(const std::string& text, const std::string& where,
-                                   const std::string& column) {
-  const std::string t = trimmed(text);
-  if (t.empty()) return std::nullopt;
-  double v = 0;
-  const auto [end, error] = std::from_chars(t.data(), t.data() + t.size(), v);
-  THORAX_CHECK(error == std::errc() && end == t.data() + t.size() && std::isfinite(v),
-               "[data] {}: {} '{}' is not a number", where, column, t);
-  return v;
 }
 
 }  // namespace thorax::readers

@@ -1,5 +1,9 @@
 // Cohen JP, Morrison P, Dao L: COVID-19 image data collection, arXiv:2003.11597. metadata.csv has a
 // row per image; CT slices and laterals are mixed in.
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "data/readers/readers.h"
 #include "engine/tensor/error.h"
 
@@ -23,6 +27,22 @@ std::map<std::string, fs::path> read_mask_index(const fs::path& folder) {
   return out;
 }
 
+// Findings have parts: "COVID-19, ARDS", or "Pneumonia/Viral/COVID-19" in later versions.
+bool names_covid(const std::string& finding) {
+  for (size_t begin = 0; begin <= finding.size();) {
+    const size_t end = std::min(finding.find_first_of("/,", begin), finding.size());
+    if (trimmed(finding.substr(begin, end - begin)).starts_with("COVID-19")) return true;
+    begin = end + 1;
+  }
+  return false;
+}
+
+std::string counted(const std::map<std::string, int64_t>& findings) {
+  std::vector<std::string> parts;
+  for (const auto& [name, count] : findings) parts.push_back(fmt::format("{} {}", count, name));
+  return parts.empty() ? "none" : fmt::format("{}", fmt::join(parts, "; "));
+}
+
 }  // namespace
 
 Dataset read_covid(const SourceSpec& spec) {
@@ -44,10 +64,11 @@ Dataset read_covid(const SourceSpec& spec) {
 
   const std::string rule_modality = "modality X-ray";
   const std::string rule_view = "frontal view (PA, AP, AP Supine)";
-  const std::string rule_finding = "finding begins with COVID-19";
+  const std::string rule_finding = "finding names COVID-19";
   collect.declare(rule_modality);
   if (!all_views) collect.declare(rule_view);
   if (!all_findings) collect.declare(rule_finding);
+  std::map<std::string, int64_t> with, without;  // findings read as COVID-19 and as another
   for (int64_t r = 0; r < table.rows(); ++r) {
     collect.count_row();
     const std::string& name = table.at(r, file);
@@ -56,7 +77,7 @@ Dataset read_covid(const SourceSpec& spec) {
     if (!collect.passes(rule_modality, table.at(r, modality) == "X-ray", name)) continue;
     if (!all_views && !collect.passes(rule_view, v == "PA" || v == "AP" || v == "AP Supine", name))
       continue;
-    const bool covid = f.rfind("COVID-19", 0) == 0;
+    const bool covid = names_covid(f);
     if (!all_findings && !collect.passes(rule_finding, covid, name)) continue;
     THORAX_CHECK(!name.empty(), "[data] {}: filename is empty", table.where(r));
     Sample s;
@@ -64,13 +85,17 @@ Dataset read_covid(const SourceSpec& spec) {
     s.image = spec.path / (sub.empty() ? "images" : sub) / name;
     s.patient = collect.patient(trimmed(table.at(r, patient)), name);
     s.finding = f;
+    ++(covid ? with : without)[f];
     s.class_name = covid ? "COVID-19" : "non-COVID";
     s.view = v;
-    s.age = parse_number(table.at(r, age), table.where(r), "age");
+    s.age = collect.age(table.at(r, age), table.where(r));
     const auto mask = masks.find(name);
     if (mask != masks.end()) s.masks.push_back(mask->second);
     collect.add(std::move(s));
   }
+  collect.note(fmt::format("{}: rows read as COVID-19: {}", collect.source(), counted(with)));
+  if (all_findings)
+    collect.note(fmt::format("{}: rows read as non-COVID: {}", collect.source(), counted(without)));
   return collect.finish();
 }
 

@@ -1,40 +1,165 @@
 // A folder of class folders: PATH/<class>/<image>. Images of one class may lie in deeper folders.
+// A folder masks/ is no class: it holds the lung masks of the images beside it or in images/, under
+// the same names, as some collections are published; so does "x_mask.png" beside "x.png".
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <cctype>
 
 #include "data/readers/readers.h"
 #include "engine/tensor/error.h"
 
 namespace thorax::readers {
 namespace fs = std::filesystem;
+namespace {
+
+using Parts = std::vector<std::string>;
+
+bool is_one_of(const std::string& name, std::initializer_list<const char*> words) {
+  std::string lower;
+  for (const unsigned char c : name)
+    if (std::isalnum(c)) lower += static_cast<char>(std::tolower(c));
+  return std::find(words.begin(), words.end(), lower) != words.end();
+}
+
+bool holds_masks(const std::string& folder) {
+  return is_one_of(folder, {"mask", "masks", "lungmask", "lungmasks"});
+}
+
+bool holds_images(const std::string& folder) {
+  return is_one_of(folder, {"image", "images"});
+}
+
+bool is_part_of_a_set(const std::string& folder) {
+  return is_one_of(folder, {"train", "training", "val", "valid", "validation", "test", "testing"});
+}
+
+Parts parts_below(const fs::path& root, const fs::path& file) {
+  Parts parts;
+  for (const fs::path& part : file.lexically_relative(root)) parts.push_back(part.string());
+  return parts;
+}
+
+// "x_mask" -> "x"; "" for a stem without such an end.
+std::string named_by_mask(const std::string& stem) {
+  for (const std::string suffix : {"_mask", "-mask"})
+    if (stem.ends_with(suffix)) return stem.substr(0, stem.size() - suffix.size());
+  return {};
+}
+
+// The folders but for the one at `without`, and the name without its ending.
+Parts key_of(Parts parts, size_t without) {
+  parts.back() = fs::path(parts.back()).stem().string();
+  if (without + 1 < parts.size()) parts.erase(parts.begin() + static_cast<ptrdiff_t>(without));
+  return parts;
+}
+
+struct Sorted {
+  struct Image {
+    fs::path path;
+    Parts key;  // the class folder first, where there is one
+  };
+  std::vector<Image> images;
+  std::map<Parts, fs::path> masks;
+  std::set<Parts> parents;  // folders that hold a folder of masks
+};
+
+// Masks are what lies below a folder of masks, and "x_mask.png" beside "x.png".
+Sorted tell_masks_apart(const fs::path& root, const std::vector<fs::path>& files) {
+  Sorted out;
+  const auto add_mask = [&](Parts key, const fs::path& file) {
+    if (const std::string name = named_by_mask(key.back()); !name.empty()) key.back() = name;
+    const auto [place, fresh] = out.masks.emplace(std::move(key), file);
+    THORAX_CHECK(fresh, "[data] folder: {} and {} are masks of one image; one is wanted",
+                 place->second.string(), file.string());
+  };
+  std::vector<std::pair<fs::path, Parts>> images;
+  std::set<Parts> names;
+  for (const fs::path& file : files) {
+    Parts parts = parts_below(root, file);
+    const auto mask = std::find_if(parts.begin(), parts.end() - 1, holds_masks);
+    if (mask == parts.end() - 1) {
+      names.insert(key_of(parts, parts.size()));
+      images.emplace_back(file, std::move(parts));
+    } else {
+      out.parents.insert(Parts(parts.begin(), mask));
+      add_mask(key_of(parts, static_cast<size_t>(mask - parts.begin())), file);
+    }
+  }
+  for (auto& [file, parts] : images) {
+    Parts own = key_of(parts, parts.size());
+    own.back() = named_by_mask(own.back());
+    const bool is_mask = names.contains(own);
+    size_t without = parts.size();
+    for (size_t i = parts.size() - 1; i-- > 0;)
+      if (holds_images(parts[i]) &&
+          out.parents.contains(Parts(parts.begin(), parts.begin() + static_cast<ptrdiff_t>(i))))
+        without = i;
+    Parts key = key_of(parts, without);
+    if (is_mask)
+      add_mask(std::move(key), file);
+    else
+      out.images.push_back({file, std::move(key)});
+  }
+  return out;
+}
+
+void check_no_parts(const fs::path& root, const std::vector<fs::path>& folders) {
+  std::string names, remedy;
+  for (const fs::path& folder : folders) {
+    const std::string name = folder.filename().string();
+    if (!is_part_of_a_set(name)) return;
+    names += (names.empty() ? "" : ", ") + name;
+    remedy += fmt::format(" --data folder:{}", (root / name).string());
+  }
+  THORAX_CHECK(
+      folders.empty(),
+      "[data] folder: {}: {}: parts of a set, not classes; PATH is a folder of class folders; "
+      "read them as sources of their own:{}",
+      root.string(), names, remedy);
+}
+
+}  // namespace
 
 Dataset read_folder(const SourceSpec& spec) {
   Options options(spec);
   SampleCollector collect(spec, options, "optional");
   options.finish();
   require_folder(spec.kind, spec.path);
-  std::vector<fs::path> classes;
-  for (const auto& entry : fs::directory_iterator(spec.path))
-    if (entry.is_directory() && entry.path().filename().string()[0] != '.')
-      classes.push_back(entry.path());
-  std::sort(classes.begin(), classes.end());
-  const bool flat = classes.empty();
-  if (flat) classes.push_back(spec.path);
-  for (const fs::path& folder : classes) {
-    std::vector<fs::path> files;
-    for (const auto& entry : fs::recursive_directory_iterator(folder))
-      if (entry.is_regular_file() && has_image_extension(entry.path()))
-        files.push_back(entry.path());
-    std::sort(files.begin(), files.end());
-    for (const fs::path& image : files) {
-      collect.count_row();
-      Sample s;
-      s.image = image;
-      // The relative path, because two class folders may use the same file names.
-      s.patient = collect.source() + "/file " + image.lexically_relative(spec.path).string();
-      if (!flat) s.finding = s.class_name = folder.filename().string();
-      collect.add(std::move(s));
+  const FolderFiles files = files_in(spec.path, Depth::all);
+  check_no_parts(spec.path, files.folders);
+  collect.left_out(files);
+  const Sorted sorted = tell_masks_apart(spec.path, files.images);
+  std::set<std::string> classes;
+  for (const auto& [path, key] : sorted.images)
+    if (key.size() > 1) classes.insert(key.front());
+  const std::string rule = "image in a class folder";
+  std::set<Parts> used;
+  for (const auto& [path, key] : sorted.images) {
+    collect.count_row();
+    if (!classes.empty() && !collect.passes(rule, key.size() > 1, path.string())) continue;
+    Sample s;
+    s.image = path;
+    // The relative path, because two class folders may use the same file names.
+    s.patient = collect.source() + "/file " + path.lexically_relative(spec.path).string();
+    if (!classes.empty()) s.finding = s.class_name = key.front();
+    if (const auto mask = sorted.masks.find(key); mask != sorted.masks.end()) {
+      s.masks.push_back(mask->second);
+      used.insert(key);
     }
+    collect.add(std::move(s));
   }
+  for (const fs::path& folder : files.folders) {
+    const std::string name = folder.filename().string();
+    if (!classes.contains(name) && !holds_masks(name) && !holds_images(name))
+      collect.note(fmt::format("{}: {}: no PNG or JPEG below this folder, so no class '{}'",
+                               collect.source(), folder.string(), name));
+  }
+  if (!sorted.masks.empty())
+    collect.note(
+        fmt::format("{}: {} files are taken for lung masks (below masks/, or x_mask.png beside "
+                    "x.png); {} of them belong to an image",
+                    collect.source(), sorted.masks.size(), used.size()));
   collect.note(collect.source() + ": a folder names no patients, so every image counts as its own");
   return collect.finish();
 }

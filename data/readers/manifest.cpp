@@ -1,13 +1,49 @@
 // A CSV with a row per image: path,label and, if wanted, patient, mask (two joined by ';'), source,
-// finding, view, age. Paths are relative to the manifest's folder. What write_manifest writes.
+// finding, view, age, positive (the name of the positive class, the same in every row or empty).
+// Paths are relative to the manifest's folder. What write_manifest writes.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
 #include <sstream>
 
+#include "data/classes.h"
 #include "data/readers/readers.h"
 #include "engine/io/file_name.h"
 #include "engine/tensor/error.h"
 
 namespace thorax::readers {
 namespace fs = std::filesystem;
+namespace {
+
+// Either every row has a label or none has; no image has two. Returns whether they have.
+bool check_labels(const CsvTable& table, const fs::path& base, bool overridden) {
+  const int path = table.column("path"), label = table.column("label");
+  if (overridden) return true;
+  std::map<std::string, int64_t> row_of;
+  int64_t empty = 0, first_empty = -1;
+  for (int64_t r = 0; r < table.rows(); ++r) {
+    if (trimmed(table.at(r, label)).empty() && empty++ == 0) first_empty = r;
+    const std::string image = (base / trimmed(table.at(r, path))).lexically_normal().string();
+    const auto [place, fresh] = row_of.emplace(image, r);
+    if (fresh) continue;
+    const std::string one = trimmed(table.at(place->second, label)),
+                      other = trimmed(table.at(r, label));
+    THORAX_CHECK(same_class(one, other),
+                 "[data] {} and {}: image '{}' has two labels, '{}' and '{}'; an image has one; "
+                 "remove one of the rows",
+                 table.where(place->second), table.where(r), trimmed(table.at(r, path)), one,
+                 other);
+  }
+  THORAX_CHECK(
+      empty == 0 || empty == table.rows(),
+      "[data] {}: the label is empty, as in {} of {} rows; either all rows have one or none "
+      "has; give a label, remove the row, or give class=NAME",
+      table.where(first_empty), empty, table.rows());
+  return empty == 0;
+}
+
+}  // namespace
 
 Dataset read_manifest(const SourceSpec& spec) {
   Options options(spec);
@@ -18,28 +54,38 @@ Dataset read_manifest(const SourceSpec& spec) {
   const int path = table.column("path"), label = table.column("label");
   const int patient = table.find_column("patient"), mask = table.find_column("mask"),
             source = table.find_column("source"), finding = table.find_column("finding"),
-            view = table.find_column("view"), age = table.find_column("age");
+            view = table.find_column("view"), age = table.find_column("age"),
+            positive = table.find_column("positive");
+  constexpr std::array kColumns{"path",    "label", "patient", "mask",    "source",
+                                "finding", "view",  "age",     "positive"};
   for (const std::string& title : table.columns())
-    THORAX_CHECK(title == "path" || title == "label" || title == "patient" || title == "mask" ||
-                     title == "source" || title == "finding" || title == "view" || title == "age",
-                 "[data] {}: column '{}' is unknown; known: path, label, patient, mask, source, "
-                 "finding, view, age",
-                 table.name(), title);
+    THORAX_CHECK(std::find(kColumns.begin(), kColumns.end(), title) != kColumns.end(),
+                 "[data] {}: column '{}' is unknown; known: {}", table.name(), title,
+                 fmt::join(kColumns, ", "));
   const fs::path base = spec.path.parent_path();
   const auto field = [&](int64_t r, int c) {
     return c < 0 ? std::string() : trimmed(table.at(r, c));
   };
   std::map<std::string, std::string> source_of;  // by image, because the collector sets its own
   bool patients_named = patient >= 0;
+  const bool labelled = check_labels(table, base, spec.options.contains("class"));
+  std::string stated, stated_where;
   for (int64_t r = 0; r < table.rows(); ++r) {
     collect.count_row();
+    if (const std::string name = field(r, positive); !name.empty()) {
+      THORAX_CHECK(stated.empty() || same_class(stated, name),
+                   "[data] {} and {}: two positive classes, {} and {}; one is wanted", stated_where,
+                   table.where(r), stated, name);
+      if (stated.empty()) stated_where = table.where(r);
+      stated = name;
+    }
     THORAX_CHECK(!field(r, path).empty(), "[data] {}: path is empty", table.where(r));
     Sample s;
     s.image = (base / field(r, path)).lexically_normal();
     s.class_name = field(r, label);
     s.finding = finding >= 0 ? field(r, finding) : s.class_name;
     s.view = field(r, view);
-    s.age = parse_number(field(r, age), table.where(r), "age");
+    s.age = collect.age(field(r, age), table.where(r));
     std::istringstream parts(field(r, mask));
     for (std::string part; std::getline(parts, part, ';');) {
       if (trimmed(part).empty()) continue;
@@ -65,7 +111,12 @@ Dataset read_manifest(const SourceSpec& spec) {
   }
   if (!patients_named)
     collect.note(collect.source() + ": rows without a patient count as a patient of their own");
+  if (!labelled)
+    collect.note(collect.source() +
+                 ": no row has a label; a segmenter can learn from it, a classifier "
+                 "needs class=NAME");
   Dataset out = collect.finish();
+  if (out.stated_positive.empty()) out.stated_positive = stated;
   for (Sample& s : out.samples) s.source = source_of.at(s.image.string());
   return out;
 }

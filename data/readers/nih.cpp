@@ -1,7 +1,8 @@
-// Wang X et al.: ChestX-ray8, CVPR 2017. Data_Entry_2017.csv has a row per image; the images lie in
-// images/ or, as NIH ships them, in images_001/images ... images_012/images. The header's bracketed
-// names hold commas and so split into as many fields as the rows have.
-#include <charconv>
+// Wang X et al.: ChestX-ray8, CVPR 2017. Data_Entry_2017_v2020.csv (before: Data_Entry_2017.csv)
+// has a row per image; the images lie in images/ or, as NIH ships them, in images_001/images ...
+// images_012/images. The header's bracketed names hold commas and so split into as many fields as
+// the rows have.
+#include <algorithm>
 #include <unordered_map>
 
 #include "data/readers/readers.h"
@@ -11,17 +12,8 @@ namespace thorax::readers {
 namespace fs = std::filesystem;
 namespace {
 
-// Years from "58" or from the older "058Y"; months and days ("011M", "007D") count as their share.
-std::optional<double> parse_age(const std::string& text, const std::string& where) {
-  if (text.empty()) return std::nullopt;
-  const char unit = text.back();
-  if (unit != 'Y' && unit != 'M' && unit != 'D') return parse_number(text, where, "Patient Age");
-  const auto number = parse_number(text.substr(0, text.size() - 1), where, "Patient Age");
-  if (!number) return std::nullopt;
-  return unit == 'Y' ? *number : unit == 'M' ? *number / 12.0 : *number / 365.25;
-}
-
-std::unordered_map<std::string, fs::path> find_images(const fs::path& root) {
+std::unordered_map<std::string, fs::path> find_images(const fs::path& root,
+                                                      SampleCollector& collect) {
   std::vector<fs::path> folders;
   if (fs::is_directory(root / "images")) folders.push_back(root / "images");
   for (const auto& entry : fs::directory_iterator(root)) {
@@ -32,10 +24,26 @@ std::unordered_map<std::string, fs::path> find_images(const fs::path& root) {
   THORAX_CHECK(!folders.empty(), "[data] nih: {}: neither images/ nor images_*/images/ is there",
                root.string());
   std::unordered_map<std::string, fs::path> out;
-  for (const fs::path& folder : folders)
-    for (const auto& entry : fs::directory_iterator(folder))
-      out.emplace(entry.path().filename().string(), entry.path());
+  std::sort(folders.begin(), folders.end());
+  for (const fs::path& folder : folders) {
+    const FolderFiles files = files_in(folder, Depth::one);
+    for (const fs::path& image : files.images) out.emplace(image.filename().string(), image);
+    for (const std::string& text : left_out_notes(files))
+      collect.note(fmt::format("{}: {}", collect.source(), text));
+  }
   return out;
+}
+
+// The table under its present name or the one before.
+fs::path find_table(const fs::path& root, SampleCollector& collect) {
+  const fs::path now = root / "Data_Entry_2017_v2020.csv", before = root / "Data_Entry_2017.csv";
+  const bool both = fs::exists(now) && fs::exists(before);
+  if (both)
+    collect.note(fmt::format("{}: {} is read, {} is not", collect.source(), now.filename().string(),
+                             before.filename().string()));
+  THORAX_CHECK(fs::exists(now) || fs::exists(before), "[data] nih: {}: neither {} nor {} is there",
+               root.string(), now.filename().string(), before.filename().string());
+  return fs::exists(now) ? now : before;
 }
 
 }  // namespace
@@ -48,11 +56,11 @@ Dataset read_nih(const SourceSpec& spec) {
   options.finish();
   require_folder(spec.kind, spec.path);
 
-  const CsvTable table = CsvTable::read(spec.path / "Data_Entry_2017.csv");
+  const CsvTable table = CsvTable::read(find_table(spec.path, collect));
   const int file = table.column("Image Index"), finding = table.column("Finding Labels"),
             patient = table.column("Patient ID"), age = table.column("Patient Age"),
             view = table.column("View Position");
-  const auto images = find_images(spec.path);
+  const auto images = find_images(spec.path, collect);
 
   const std::string rule_finding = "finding " + wanted;
   const std::string rule_age = fmt::format("age >= {}", min_age);
@@ -67,7 +75,7 @@ Dataset read_nih(const SourceSpec& spec) {
     const std::string& f = table.at(r, finding);
     if (wanted != "all" && !collect.passes(rule_finding, f == wanted, name)) continue;
     Sample s;
-    s.age = parse_age(trimmed(table.at(r, age)), table.where(r));
+    s.age = collect.age(table.at(r, age), table.where(r));
     if (!collect.passes(rule_age, min_age <= 0 || (s.age && *s.age >= min_age), name)) continue;
     s.view = trimmed(table.at(r, view));
     if (!collect.passes(rule_view, s.view == "PA" || s.view == "AP", name)) continue;

@@ -11,6 +11,7 @@
 
 #include "data/csv.h"
 #include "data/dataset.h"
+#include "data/folder_files.h"
 
 namespace thorax::readers {
 
@@ -39,6 +40,25 @@ class Options {
   std::set<std::string> asked_;
 };
 
+// File names or paths to leave out, one a line; UTF-8 with or without a byte order mark, any line
+// ends.
+class ExcludeList {
+ public:
+  // Throws Error "[data] exclude=FILE: ..." when it cannot be read, is no text, or names nothing.
+  explicit ExcludeList(const std::filesystem::path& file);
+  // Whether the last parts of `image` are those of an entry; remembers that the entry was met.
+  bool matches(const std::filesystem::path& image);
+  // Remembers that there is a file of that name, wherever it lies.
+  void meet(const std::filesystem::path& name);
+  // Entries that no file has matched, as a note; "" when there is none. Throws Error when no entry
+  // has matched at all.
+  std::string unmatched() const;
+
+ private:
+  std::filesystem::path file_;
+  std::map<std::string, std::vector<std::pair<std::filesystem::path, bool>>> entries_;  // by name
+};
+
 // Gathers samples of one source and counts what each rule removed.
 class SampleCollector {
  public:
@@ -51,6 +71,11 @@ class SampleCollector {
   void declare(const std::string& rule);
   // Counts `file` under `rule` and returns false if `keep` is false.
   bool passes(const std::string& rule, bool keep, const std::string& file);
+  // Counts what of a folder is not read: image files of other kinds as rows that a rule removed,
+  // anything else in notes.
+  void left_out(const FolderFiles& files);
+  // Years from a table's field (parse_age); what is no age is counted in a note.
+  std::optional<double> age(const std::string& text, const std::string& where);
   void note(const std::string& text) { notes_.push_back(text); }
   // "source/id"; an empty id makes the file its own patient.
   std::string patient(const std::string& id, const std::filesystem::path& file) const;
@@ -64,6 +89,7 @@ class SampleCollector {
  private:
   FilterRule& rule(const std::string& name);
   void draw();
+  void keep_classes();
 
   SourceSpec spec_;
   std::string source_;
@@ -71,22 +97,25 @@ class SampleCollector {
   std::string mask_rule_;
   std::optional<int64_t> count_;
   int64_t seed_ = 0;
-  std::set<std::string> excluded_;
+  std::string positive_;
+  std::vector<std::string> classes_;  // those that are kept; empty: all
+  std::optional<ExcludeList> excluded_;
   std::set<std::string> seen_;
+  int64_t odd_ages_ = 0;
+  std::string first_odd_age_;
   int64_t rows_ = 0;
   std::vector<Sample> samples_;
   std::vector<FilterRule> rules_;
   std::vector<std::string> notes_;
 };
 
-// Regular files with an image extension (.png .jpg .jpeg, any case) directly inside, sorted by
-// name.
-std::vector<std::filesystem::path> images_in(const std::filesystem::path& folder);
-bool has_image_extension(const std::filesystem::path& path);
 // Throws "[data] KIND: FOLDER: rule" unless it is a directory.
 void require_folder(const std::string& kind, const std::filesystem::path& folder);
 // A finite number, or nothing for an empty field; throws naming `where` and `column` otherwise.
 std::optional<double> parse_number(const std::string& text, const std::string& where,
                                    const std::string& column);
+// Years from "58", "58.5", "058Y", "011M", "007D" (DICOM's age strings) or "90+", which counts as
+// 90; nothing for anything else.
+std::optional<double> parse_age(const std::string& text);
 
 }  // namespace thorax::readers

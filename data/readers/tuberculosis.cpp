@@ -17,7 +17,9 @@ Dataset read_pairs(const SourceSpec& spec,
   collect.declare("named once");
   collect.declare("file present");
   collect.declare("lung mask present");
-  for (const fs::path& image : images_in(spec.path / "CXR_png")) {
+  const FolderFiles files = files_in(spec.path / "CXR_png", Depth::one);
+  collect.left_out(files);
+  for (const fs::path& image : files.images) {
     collect.count_row();
     const std::string stem = image.stem().string();
     Sample s;

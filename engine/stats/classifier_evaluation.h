@@ -25,6 +25,7 @@ struct EvaluationRow {
 };
 
 struct EvaluationOptions {
+  std::vector<std::string> classes;  // names of the labels 0 and 1; may be empty
   double threshold = 0.5;
   BootstrapOptions bootstrap;  // its level is that of every interval
   bool stratified = false;     // the bootstrap keeps the number of patients of each class

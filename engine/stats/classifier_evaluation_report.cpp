@@ -87,7 +87,10 @@ json to_json(const ClassifierEvaluation& e) {
     folds["folds"][k]["figures"] = figures_json(e.fold_figures[k]);
   }
   const EvaluationOptions& o = e.options;
-  return {{"options",
+  const bool named = o.classes.size() == 2;
+  return {{"classes", o.classes},
+          {"positive", named ? json(o.classes[1]) : json(nullptr)},
+          {"options",
            {{"threshold", o.threshold},
             {"level", o.bootstrap.level},
             {"resamples", o.bootstrap.resamples},

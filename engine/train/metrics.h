@@ -38,7 +38,7 @@ class ConfusionMatrix {
   std::vector<std::int64_t> counts_;
 };
 
-// Counts of a yes/no decision; "positive" is class 1 (COVID-19).
+// Counts of a yes/no decision; "positive" is class 1.
 struct BinaryCounts {
   std::int64_t tp = 0, fn = 0, fp = 0, tn = 0;
 
@@ -114,8 +114,9 @@ struct MeanDeviation {
 };
 MeanDeviation spread(std::span<const double> values);
 
-// Per-fold table in percent: standard definitions, the study's beside them, and a row of means and
-// standard deviations over the folds.
+// Per-fold table in percent: standard definitions, the study's beside them, and rows of means,
+// standard deviations and the number of folds that these are over: a fold without one of the
+// classes has no AUC.
 std::string fold_table(std::span<const BinaryReport> folds);
 nlohmann::json fold_summary(std::span<const BinaryReport> folds);
 // The matrix with row and column names and totals.

@@ -135,18 +135,22 @@ std::string fold_table(std::span<const BinaryReport> folds) {
   }
   std::vector<std::string> means{"mean", std::to_string(pooled.tp), std::to_string(pooled.fn),
                                  std::to_string(pooled.fp), std::to_string(pooled.tn)};
-  std::vector<std::string> deviations{"+-", "", "", "", ""};
+  std::vector<std::string> deviations{"+-", "", "", "", ""}, defined{"folds", "", "", "", ""};
   for (const Column& column : kColumns) {
     std::vector<double> values;
     for (const BinaryReport& fold : folds) values.push_back(column.value(fold));
     const MeanDeviation s = spread(values);
     means.push_back(percent(s.mean));
     deviations.push_back(percent(s.deviation));
+    defined.push_back(std::to_string(s.count));
   }
   rows.push_back(means);
   rows.push_back(deviations);
+  rows.push_back(defined);
   return align(rows) +
-         "Percent; counts in the last rows are sums. acc.* and spec.* are the study's "
+         "Percent; counts in the row of means are sums, and each mean is over as many folds as the "
+         "last "
+         "row says. acc.* and spec.* are the study's "
          "definitions:\n"
          "balanced accuracy and negative predictive value.\n";
 }

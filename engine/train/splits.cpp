@@ -127,6 +127,28 @@ std::string listed(const std::set<std::string>& ids) {
   return text;
 }
 
+std::string name_of_class(const std::vector<SplitItem>& samples, int label) {
+  for (const SplitItem& sample : samples)
+    if (sample.label == label && !sample.class_name.empty())
+      return fmt::format("'{}'", sample.class_name);
+  return std::to_string(label);
+}
+
+// "class 'sick': 5 images of 2 patients", a part for every class.
+std::string class_sizes(const std::vector<SplitItem>& samples) {
+  std::map<int, std::pair<std::int64_t, std::set<std::string>>> sizes;
+  for (const SplitItem& sample : samples) {
+    auto& [images, groups] = sizes[sample.label];
+    ++images;
+    groups.insert(sample.group);
+  }
+  std::vector<std::string> parts;
+  for (const auto& [label, size] : sizes)
+    parts.push_back(fmt::format("class {}: {} images of {} patients", name_of_class(samples, label),
+                                size.first, size.second.size()));
+  return fmt::format("{}", fmt::join(parts, "; "));
+}
+
 void check_classes(const Splits& splits, const std::vector<SplitItem>& samples) {
   std::unordered_map<std::string, int> label;
   std::set<int> classes;
@@ -134,15 +156,20 @@ void check_classes(const Splits& splits, const std::vector<SplitItem>& samples) 
     label[sample.id] = sample.label;
     classes.insert(sample.label);
   }
+  const char* remedy =
+      splits.cross_validation
+          ? "use fewer folds, or bring more patients of that class"
+          : "hold out another share, try another seed, or bring more patients of that class";
   for (std::size_t f = 0; f < splits.folds.size(); ++f) {
     for (const auto& [side, ids] : {std::pair{"training", &splits.folds[f].train},
                                     std::pair{"validation", &splits.folds[f].validation}}) {
       std::set<int> present;
       for (const std::string& id : *ids) present.insert(label.at(id));
       for (const int cls : classes)
-        THORAX_CHECK(present.contains(cls),
-                     "[splits] fold {}: its {} part has no sample of class {}; use fewer folds",
-                     f + 1, side, cls);
+        THORAX_CHECK(present.contains(cls), "[splits] {} has no image of class {}; {} ({})",
+                     splits.cross_validation ? fmt::format("fold {}: its {} part", f + 1, side)
+                                             : fmt::format("the {} part", side),
+                     name_of_class(samples, cls), remedy, class_sizes(samples));
     }
   }
 }
@@ -158,9 +185,12 @@ Splits k_fold(const std::vector<SplitItem>& samples, int folds, std::uint64_t se
     const auto holders = std::count_if(groups.begin(), groups.end(), [&](const Group& g) {
       return g.counts[static_cast<std::size_t>(c)] > 0;
     });
+    const char* unit = grouping == Grouping::group ? "patients" : "images";
     THORAX_CHECK(holders == 0 || holders >= folds,
-                 "[splits] class {} has {} {}, fewer than the {} folds", c, holders,
-                 grouping == Grouping::group ? "groups" : "samples", folds);
+                 "[splits] class {} has {} {}, fewer than the {} folds, and each fold needs one to "
+                 "hold out; use at most {} folds, or bring more {} of that class ({})",
+                 name_of_class(samples, c), holders, unit, folds, holders, unit,
+                 class_sizes(samples));
   }
   THORAX_CHECK(!groups.empty(), "[splits] no samples");
   const auto fold_of = distribute(
@@ -179,8 +209,19 @@ Splits hold_out(const std::vector<SplitItem>& samples, double share, std::uint64
                 Grouping grouping) {
   THORAX_CHECK(share > 0 && share < 1, "[splits] share {} held out; must lie between 0 and 1",
                share);
-  std::vector<Group> groups = collect(samples, grouping, class_count(samples));
+  const int classes = class_count(samples);
+  std::vector<Group> groups = collect(samples, grouping, classes);
   THORAX_CHECK(!groups.empty(), "[splits] no samples");
+  for (int c = 0; c < classes; ++c) {
+    const auto holders = std::count_if(groups.begin(), groups.end(), [&](const Group& g) {
+      return g.counts[static_cast<std::size_t>(c)] > 0;
+    });
+    const char* unit = grouping == Grouping::group ? "patients" : "images";
+    THORAX_CHECK(holders != 1,
+                 "[splits] class {} has 1 of the {} {}, and training and validation need one each; "
+                 "bring more {} of that class ({})",
+                 name_of_class(samples, c), groups.size(), unit, unit, class_sizes(samples));
+  }
   const auto bin_of = distribute(std::move(groups), {1 - share, share}, seed);
   Splits splits{grouping, seed, false, std::vector<Fold>(1)};
   for (const SplitItem& sample : samples) {
@@ -287,11 +328,12 @@ std::string describe_splits(const Splits& splits, const std::vector<SplitItem>& 
       }
       std::vector<std::string> parts;
       for (const auto& [cls, count] : counts)
-        parts.push_back(fmt::format("{} of class {}", count, cls));
-      return fmt::format("{} samples ({}), {} patients", ids.size(), fmt::join(parts, ", "),
+        parts.push_back(fmt::format("{} of class {}", count, name_of_class(samples, cls)));
+      return fmt::format("{} images ({}), {} patients", ids.size(), fmt::join(parts, ", "),
                          groups.size());
     };
-    text += fmt::format("fold {}: training {}; validation {}\n", f + 1, side(splits.folds[f].train),
+    if (splits.cross_validation) text += fmt::format("fold {}: ", f + 1);
+    text += fmt::format("training {}; validation {}\n", side(splits.folds[f].train),
                         side(splits.folds[f].validation));
   }
   return text;

@@ -11,9 +11,10 @@ namespace thorax {
 
 // One sample as far as splitting goes.
 struct SplitItem {
-  std::string id;     // unique: the image's path or name
-  std::string group;  // the patient
-  int label = 0;      // class, from 0
+  std::string id;               // unique: the image's path or name
+  std::string group;            // the patient
+  int label = 0;                // class, from 0
+  std::string class_name = {};  // for messages; "class 0" without
 };
 
 // `group`: all samples of a patient land on one side. `image`: each sample by itself, as the
@@ -36,7 +37,8 @@ struct Splits {
 // those with the most uneven class counts first and in a random order among equals, go one by one
 // to the fold that they leave most even. Depends on the samples and the seed, not on the order in
 // which samples are given. Throws Error "[splits] ..." when an id appears twice, a group is empty,
-// a class has fewer groups than there are folds, or a fold would lack a class.
+// a class has fewer groups than there are folds, or a fold would lack a class; these name the
+// class, its numbers and what to do.
 Splits k_fold(const std::vector<SplitItem>& samples, int folds, std::uint64_t seed,
               Grouping grouping = Grouping::group);
 

@@ -64,6 +64,7 @@ struct Trainer::State {
   std::int64_t best_epoch = -1;
 
   // What it does not.
+  std::map<std::string, std::string> texts;  // of the validation that ended the last epoch
   std::unique_ptr<DeviceBatches> source;
   std::unique_ptr<GraphStep> graph;
   std::unique_ptr<JsonLines> log;
@@ -184,6 +185,9 @@ void Trainer::save() const {
                  state_->step, parameter.name);
   Checkpoint checkpoint{model_.state_dict(), optimizer_.state_dict(), {}};
   checkpoint.texts = options_.texts;
+  // Within an epoch there is no validation of these weights.
+  if (state_->batch == 0)
+    for (const auto& [key, text] : state_->texts) checkpoint.texts[key] = text;
   json state = state_->to_json();
   if (loss_scale_) state["loss_scale"] = {exact(loss_scale_->scale()), loss_scale_->good_steps()};
   checkpoint.texts["state"] = state.dump();
@@ -430,6 +434,7 @@ void Trainer::end_epoch() {
     model_.eval();
     for (const auto& [name, value] : callbacks_.validate(s.epoch)) metrics[name] = value;
     model_.train();
+    if (callbacks_.epoch_texts) s.texts = callbacks_.epoch_texts();
   }
   json line{{"kind", "epoch"}, {"epoch", s.epoch + 1}, {"step", s.step}};
   for (const auto& [name, value] : metrics) line[name] = finite_or_null(value);
@@ -450,7 +455,8 @@ void Trainer::end_epoch() {
       s.best = value;
       s.best_epoch = s.epoch;
       if (!options_.folder.empty()) {
-        std::map<std::string, std::string> metadata = options_.texts;
+        std::map<std::string, std::string> metadata = s.texts;
+        metadata.insert(options_.texts.begin(), options_.texts.end());
         metadata["epoch"] = std::to_string(s.epoch + 1);
         metadata["metric"] = options_.best_metric;
         metadata["value"] = fmt::format("{}", value);

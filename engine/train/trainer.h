@@ -82,6 +82,9 @@ struct TrainerCallbacks {
   // Measures the model after an epoch; runs in eval mode without recording. May be empty. A long
   // one asks stop_requested() and throws Interrupted.
   std::function<std::map<std::string, double>(std::int64_t epoch)> validate;
+  // Asked for after validate: texts that join TrainerOptions::texts in best and in the checkpoint
+  // that ends the epoch. May be empty.
+  std::function<std::map<std::string, std::string>()> epoch_texts;
   // Called before each batch with its number counted over all epochs, for what draws random numbers
   // (Model::set_step). May be empty.
   std::function<void(std::uint64_t number)> prepare;

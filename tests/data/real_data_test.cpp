@@ -42,7 +42,7 @@ TEST_CASE("real data: COVID-19 image data collection") {
   CHECK(d.report.sources[0].rows == 562);
   CHECK(removed(d, "modality X-ray") == 14);
   CHECK(removed(d, "frontal view (PA, AP, AP Supine)") == 17);
-  CHECK(removed(d, "finding begins with COVID-19") == 104);
+  CHECK(removed(d, "finding names COVID-19") == 104);
   CHECK(removed(d, "named once") == 0);
   CHECK(removed(d, "file present") == 0);
   CHECK(removed(d, "lung mask present") == 0);

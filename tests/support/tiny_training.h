@@ -88,6 +88,7 @@ struct TinyRun {
   SgdOptions sgd{.momentum = 0.8, .weight_decay = 1e-4};
   ScheduleOptions schedule;
   std::function<std::map<std::string, double>(std::int64_t)> validate;
+  std::function<std::map<std::string, std::string>()> epoch_texts;
 
   explicit TinyRun(const std::filesystem::path& folder, bool resume = false) {
     options.epochs = 4;
@@ -119,6 +120,7 @@ struct TinyRun {
       return bce_with_logits(y, batch.tensors.at("label"));
     };
     callbacks.validate = validate;
+    callbacks.epoch_texts = epoch_texts;
     callbacks.prepare = [this](std::uint64_t number) { net.number = number; };
     Trainer trainer(net, optimizer, schedule, source, options, callbacks, &observer);
     self = &trainer;

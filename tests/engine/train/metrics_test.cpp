@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "tests/support/check.h"
 
@@ -170,6 +171,17 @@ TEST_CASE("fold table and summary") {
   CHECK(table.find("98.90") != std::string::npos);  // 90 of 91
   CHECK(table.find("98.78") != std::string::npos);  // the study's accuracy
   CHECK(table.find("mean") != std::string::npos);
+  // A fold without positives has no AUC: the mean says that it is over one fold.
+  const BinaryReport c{{0, 0, 3, 50}, NAN, 0.5};
+  const std::string uneven = fold_table(std::vector{a, c});
+  std::istringstream folds(uneven.substr(uneven.find("\nfolds") + 6));
+  // accuracy, sensitivity, specificity, PPV, NPV, F1, AUC, balanced, the study's two
+  for (const int wanted : {2, 1, 2, 2, 2, 2, 1, 1, 1, 2}) {
+    int count = 0;
+    folds >> count;
+    CHECK(count == wanted);
+  }
+  CHECK(fold_summary(std::vector{a, c})["defined_in_folds"]["auc"] == 1);
   const auto summary = fold_summary(std::vector{a, b});
   CHECK(summary["folds"].size() == 2);
   CHECK(summary["mean"]["auc"] == doctest::Approx(0.9945));

@@ -124,13 +124,57 @@ TEST_CASE("what cannot be split is refused with the reason") {
   CHECK_THROWS_WITH_AS(k_fold(samples, 3, 1), doctest::Contains("has no group (patient)"), Error);
   CHECK_NOTHROW(k_fold(samples, 3, 1, Grouping::image));
   const std::vector<SplitItem> few{{"a", "p1", 0}, {"b", "p2", 0}, {"c", "p3", 1}, {"d", "p3", 1}};
-  CHECK_THROWS_WITH_AS(k_fold(few, 2, 1), "[splits] class 1 has 1 groups, fewer than the 2 folds",
-                       Error);
+  CHECK_THROWS_WITH_AS(
+      k_fold(few, 2, 1),
+      "[splits] class 1 has 1 patients, fewer than the 2 folds, and each fold needs one to hold "
+      "out; "
+      "use at most 1 folds, or bring more patients of that class (class 0: 2 images of 2 patients; "
+      "class 1: 2 images of 1 patients)",
+      Error);
   CHECK_NOTHROW(k_fold(few, 2, 1, Grouping::image));
   CHECK_THROWS_AS(k_fold(few, 1, 1), Error);
   CHECK_THROWS_AS(k_fold({}, 2, 1), Error);
   CHECK_THROWS_AS(k_fold({{"a", "p", -1}}, 2, 1), Error);
   CHECK_THROWS_AS(hold_out(few, 0, 1), Error);
+}
+
+TEST_CASE("messages and descriptions name the classes, and one split is told nothing of folds") {
+  const std::vector<SplitItem> few{{"a", "p1", 0, "well"},
+                                   {"b", "p2", 0, "well"},
+                                   {"c", "p3", 1, "sick"},
+                                   {"d", "p3", 1, "sick"},
+                                   {"e", "p4", 0, "well"}};
+  CHECK_THROWS_WITH_AS(k_fold(few, 2, 1),
+                       doctest::Contains("class 'sick' has 1 patients, fewer than the 2 folds"),
+                       Error);
+  const auto message = [&](double share) -> std::string {
+    try {
+      hold_out(few, share, 1);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return {};
+  };
+  CHECK(message(0.5) ==
+        "[splits] class 'sick' has 1 of the 4 patients, and training and validation need one each; "
+        "bring more patients of that class (class 'well': 3 images of 3 patients; class 'sick': 2 "
+        "images of 1 patients)");
+  // Two sick patients, but hardly anything is held out.
+  std::vector<SplitItem> more = few;
+  more.push_back({"f", "p5", 1, "sick"});
+  try {
+    hold_out(more, 0.01, 1);
+    FAIL("nothing can be held out");
+  } catch (const Error& error) {
+    const std::string text = error.what();
+    CHECK(text.find("the validation part has no image of class") != std::string::npos);
+    CHECK(text.find("hold out another share") != std::string::npos);
+    CHECK(text.find("folds") == std::string::npos);
+  }
+  const Splits splits = hold_out(more, 0.4, 1);
+  const std::string text = describe_splits(splits, more);
+  CHECK(text.find("of class 'sick'") != std::string::npos);
+  CHECK(text.find("fold") == std::string::npos);
 }
 
 TEST_CASE("splits from a file are verified, and the offending ids are named") {

@@ -462,3 +462,39 @@ TEST_CASE("a checkpoint of the earlier version goes on, with a line about its lo
   CHECK(second.observer.told("was written by an earlier version"));
   check_same_end(folder.path(), whole.folder.path());
 }
+
+TEST_CASE("what validation found is in the files that end an epoch, and in no other") {
+  test::TempFolder folder;
+  std::string found;
+  const auto note_score = [&](TinyRun& run) {
+    run.validate = [&found, validate = run.validate](std::int64_t epoch) {
+      const auto metrics = validate(epoch);
+      found = fmt::format("{}", metrics.at("score"));
+      return metrics;
+    };
+    run.epoch_texts = [&] { return std::map<std::string, std::string>{{"found", found}}; };
+  };
+  TinyRun run(folder.path());
+  note_score(run);
+  std::map<std::int64_t, std::string> scores;
+  run.observer.epoch = [&](std::int64_t epoch, const std::map<std::string, double>& m) {
+    scores[epoch] = fmt::format("{}", m.at("score"));
+  };
+  const TrainResult result = run.run();
+  CHECK(load_checkpoint(folder / "last.safetensors").texts.at("found") == scores.at(3));
+  CHECK(load_model_weights(folder / "best.safetensors").metadata.at("found") ==
+        scores.at(result.best_epoch));
+  // Killed in the middle of an epoch: nothing was found about those weights; resumed: the same end.
+  test::TempFolder other;
+  TinyRun stopped(other.path());
+  note_score(stopped);
+  stopped.observer.step = [&](const TrainProgress& p) {
+    if (p.step == 7) ::raise(SIGINT);
+  };
+  CHECK(stopped.run().status == Status::interrupted);
+  CHECK_FALSE(load_checkpoint(other / "last.safetensors").texts.contains("found"));
+  TinyRun resumed(other.path(), true);
+  note_score(resumed);
+  CHECK(resumed.run().status == Status::finished);
+  check_same_end(folder.path(), other.path());
+}

@@ -1,0 +1,216 @@
+#include "data/classes.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <set>
+
+#include "engine/tensor/error.h"
+
+namespace thorax {
+namespace {
+
+// Lower case letters and digits only: "COVID-19", "covid 19" and "Covid19" are one word.
+std::string folded(const std::string& name) {
+  std::string out;
+  for (const unsigned char c : name)
+    if (std::isalnum(c)) out += static_cast<char>(std::tolower(c));
+  return out;
+}
+
+// Findings and words for "something was found".
+bool is_positive_word(const std::string& word) {
+  static const std::set<std::string> words = {"covid",
+                                              "covid19",
+                                              "sarscov2",
+                                              "positive",
+                                              "pos",
+                                              "abnormal",
+                                              "abnormals",
+                                              "abnormality",
+                                              "disease",
+                                              "diseased",
+                                              "pathology",
+                                              "pathological",
+                                              "pneumonia",
+                                              "tuberculosis",
+                                              "tb",
+                                              "sick",
+                                              "ill",
+                                              "illness",
+                                              "infected",
+                                              "infection",
+                                              "case",
+                                              "cases",
+                                              "yes",
+                                              "true",
+                                              "1",
+                                              "present",
+                                              "finding",
+                                              "findings",
+                                              "lesion",
+                                              "cancer",
+                                              "malignant",
+                                              "tumor",
+                                              "tumour",
+                                              "nodule",
+                                              "mass",
+                                              "effusion",
+                                              "opacity",
+                                              "lungopacity",
+                                              "cardiomegaly",
+                                              "pneumothorax",
+                                              "edema",
+                                              "oedema",
+                                              "atelectasis",
+                                              "consolidation",
+                                              "fibrosis",
+                                              "emphysema",
+                                              "viralpneumonia",
+                                              "bacterialpneumonia"};
+  return words.contains(word);
+}
+
+bool is_negative_word(const std::string& word) {
+  static const std::set<std::string> words = {
+      "no",       "negative", "neg",   "normal", "normals", "healthy", "clear",  "control",
+      "controls", "0",        "false", "none",   "absent",  "well",    "benign", "unremarkable"};
+  return words.contains(word);
+}
+
+bool means_covid(const std::string& name) {
+  const std::string f = folded(name);
+  return f == "covid" || f == "covid19" || f == "covidpositive" || f == "covid19positive";
+}
+
+// "COVID" beside "normal": the study's two classes, under its names.
+std::string study_name(const std::string& name, bool covid) {
+  if (means_covid(name)) return "COVID-19";
+  return covid && meaning_of(name) == Meaning::negative ? "non-COVID" : name;
+}
+
+std::string counted(const Dataset& dataset) {
+  std::vector<std::string> parts;
+  const auto counts = class_counts(dataset);
+  for (const std::string& name : dataset.classes)
+    parts.push_back(fmt::format("{} ({} images)", name, counts.at(name)));
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+void set_labels(Dataset& dataset) {
+  const std::vector<std::string>& names = dataset.classes;
+  for (Sample& s : dataset.samples) {
+    const auto found = std::find(names.begin(), names.end(), s.class_name);
+    s.label = found == names.end() ? -1 : static_cast<int>(found - names.begin());
+  }
+}
+
+}  // namespace
+
+Meaning meaning_of(const std::string& class_name) {
+  const std::string word = folded(class_name);
+  if (is_positive_word(word)) return Meaning::positive;
+  if (is_negative_word(word)) return Meaning::negative;
+  // "non-COVID", "no TB", "not ill"; "COVID negative", "TB positive".
+  for (const char* prefix : {"non", "not", "no", "without"})
+    if (word.starts_with(prefix) && is_positive_word(word.substr(std::string(prefix).size())))
+      return Meaning::negative;
+  for (const auto& [suffix, meaning] :
+       {std::pair<std::string, Meaning>{"negative", Meaning::negative},
+        {"positive", Meaning::positive},
+        {"free", Meaning::negative}})
+    if (word.ends_with(suffix) && is_positive_word(word.substr(0, word.size() - suffix.size())))
+      return meaning;
+  return Meaning::unknown;
+}
+
+bool same_class(const std::string& a, const std::string& b) {
+  return folded(a) == folded(b) || (means_covid(a) && means_covid(b));
+}
+
+void assign_labels(Dataset& dataset) {
+  const bool covid = std::any_of(dataset.samples.begin(), dataset.samples.end(),
+                                 [](const Sample& s) { return means_covid(s.class_name); });
+  std::set<std::string> present;
+  for (Sample& s : dataset.samples) {
+    s.class_name = study_name(s.class_name, covid);
+    if (!s.class_name.empty()) present.insert(s.class_name);
+  }
+  std::vector<std::string> names(present.begin(), present.end());
+  std::stable_sort(names.begin(), names.end(), [](const std::string& a, const std::string& b) {
+    return (meaning_of(a) != Meaning::negative) < (meaning_of(b) != Meaning::negative);
+  });
+  std::string& positive = dataset.positive;
+  if (!dataset.stated_positive.empty()) {
+    const std::string wanted = study_name(dataset.stated_positive, covid);
+    const auto found = std::find_if(names.begin(), names.end(), [&](const std::string& name) {
+      return same_class(name, wanted);
+    });
+    THORAX_CHECK(found != names.end(), "[data] positive={}: no image has that class; classes: {}",
+                 dataset.stated_positive, fmt::join(names, ", "));
+    THORAX_CHECK(
+        names.size() <= 2,
+        "[data] positive={}: only of two classes one is the positive one, the data has {}: "
+        "{}; classes=A,B of a source keeps two",
+        dataset.stated_positive, names.size(), fmt::join(names, ", "));
+    positive = *found;
+    std::rotate(found, found + 1, names.end());
+  } else {
+    positive.clear();
+    if (names.size() == 2) {
+      // Names with a known meaning stand first when they are negative; the pair is told apart when
+      // the two mean different things.
+      const Meaning first = meaning_of(names[0]), second = meaning_of(names[1]);
+      if (first == Meaning::positive && second == Meaning::unknown) std::swap(names[0], names[1]);
+      if (first != second) positive = names[1];
+    }
+  }
+  dataset.classes = std::move(names);
+  set_labels(dataset);
+}
+
+void order_classes(Dataset& dataset, const std::vector<std::string>& names,
+                   const std::string& what) {
+  std::vector<std::string> own = dataset.classes, wanted = names;
+  std::sort(own.begin(), own.end());
+  std::sort(wanted.begin(), wanted.end());
+  THORAX_CHECK(own == wanted, "[data] {} has the classes {}; wanted are {}", what,
+               fmt::join(dataset.classes, ", "), fmt::join(names, ", "));
+  dataset.classes = names;
+  dataset.positive = names.size() == 2 ? names[1] : "";
+  set_labels(dataset);
+}
+
+std::string classifier_problem(const Dataset& dataset) {
+  const auto& samples = dataset.samples;
+  const auto unlabelled = [](const Sample& s) { return s.class_name.empty(); };
+  const auto none = std::count_if(samples.begin(), samples.end(), unlabelled);
+  if (none > 0)
+    return fmt::format(
+        "a classifier needs a class for every image, {} of {} have none, the first is {}; "
+        "class=NAME "
+        "gives the images of a source one, 'folder' takes it from folders below PATH",
+        none, samples.size(),
+        std::find_if(samples.begin(), samples.end(), unlabelled)->image.string());
+  if (dataset.classes.size() < 2)
+    return fmt::format(
+        "a classifier needs two classes, the data has {}: {}; a second source (--data) may bring "
+        "the "
+        "other one",
+        dataset.classes.size(), fmt::join(dataset.classes, ", "));
+  if (dataset.classes.size() > 2)
+    return fmt::format(
+        "a classifier needs two classes, the data has {}: {}; classes=A,B of a source (--data "
+        "KIND:PATH,classes=A,B) keeps two, class=NAME gives all images of a source one",
+        dataset.classes.size(), counted(dataset));
+  if (dataset.positive.empty())
+    return fmt::format(
+        "which of the classes is the positive one cannot be told from their names: {}; say it: "
+        "--data "
+        "KIND:PATH,positive=NAME",
+        counted(dataset));
+  return {};
+}
+
+}  // namespace thorax
