@@ -25,11 +25,12 @@ namespace {
 
 // Features of the samples that can be read, by id.
 std::unordered_map<std::string, std::vector<double>> all_statistics(const Dataset& dataset,
-                                                                    bool skip_unreadable) {
+                                                                    bool skip_unreadable,
+                                                                    Intensity intensity) {
   std::unordered_map<std::string, std::vector<double>> features;
   for (const Sample& s : dataset.samples) {
     try {
-      features[s.id] = image_statistics(s.image);
+      features[s.id] = image_statistics(s.image, intensity);
     } catch (const Error& error) {
       if (!skip_unreadable) throw;
       fmt::print(stderr, "skipped: {}\n", error.what());
@@ -42,7 +43,8 @@ std::unordered_map<std::string, std::vector<double>> all_statistics(const Datase
 
 std::vector<FoldResult> statistics_baseline(const Experiment& e, const ExperimentRow& row) {
   const Dataset& dataset = e.run.dataset;
-  const auto features = all_statistics(dataset, row.settings.on_error == "skip");
+  const auto features = all_statistics(dataset, row.settings.on_error == "skip",
+                                       parse_intensity(row.settings.intensity));
   const std::size_t columns = image_statistic_names().size();
   std::vector<FoldResult> results;
   for (const Fold& fold : e.splits(row).folds) {

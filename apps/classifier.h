@@ -20,6 +20,8 @@ class Classifier {
   Classifier(const std::filesystem::path& checkpoint, const Compute& compute);
 
   const ModelInput& input() const { return input_; }
+  // Files are read as in training, unless changed.
+  void set_intensity(Intensity intensity) { input_.intensity = intensity; }
   const std::string& positive_class() const { return input_.classes.at(1); }
   // That of the checkpoint, 0.5 when it has none.
   double threshold() const { return input_.threshold ? input_.threshold->threshold : 0.5; }

@@ -10,6 +10,7 @@
 #include "data/csv.h"
 #include "data/decode.h"
 #include "data/encode.h"
+#include "data/image_check.h"
 #include "data/overlay.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/checksum.h"
@@ -37,11 +38,11 @@ std::vector<std::string> output_names(const std::vector<CutItem>& items) {
 }
 
 void write_csv(const CutReport& report, const fs::path& path) {
-  std::string csv = "image,name,height,width,area_512,regions,kept\n";
+  std::string csv = "image,name,height,width,area_512,regions,kept,reason\n";
   for (const CutRow& row : report.rows)
-    csv += fmt::format("{},{},{},{},{:.0f},{},{}\n", csv_field(row.image.string()),
+    csv += fmt::format("{},{},{},{},{:.0f},{},{},{}\n", csv_field(row.image.string()),
                        csv_field(row.name), row.height, row.width, row.area, row.regions,
-                       row.kept ? 1 : 0);
+                       row.kept ? 1 : 0, csv_field(row.reason));
   atomic_write(path, csv);
 }
 
@@ -117,12 +118,21 @@ CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& 
   };
   std::vector<Image> images;
   std::vector<std::size_t> indices;
+  std::vector<std::string> blank;  // of each image: why it shows nothing, or ""
+  ReadingNotes notes;
   const auto flush = [&] {
     if (images.empty()) return;
-    const std::vector<Lungs> lungs = segmenter(images);
+    std::vector<Lungs> lungs = segmenter(images);
     for (std::size_t i = 0; i < images.size(); ++i) {
       const CutItem& item = items[indices[i]];
       const std::string& name = names[indices[i]];
+      std::string reason;
+      if (!blank[i].empty()) {
+        reason = "shows nothing: " + blank[i];
+        lungs[i] = {ImageU8(images[i].height, images[i].width), 0, 0, false};
+      } else if (!lungs[i].kept) {
+        reason = fmt::format("lung area under {:.0f}", segmenter.min_area());
+      }
       save("masks", name, lungs[i].mask);
       if (options.overlays)
         save("overlays", name,
@@ -134,16 +144,20 @@ CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& 
         fs::remove(cut);  // of an earlier run with another threshold
       }
       report.rows.push_back({item.image, item.id, name, images[i].height, images[i].width,
-                             lungs[i].area, lungs[i].regions, lungs[i].kept});
+                             lungs[i].area, lungs[i].regions, lungs[i].kept, std::move(reason)});
     }
     progress.advance(static_cast<std::int64_t>(images.size()));
     images.clear();
     indices.clear();
+    blank.clear();
   };
   for (std::size_t i = 0; i < items.size(); ++i) {
     try {
-      images.push_back(load_gray(items[i].image));
+      ImageFacts facts;
+      images.push_back(load_gray(items[i].image, {.intensity = segmenter.intensity()}, &facts));
       indices.push_back(i);
+      blank.push_back(blank_reason(facts));
+      notes.add(images.back(), facts, segmenter.intensity(), items[i].image);
     } catch (const Error& error) {
       if (!options.skip_unreadable) throw;
       report.unreadable.push_back(error.what());
@@ -154,6 +168,7 @@ CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& 
   }
   flush();
   write_csv(report, out / "segmentation.csv");
+  for (const std::string& line : notes.lines()) fmt::print(stderr, "note: {}\n", line);
   return report;
 }
 
@@ -162,8 +177,10 @@ Dataset cut_dataset(const LungSegmenter& segmenter, const Dataset& dataset,
   std::vector<CutItem> items;
   for (const Sample& sample : dataset.samples)
     items.push_back({sample.image, sample.source, sample.id});
-  const nlohmann::json maker{
-      {"segmenter", segmenter.checksum()}, {"min_area", segmenter.min_area()}, {"data", checksum}};
+  const nlohmann::json maker{{"segmenter", segmenter.checksum()},
+                             {"min_area", segmenter.min_area()},
+                             {"intensity", name_of(segmenter.intensity())},
+                             {"data", checksum}};
   create_folders(out);
   // Several processes of one experiment come here at the same time; the first does the work.
   const FileLock lock(out / "lock");
@@ -197,6 +214,7 @@ Dataset cut_dataset(const LungSegmenter& segmenter, const Dataset& dataset,
     }
     Sample cut = sample;
     cut.masks = {out / "masks" / (row.name + ".png")};
+    cut.mask_rule = parse_mask_rule("nonzero");
     result.samples.push_back(std::move(cut));
   }
   result.report.rules.push_back(std::move(small));

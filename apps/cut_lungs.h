@@ -25,6 +25,7 @@ struct CutRow {
   double area = 0;  // pixels of 512 x 512
   int regions = 0;
   bool kept = false;
+  std::string reason;  // why it was not kept
 };
 
 struct CutReport {
@@ -40,8 +41,10 @@ struct CutOptions {
 
 // Writes out/lungs/NAME.png (the lung pixels, black elsewhere; kept images only),
 // out/masks/NAME.png, out/overlays/NAME.png and out/segmentation.csv. NAME is source/stem; two
-// items of the same name get a number, so no picture overwrites another. Clears what a killed
-// process has left there. Throws Error "[name] ..." for a source that is no name of a folder.
+// items of the same name get a number, so no picture overwrites another. An image that shows
+// nothing (data/image_check.h) is not kept and gets an empty mask. What was done to files on the
+// way in is said on stderr. Clears what a killed process has left there. Throws Error "[name] ..."
+// for a source that is no name of a folder.
 CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& items,
                     const std::filesystem::path& out, const CutOptions& options);
 

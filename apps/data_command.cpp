@@ -5,10 +5,12 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/command.h"
 #include "apps/duplicates_command.h"
 #include "apps/figures_command.h"
+#include "apps/intensity.h"
 #include "apps/number_checks.h"
 #include "data/dataset.h"
 #include "data/describe.h"
@@ -27,9 +29,12 @@ constexpr const char* kKinds =
     "  montgomery  CXR_png/, ManualMask/{leftMask,rightMask}\n"
     "  shenzhen    CXR_png/, mask/\n"
     "  folder      a folder of class folders\n"
-    "  manifest    CSV: path,label[,patient,mask,source,finding,view,age,positive]\n"
+    "  manifest    CSV: "
+    "path,label[,patient,mask,mask_values,source,finding,view,age,positive]\n"
     "Keys of every kind: class=NAME positive=NAME classes=A,B count=N seed=S exclude=FILE "
-    "mask=required|optional|none source=NAME; a comma of the path before KEY= is written \\,\n\n";
+    "mask=required|optional|none mask_values=auto|nonzero|half|N[+N...] source=NAME; a comma of "
+    "the "
+    "path before KEY= is written \\,\n\n";
 
 struct PhantomOptions {
   PhantomConfig config;
@@ -77,15 +82,19 @@ void add_phantoms(CLI::App& data) {
 
 struct DescribeOptions {
   std::vector<std::string> data;
-  std::string on_patient_conflict = "report", out;
+  std::string on_patient_conflict = "report", intensity = "depth", out;
   bool quick = false, json = false;
   ComputeOptions compute;
 };
 
 void describe(const DescribeOptions& o) {
   apply(o.compute);
-  const Dataset dataset = load_datasets(o.data, parse_on_patient_conflict(o.on_patient_conflict));
-  const DatasetSummary summary = summarize(dataset, !o.quick, num_threads());
+  Dataset dataset = load_datasets(o.data, parse_on_patient_conflict(o.on_patient_conflict));
+  std::optional<Inspection> inspected;
+  if (!o.quick)
+    inspected = inspect_dataset(
+        dataset, {.intensity = parse_intensity(o.intensity), .threads = num_threads()});
+  const DatasetSummary summary = summarize(dataset, inspected ? &*inspected : nullptr);
   if (o.json)
     fmt::print("{}\n", describe_json(summary).dump(2));
   else
@@ -93,7 +102,8 @@ void describe(const DescribeOptions& o) {
   if (o.out.empty()) return;
   const std::filesystem::path folder = o.out;
   std::filesystem::create_directories(folder);
-  save_image(folder / "samples.png", sample_sheet(dataset));
+  save_image(folder / "samples.png",
+             sample_sheet(dataset, {.intensity = parse_intensity(o.intensity)}));
   save_image(folder / "findings.png", bar_chart("images per finding", summary.findings));
   write_manifest(dataset, folder / "manifest.csv");
   if (!o.json) fmt::print("{}: samples.png findings.png manifest.csv\n", folder.string());
@@ -109,7 +119,9 @@ void add_describe(CLI::App& data) {
       ->capture_default_str()
       ->check(CLI::IsMember({"report", "error", "drop"}));
   c->add_option("--out", o.out, "Folder for samples.png, findings.png and manifest.csv");
-  c->add_flag("--quick", o.quick, "Do not open the images: no sizes, no search for identical ones");
+  add_intensity_option(*c, o.intensity);
+  c->add_flag("--quick", o.quick,
+              "Do not open images and masks: no sizes, no search for identical ones");
   c->add_flag("--json", o.json, "Print JSON");
   add_compute_options(*c, o.compute);
   c->footer(std::string(kKinds) +

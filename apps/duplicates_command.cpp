@@ -7,6 +7,7 @@
 #include <filesystem>
 
 #include "apps/command.h"
+#include "apps/intensity.h"
 #include "data/duplicates.h"
 #include "data/duplicates_report.h"
 #include "data/encode.h"
@@ -20,7 +21,7 @@ namespace fs = std::filesystem;
 
 struct Options {
   std::vector<std::string> data;
-  std::string splits, out, on_error = "fail";
+  std::string splits, out, on_error = "fail", intensity = "depth";
   double min_correlation = DuplicateOptions{}.min_correlation;
   bool json = false;
   ComputeOptions compute;
@@ -50,9 +51,11 @@ void run(const Options& o) {
       items.push_back({sample.id, sample.patient, std::max(sample.label, 0)});
     held_out = held_out_folds(dataset, load_splits(o.splits, items));
   }
-  const DuplicateReport report = find_duplicates(dataset, {.min_correlation = o.min_correlation,
-                                                           .skip_unreadable = o.on_error == "skip",
-                                                           .threads = num_threads()});
+  const DuplicateReport report =
+      find_duplicates(dataset, {.min_correlation = o.min_correlation,
+                                .skip_unreadable = o.on_error == "skip",
+                                .threads = num_threads(),
+                                .intensity = parse_intensity(o.intensity)});
   const DuplicateTable table{dataset, report, held_out};
   if (!o.out.empty()) write_files(o, table);
   if (o.json) {
@@ -92,6 +95,7 @@ void add_duplicates(CLI::App& data, const char* kinds) {
   c->add_option("--on-error", o.on_error, "What an unreadable image does: fail or skip")
       ->capture_default_str()
       ->check(CLI::IsMember({"fail", "skip"}));
+  add_intensity_option(*c, o.intensity);
   c->add_flag("--json", o.json, "Print JSON");
   add_compute_options(*c, o.compute);
   c->footer(std::string(kinds) +

@@ -8,8 +8,11 @@
 #include "apps/command.h"
 #include "apps/heatmap.h"
 #include "apps/image_list.h"
+#include "apps/intensity.h"
 #include "apps/number_checks.h"
+#include "data/inspect.h"
 #include "engine/io/atomic_file.h"
+#include "engine/runtime/parallel.h"
 
 namespace thorax::app {
 namespace {
@@ -19,7 +22,7 @@ namespace fs = std::filesystem;
 struct Options {
   std::vector<std::string> inputs, data;
   std::string classifier, segmenter, layer, method = "grad-cam", target = "predicted", out,
-                                            on_error = "fail";
+                                            on_error = "fail", intensity;
   double min_area = 50000;
   int batch = 4;
   bool masks = false, raw = false, list_layers = false, json = false;
@@ -48,7 +51,16 @@ std::vector<Sample> samples_of(const Options& o, const Classifier& classifier) {
   THORAX_CHECK(o.inputs.empty() != o.data.empty(),
                "[explain] give images or folders, or --data, and not both");
   if (!o.data.empty()) {
-    const Dataset dataset = load_datasets(o.data);
+    Dataset dataset = load_datasets(o.data);
+    // The rule of masks is one for the whole data set.
+    if (o.masks) {
+      const Inspection seen = inspect_dataset(
+          dataset, {.intensity = classifier.input().intensity, .threads = num_threads()});
+      for (const MaskSet& set : seen.masks) {
+        THORAX_CHECK(set.doubt.empty(), "{}", set.doubt);
+        fmt::print(stderr, "masks of {}: {}\n", set.source, set.rule);
+      }
+    }
     for (const std::string& name : dataset.classes)
       if (std::find(classifier.input().classes.begin(), classifier.input().classes.end(), name) ==
           classifier.input().classes.end())
@@ -66,7 +78,9 @@ std::vector<Sample> samples_of(const Options& o, const Classifier& classifier) {
 
 void run(const Options& o) {
   const Compute compute{apply(o.compute), DType::f32};
-  const Classifier classifier(o.classifier, compute);
+  Classifier classifier(o.classifier, compute);
+  classifier.set_intensity(
+      chosen_intensity(o.intensity, classifier.input().intensity, o.classifier));
   if (o.list_layers) return list_layers(classifier, o.json);
   THORAX_CHECK(!o.out.empty(), "[explain] --out is missing: the folder for the pictures");
   THORAX_CHECK(!o.masks || !o.data.empty(),
@@ -75,8 +89,10 @@ void run(const Options& o) {
                "[explain] {}: needs the lungs: give --segmenter, or --data with --masks",
                o.classifier);
   std::unique_ptr<LungSegmenter> segmenter;
-  if (!o.segmenter.empty())
+  if (!o.segmenter.empty()) {
     segmenter = std::make_unique<LungSegmenter>(o.segmenter, o.min_area, compute);
+    segmenter->set_intensity(chosen_intensity(o.intensity, segmenter->intensity(), o.segmenter));
+  }
   const HeatmapOptions options{.cam = {.layer = o.layer,
                                        .method = parse_cam_method(o.method),
                                        .target = o.target == "positive"   ? 1
@@ -140,6 +156,7 @@ void add(CLI::App& root) {
       ->capture_default_str()
       ->check(CLI::IsMember({"fail", "skip"}));
   c->add_flag("--json", o.json, "Print JSON");
+  add_intensity_override(*c, o.intensity);
   add_compute_options(*c, o.compute);
   c->footer(
       "Examples:\n  thorax explain --list-layers --classifier runs/covid/last.safetensors\n"

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "apps/command.h"
+#include "apps/intensity.h"
 #include "apps/number_checks.h"
 #include "apps/report/dataset_figures.h"
 #include "apps/report/report.h"
@@ -31,7 +32,7 @@ namespace fs = std::filesystem;
 struct Options {
   std::vector<std::string> data;
   std::string out, segmenter, image, augment = "study", precision = "float32";
-  std::string on_patient_conflict = "report";
+  std::string intensity, on_patient_conflict = "report";
   double min_area = 50000;
   int per_class = 12;
   std::uint64_t seed = 0;
@@ -45,8 +46,9 @@ struct Example {
   ImageU8 mask;
 };
 
-Example read_example(const Sample& sample) {
+Example read_example(const Options& o, const Sample& sample) {
   LoaderConfig config;
+  config.intensity = parse_intensity(o.intensity);
   config.with_mask = !sample.masks.empty();
   const PreparedSample prepared = prepare_sample(sample, config);
   return {sample.image.filename().string(), to_float(prepared.image), prepared.mask};
@@ -55,12 +57,12 @@ Example read_example(const Sample& sample) {
 Example example_of(const Options& o, const Dataset& dataset) {
   if (!o.image.empty()) {
     for (const Sample& sample : dataset.samples)
-      if (sample.image.filename() == o.image) return read_example(sample);
+      if (sample.image.filename() == o.image) return read_example(o, sample);
     Sample named;
     named.image = o.image;
     THORAX_CHECK(fs::exists(named.image),
                  "[data] --image {}: neither an image of the data nor a file", o.image);
-    return read_example(named);
+    return read_example(o, named);
   }
   std::vector<const Sample*> candidates;
   for (const bool with_mask : {true, false}) {
@@ -70,7 +72,7 @@ Example example_of(const Options& o, const Dataset& dataset) {
   }
   // Unreadable files are counted in the report; the example is one that can be read.
   for (std::size_t i = 0;; ++i) try {
-      return read_example(*candidates[(o.seed + i) % candidates.size()]);
+      return read_example(o, *candidates[(o.seed + i) % candidates.size()]);
     } catch (const Error&) {
       if (i + 1 >= candidates.size()) throw;
     }
@@ -133,7 +135,8 @@ void add_samples(Report& report, const Options& o, const Dataset& dataset, const
     one.classes = dataset.classes;
     for (const Sample& sample : dataset.samples)
       if (sample.source == source) one.samples.push_back(sample);
-    const ImageU8 sheet = sample_sheet(one, o.per_class, 6, 192, o.seed);
+    const ImageU8 sheet = sample_sheet(
+        one, {.per_class = o.per_class, .seed = o.seed, .intensity = parse_intensity(o.intensity)});
     const fs::path path = folder / fmt::format("samples_{}.png", file_name(source));
     save_image(path, sheet);
     report.subsection(source);
@@ -163,16 +166,20 @@ void add_steps(Report& report, const Options& o, const LungSegmenter& segmenter,
   report.images(images, 300);
 }
 
-void run(const Options& o) {
+void run(Options o) {
   const Device device = apply(o.compute);
   const Compute compute{device, parse_precision(o.precision, device)};
   const AugmentConfig augmentation = augment_preset(o.augment);
   // Before anything slow or written: wrong files are known at once.
   std::optional<LungSegmenter> segmenter;
   if (!o.segmenter.empty()) segmenter.emplace(o.segmenter, o.min_area, compute);
-  const Dataset dataset = load_datasets(o.data, parse_on_patient_conflict(o.on_patient_conflict));
+  o.intensity = name_of(chosen_intensity(
+      o.intensity, segmenter ? segmenter->intensity() : Intensity::depth, o.segmenter));
+  Dataset dataset = load_datasets(o.data, parse_on_patient_conflict(o.on_patient_conflict));
+  const Inspection inspected = inspect_dataset(
+      dataset, {.intensity = parse_intensity(o.intensity), .threads = num_threads()});
   const Example example = example_of(o, dataset);
-  const DatasetSummary summary = summarize(dataset, true, num_threads());
+  const DatasetSummary summary = summarize(dataset, &inspected);
   const fs::path folder = o.out;
   fs::create_directories(folder);
 
@@ -221,8 +228,10 @@ void run(const Options& o) {
                                           "outline of the mask, if there is one, in green.",
                                           example.name, o.augment))},
                 1200);
-  if (!summary.report.notes.empty() || !summary.unreadable.empty() || !summary.identical.empty()) {
+  if (!summary.report.notes.empty() || !summary.inspection.empty() || !summary.unreadable.empty() ||
+      !summary.identical.empty()) {
     report.section("Details").list(summary.report.notes);
+    if (!summary.inspection.empty()) report.list(summary.inspection);
     if (!summary.unreadable.empty())
       report.begin_details("Files that cannot be read").list(summary.unreadable).end_details();
     if (!summary.identical.empty()) {
@@ -262,6 +271,7 @@ void add_data_figures(CLI::App& data, const char* kinds) {
                 "Patients with images of two classes: report, error or drop")
       ->capture_default_str()
       ->check(CLI::IsMember({"report", "error", "drop"}));
+  add_intensity_override(*c, o.intensity);
   add_precision_option(*c, o.precision);
   add_compute_options(*c, o.compute);
   c->footer(std::string(kinds) +

@@ -27,7 +27,7 @@ struct Ranked {
 };
 
 ImageU8 picture(const LungSegmenter& segmenter, const Sample& sample) {
-  const Image gray = load_gray(sample.image);
+  const Image gray = load_gray(sample.image, {.intensity = segmenter.intensity()});
   const ImageU8 truth = sample_mask(sample, gray.height, gray.width);
   const LungSteps steps = segmenter.steps(gray);
   ImageU8 drawn = overlay_mask(steps.gray, steps.raw, kBlue);

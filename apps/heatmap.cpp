@@ -11,6 +11,7 @@
 #include "data/csv.h"
 #include "data/decode.h"
 #include "data/encode.h"
+#include "data/image_check.h"
 #include "data/loader.h"
 #include "data/overlay.h"
 #include "engine/io/atomic_file.h"
@@ -147,6 +148,7 @@ HeatmapReport make_heatmaps(const Classifier& classifier, const LungSegmenter* s
   const bool wants_lungs = needs_mask(classifier.input().view);
   Progress progress("explain", static_cast<std::int64_t>(samples.size()), "img");
   std::vector<Waiting> batch;
+  ReadingNotes notes;
   const auto flush = [&] {
     if (batch.empty()) return;
     explain_batch(classifier, samples, batch, options, cam, report);
@@ -156,8 +158,13 @@ HeatmapReport make_heatmaps(const Classifier& classifier, const LungSegmenter* s
   for (std::size_t i = 0; i < samples.size(); ++i) {
     const Sample& sample = samples[i];
     Waiting item{i, {}, {}};
+    Image for_segmenter;
+    ImageFacts facts;
     try {
-      item.gray = load_gray(sample.image);
+      const Intensity intensity = classifier.input().intensity;
+      item.gray = load_gray(sample.image, {.intensity = intensity}, &facts);
+      if (segmenter && segmenter->intensity() != intensity)
+        for_segmenter = load_gray(sample.image, {.intensity = segmenter->intensity()});
       if (options.use_masks) item.lungs = sample_mask(sample, item.gray.height, item.gray.width);
     } catch (const Error& error) {
       if (!options.skip_unreadable) throw;
@@ -166,8 +173,15 @@ HeatmapReport make_heatmaps(const Classifier& classifier, const LungSegmenter* s
       progress.advance(1);
       continue;
     }
+    if (const std::string blank = blank_reason(facts); !blank.empty()) {
+      report.rejected.push_back(sample.image.string());
+      fmt::print(stderr, "rejected: {}: shows nothing: {}\n", sample.image.string(), blank);
+      progress.advance(1);
+      continue;
+    }
+    notes.add(item.gray, facts, classifier.input().intensity, sample.image);
     if (item.lungs.empty() && segmenter) {
-      const Lungs lungs = (*segmenter)(item.gray);
+      const Lungs lungs = (*segmenter)(for_segmenter.empty() ? item.gray : for_segmenter);
       if (lungs.kept) item.lungs = lungs.mask;
     }
     if (wants_lungs && item.lungs.empty()) {
@@ -184,6 +198,7 @@ HeatmapReport make_heatmaps(const Classifier& classifier, const LungSegmenter* s
     if (static_cast<int>(batch.size()) == options.batch) flush();
   }
   flush();
+  for (const std::string& line : notes.lines()) fmt::print(stderr, "note: {}\n", line);
   return report;
 }
 

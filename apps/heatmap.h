@@ -40,9 +40,10 @@ struct HeatmapRow {
 struct HeatmapReport {
   std::string layer;
   CamMethod method = CamMethod::grad_cam;
-  std::vector<std::string> classes;     // the classifier's: [negative, positive]
-  std::vector<HeatmapRow> rows;         // in the order of the samples
-  std::vector<std::string> rejected;    // images too small in lung area for a lungs-only classifier
+  std::vector<std::string> classes;  // the classifier's: [negative, positive]
+  std::vector<HeatmapRow> rows;      // in the order of the samples
+  // Images too small in lung area for a lungs-only classifier, and those that show nothing.
+  std::vector<std::string> rejected;
   std::vector<std::string> unreadable;  // error messages of skipped files
 };
 

@@ -18,7 +18,8 @@ std::map<std::string, std::string> input_metadata(const ModelInput& input) {
   nlohmann::json json{{"task", input.task},
                       {"size", input.size},
                       {"view", name_of(input.view)},
-                      {"classes", input.classes}};
+                      {"classes", input.classes},
+                      {"intensity", name_of(input.intensity)}};
   if (input.classes.size() == 2) json["positive"] = input.classes.back();
   return {{kKey, json.dump()}};
 }
@@ -49,6 +50,7 @@ ModelInput read_model_input(const std::filesystem::path& checkpoint) {
                      json.at("size"),
                      parse_view(json.at("view").get<std::string>()),
                      json.at("classes"),
+                     parse_intensity(json.value("intensity", name_of(Intensity::full))),
                      json.contains("positive"),
                      {}};
     THORAX_CHECK(input.size > 0, "[model] {}: input size {}", checkpoint.string(), input.size);

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "data/decode.h"
 #include "data/view.h"
 
 namespace thorax::app {
@@ -27,6 +28,9 @@ struct ModelInput {
   int size = 0;                      // side of the square input
   View view = View::whole;           // what of a radiograph it is shown
   std::vector<std::string> classes;  // classifier: [negative, positive]
+  // Which stored value of an image it takes for white. Checkpoints without it are of versions that
+  // knew the full range only.
+  Intensity intensity = Intensity::full;
   // Whether the file says which class is positive; older ones do not, it is their last one.
   bool positive_stated = true;
   std::optional<OperatingThreshold> threshold;  // of files that end an epoch of a classifier

@@ -10,9 +10,11 @@
 #include "apps/classifier.h"
 #include "apps/command.h"
 #include "apps/image_list.h"
+#include "apps/intensity.h"
 #include "apps/segmenter.h"
 #include "data/decode.h"
 #include "data/encode.h"
+#include "data/image_check.h"
 #include "data/overlay.h"
 #include "engine/io/file_name.h"
 
@@ -23,7 +25,7 @@ namespace fs = std::filesystem;
 
 struct Options {
   std::vector<std::string> inputs;
-  std::string segmenter, classifier, out, on_error = "fail", precision = "float32";
+  std::string segmenter, classifier, out, on_error = "fail", precision = "float32", intensity;
   double min_area = 50000;
   std::optional<double> threshold;
   bool json = false;
@@ -36,12 +38,15 @@ struct Prediction {
   std::optional<double> probability;  // absent when the image was rejected
   std::string verdict;
   std::string overlay;
+  std::string reason;              // of a rejection
+  std::vector<std::string> notes;  // what was done to the file on the way in
 };
 
 std::string to_line(const Prediction& p) {
   const std::string value = p.probability ? fmt::format("{:.4f}", *p.probability) : "-";
   const std::string area = p.lungs ? fmt::format("{:.0f}", p.lungs->area) : "-";
-  return fmt::format("{:>11}  {:>9}  {:<12}  {}", value, area, p.verdict, p.image.string());
+  return fmt::format("{:>11}  {:>9}  {:<12}  {}{}", value, area, p.verdict, p.image.string(),
+                     p.reason.empty() ? "" : "  (" + p.reason + ")");
 }
 
 nlohmann::ordered_json to_json(const Prediction& p, const std::string& positive, double threshold) {
@@ -51,6 +56,8 @@ nlohmann::ordered_json to_json(const Prediction& p, const std::string& positive,
   json["probability"] = p.probability ? nlohmann::ordered_json(*p.probability) : nullptr;
   if (p.lungs) json["lung_area_512"] = p.lungs->area;
   if (!p.overlay.empty()) json["overlay"] = p.overlay;
+  if (!p.reason.empty()) json["reason"] = p.reason;
+  if (!p.notes.empty()) json["notes"] = p.notes;
   return json;
 }
 
@@ -69,7 +76,9 @@ std::string threshold_line(const Options& o, const Classifier& classifier) {
 void run(const Options& o) {
   const Device device = apply(o.compute);
   const Compute compute{device, parse_precision(o.precision, device)};
-  const Classifier classifier(o.classifier, compute);
+  Classifier classifier(o.classifier, compute);
+  classifier.set_intensity(
+      chosen_intensity(o.intensity, classifier.input().intensity, o.classifier));
   const View view = classifier.input().view;
   THORAX_CHECK(
       !needs_mask(view) || !o.segmenter.empty(),
@@ -77,8 +86,10 @@ void run(const Options& o) {
       "too",
       o.classifier, name_of(view));
   std::unique_ptr<LungSegmenter> segmenter;
-  if (!o.segmenter.empty())
+  if (!o.segmenter.empty()) {
     segmenter = std::make_unique<LungSegmenter>(o.segmenter, o.min_area, compute);
+    segmenter->set_intensity(chosen_intensity(o.intensity, segmenter->intensity(), o.segmenter));
+  }
   const std::vector<fs::path> images = list_images(o.inputs);
   if (!o.out.empty()) fs::create_directories(o.out);
   const double threshold = o.threshold.value_or(classifier.threshold());
@@ -86,18 +97,33 @@ void run(const Options& o) {
     fmt::print("{}\n{:>11}  {:>9}  {:<12}  image\n", threshold_line(o, classifier),
                "P(" + classifier.positive_class() + ")", "lung area", "verdict");
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  ReadingNotes notes;
   for (std::size_t i = 0; i < images.size(); ++i) {
-    Prediction p{images[i], {}, {}, "rejected", {}};
-    Image gray;
+    Prediction p;
+    p.image = images[i];
+    p.verdict = "rejected";
+    const Intensity intensity = classifier.input().intensity;
+    Image gray, for_segmenter;
+    ImageFacts facts;
     try {
-      gray = load_gray(images[i]);
+      gray = load_gray(images[i], {.intensity = intensity}, &facts);
+      if (segmenter && segmenter->intensity() != intensity)
+        for_segmenter = load_gray(images[i], {.intensity = segmenter->intensity()});
     } catch (const Error& error) {
       if (o.on_error != "skip") throw;
       fmt::print(stderr, "skipped: {}\n", error.what());
       continue;
     }
-    if (segmenter) p.lungs = (*segmenter)(gray);
-    if (!p.lungs || p.lungs->kept) {
+    p.notes = reading_notes(facts, intensity);
+    if (const std::string blank = blank_reason(facts); !blank.empty()) {
+      p.reason = "shows nothing: " + blank;
+    } else {
+      if (looks_inverted(gray)) p.notes.emplace_back(kInvertedNote);
+      if (segmenter) p.lungs = (*segmenter)(for_segmenter.empty() ? gray : for_segmenter);
+      if (p.lungs && !p.lungs->kept) p.reason = fmt::format("lung area under {:.0f}", o.min_area);
+    }
+    for (const std::string& note : p.notes) notes.add(note, images[i]);
+    if (p.reason.empty()) {
       const Image seen = apply_view(view, gray, p.lungs ? p.lungs->mask : ImageU8());
       p.probability = classifier({seen}).front();
       p.verdict = classifier.input().classes[*p.probability >= threshold ? 1 : 0];
@@ -118,6 +144,7 @@ void run(const Options& o) {
     }
   }
   if (o.json) fmt::print("{}\n", rows.dump(2));
+  for (const std::string& line : notes.lines()) fmt::print(stderr, "note: {}\n", line);
 }
 
 void add(CLI::App& root) {
@@ -141,6 +168,7 @@ void add(CLI::App& root) {
       ->capture_default_str()
       ->check(CLI::IsMember({"fail", "skip"}));
   c->add_flag("--json", o.json, "Print JSON");
+  add_intensity_override(*c, o.intensity);
   add_precision_option(*c, o.precision);
   add_compute_options(*c, o.compute);
   c->footer(

@@ -10,6 +10,7 @@
 #include "apps/data_checksum.h"
 #include "apps/preflight.h"
 #include "data/duplicates.h"
+#include "data/inspect.h"
 #include "engine/io/checksum.h"
 #include "engine/io/config.h"
 #include "engine/registry/autotune.h"
@@ -43,8 +44,10 @@ OnPatientConflict on_conflict(const TrainSettings& settings) {
 
 // Patients who share a radiograph become one. That one may have images of two classes.
 void join_duplicates(Dataset& dataset, const TrainSettings& settings) {
-  const DuplicateReport found = find_duplicates(
-      dataset, {.skip_unreadable = settings.on_error == "skip", .threads = num_threads()});
+  const DuplicateReport found =
+      find_duplicates(dataset, {.skip_unreadable = settings.on_error == "skip",
+                                .threads = num_threads(),
+                                .intensity = parse_intensity(settings.intensity)});
   join_patients(dataset, patients_sharing_images(dataset, found.pairs));
   check_patients(dataset, on_conflict(settings));
 }
@@ -104,6 +107,24 @@ void check_continues(const RunFolder& home, nlohmann::json now, const Run& run,
   };
   if (places(before) != places(now))
     say(fmt::format("[run] {}: goes on with the same files at other places", file.string()));
+}
+
+// Opens every file, so that a bad one is known now and not after an epoch. Returns what a person
+// should know.
+std::vector<std::string> inspect(const TrainSettings& settings, bool many_views, Dataset& dataset) {
+  const bool segmenter = settings.task == Task::segmenter;
+  // A segmenter's lungs take the place of the data's own masks.
+  const bool masks =
+      segmenter || (settings.segmenter.empty() && (many_views || needs_mask(settings.seen())));
+  const Inspection seen = inspect_dataset(
+      dataset,
+      {.intensity = parse_intensity(settings.intensity), .masks = masks, .threads = num_threads()});
+  remove_unusable(dataset, seen, settings.on_error != "skip");
+  const std::vector<std::string> problems = seen.problems();
+  THORAX_CHECK(!dataset.samples.empty(), "[run] none of {} images can be used; the first: {}",
+               seen.problem.size(), (problems.empty() ? seen.blanks() : problems).front());
+  if (segmenter) require_varied_masks(seen);
+  return inspection_lines(seen);
 }
 
 // One entry per start: a run may be continued on another machine, which is said.
@@ -174,6 +195,7 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
   std::optional<LungSegmenter> segmenter;
   if (!settings.segmenter.empty())
     segmenter.emplace(settings.segmenter, settings.min_area, compute);
+  std::optional<std::vector<std::string>> lines;  // on the files
   if (!home.resumed()) {
     check_network(settings);
     std::vector<nlohmann::json> seen;
@@ -184,9 +206,11 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
         seen.push_back(network.model);
       }
     check_inputs_outside(settings, run.dataset, home.path());
+    lines = inspect(settings, !request.extra.is_null(), run.dataset);
     home.create(config);
   }
   if (home.resumed()) check_continues(home, config, run, files);
+  if (!lines) lines = inspect(settings, !request.extra.is_null(), run.dataset);
   files.save(run.folder / "data_checksums.json");
   // With autotuning a run keeps its choices, so that it goes on with the kernels that it began
   // with, whatever has become of the cache.
@@ -200,6 +224,7 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
                               {.skip_unreadable = settings.on_error == "skip"});
   if (settings.duplicates == "join") join_duplicates(run.dataset, settings);
   print_report(run.dataset);
+  for (const std::string& line : *lines) fmt::print("{}\n", line);
   for (const Sample& sample : run.dataset.samples)
     run.items.push_back({sample.id, sample.patient, std::max(sample.label, 0), sample.class_name});
   write_manifest(run.dataset, run.folder / "manifest.csv");

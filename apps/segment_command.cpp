@@ -8,6 +8,7 @@
 #include "apps/command.h"
 #include "apps/cut_lungs.h"
 #include "apps/image_list.h"
+#include "apps/intensity.h"
 #include "apps/number_checks.h"
 #include "apps/segmenter.h"
 #include "engine/tensor/error.h"
@@ -21,7 +22,7 @@ struct Options {
   std::string model, out;
   double min_area = 50000;
   int batch = 4;
-  std::string on_error = "fail", precision = "float32";
+  std::string on_error = "fail", precision = "float32", intensity;
   ComputeOptions compute;
 };
 
@@ -36,17 +37,21 @@ void run(const Options& o) {
   } else {
     for (const std::filesystem::path& path : list_images(o.inputs)) items.push_back({path, {}});
   }
-  const LungSegmenter segmenter(o.model, o.min_area,
-                                {device, parse_precision(o.precision, device)});
+  LungSegmenter segmenter(o.model, o.min_area, {device, parse_precision(o.precision, device)});
+  segmenter.set_intensity(chosen_intensity(o.intensity, segmenter.intensity(), o.model));
   const CutReport report = cut_lungs(segmenter, items, o.out,
                                      {.batch = o.batch, .skip_unreadable = o.on_error == "skip"});
-  std::int64_t kept = 0;
-  for (const CutRow& row : report.rows) kept += row.kept;
+  std::int64_t kept = 0, blank = 0;
+  for (const CutRow& row : report.rows) {
+    kept += row.kept;
+    blank += row.reason.rfind("shows nothing", 0) == 0;
+  }
   fmt::print(
-      "{} images: {} kept, {} rejected (lung area under {:.0f} of 512 x 512 pixels), {} "
-      "unreadable\n",
+      "{} images: {} kept, {} rejected (lung area under {:.0f} of 512 x 512 pixels), {} rejected "
+      "(show nothing), {} unreadable\n",
       report.rows.size() + report.unreadable.size(), kept,
-      static_cast<std::int64_t>(report.rows.size()) - kept, o.min_area, report.unreadable.size());
+      static_cast<std::int64_t>(report.rows.size()) - kept - blank, o.min_area, blank,
+      report.unreadable.size());
   fmt::print("{}/lungs  masks  overlays  segmentation.csv\n", o.out);
 }
 
@@ -69,6 +74,7 @@ void add(CLI::App& root) {
   c->add_option("--on-error", o.on_error, "What an unreadable image does: fail or skip")
       ->capture_default_str()
       ->check(CLI::IsMember({"fail", "skip"}));
+  add_intensity_override(*c, o.intensity);
   add_precision_option(*c, o.precision);
   add_compute_options(*c, o.compute);
   c->footer("Example:\n  thorax segment images/ --model runs/lungs/best.safetensors --out cut");

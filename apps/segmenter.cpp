@@ -40,6 +40,7 @@ LungSegmenter::LungSegmenter(const std::filesystem::path& checkpoint, double min
   THORAX_CHECK(input.task == "segmenter", "[segment] {}: holds a {}, not a segmenter",
                checkpoint.string(), input.task);
   size_ = input.size;
+  intensity_ = input.intensity;
   checksum_ = file_checksum(checkpoint);
   model_ = load_model(checkpoint);
   model_->to(compute.device);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "apps/command.h"
+#include "data/decode.h"
 #include "data/image.h"
 #include "models/model.h"
 
@@ -44,6 +45,9 @@ class LungSegmenter {
   // Side of the square that the network sees.
   int size() const { return size_; }
   double min_area() const { return min_area_; }
+  // How files are read for it: as in training, unless changed.
+  Intensity intensity() const { return intensity_; }
+  void set_intensity(Intensity intensity) { intensity_ = intensity; }
   // Of the checkpoint file's bytes.
   const std::string& checksum() const { return checksum_; }
   // Masks of gray images of any size, computed as one batch.
@@ -60,6 +64,7 @@ class LungSegmenter {
   int size_ = 0;
   std::string checksum_;
   double min_area_;
+  Intensity intensity_ = Intensity::depth;
   Compute compute_;
 };
 

@@ -7,6 +7,7 @@
 
 #include "apps/number_checks.h"
 #include "data/augment.h"
+#include "data/decode.h"
 #include "engine/io/config.h"
 #include "engine/optim/schedule.h"
 #include "engine/train/run_folder.h"
@@ -81,6 +82,7 @@ nlohmann::json TrainSettings::to_json() const {
           {"model", model},
           {"weights", weights},
           {"size", size},
+          {"intensity", intensity},
           {"epochs", epochs},
           {"batch", batch},
           {"optimizer", optimizer},
@@ -124,6 +126,7 @@ void merge_file(TrainSettings& s, const std::filesystem::path& path) {
   s.validation_share = c.number_or("validation_share", s.validation_share, 0.01, 0.9);
   s.weights = c.text_or("weights", s.weights);
   s.size = c.integer_or("size", s.size, 8, 8192);
+  s.intensity = c.choice_or("intensity", s.intensity, {"depth", "full", "percentiles"});
   s.epochs = c.integer_or("epochs", s.epochs, 1);
   s.batch = c.integer_or("batch", s.batch, 1, 4096);
   s.clip_norm = c.number_or("clip_norm", s.clip_norm, 0);
@@ -236,6 +239,11 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
   add(command, "--size", &TrainSettings::size,
       classifier ? "Side of the square input (default 224)"
                  : "Side of the square input (default 512)");
+  add(command, "--intensity", &TrainSettings::intensity,
+      "Which stored value is white: the largest of the effective bit depth (depth, default), of "
+      "the "
+      "file's samples (full), or the 99.5th percentile (percentiles)")
+      ->check(CLI::IsMember(intensity_names()));
   add(command, "--epochs", &TrainSettings::epochs, "Epochs (default 25)")->check(kPositive);
   add(command, "--batch", &TrainSettings::batch,
       classifier ? "Batch size (default 8)" : "Batch size (default 4)")

@@ -35,6 +35,7 @@ struct TrainSettings {
   nlohmann::json model;  // {"model": "hrnet_w18", ...}, see models/README.md
   std::string weights;   // start from these (head left out where it does not fit)
   std::int64_t size = 224;
+  std::string intensity = "depth";  // which stored value is white: depth, full or percentiles
   // How it learns
   std::int64_t epochs = 25;
   std::int64_t batch = 8;

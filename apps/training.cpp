@@ -45,6 +45,7 @@ LoaderConfig loader_config(const TrainSettings& s, bool training, std::size_t sa
   c.mean = static_cast<float>(kInputMean);
   c.deviation = static_cast<float>(kInputDeviation);
   c.view = s.task == Task::classifier ? s.seen() : View::whole;
+  c.intensity = parse_intensity(s.intensity);
   if (training) c.augment = augment_from_json(s.augment);
   // One image alone gives batch norm nothing to measure where maps are 1 x 1, and noise elsewhere.
   c.drop_last = training && s.task == Task::classifier && images > s.batch && images % s.batch == 1;
@@ -266,8 +267,13 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
   erase_places(options.config);
   options.not_compared = {"data", "segmenter", "weights"};
   options.texts = model_metadata(*model);
-  options.texts.merge(
-      input_metadata({name_of(s.task), static_cast<int>(s.size), s.seen(), classes, true, {}}));
+  options.texts.merge(input_metadata({name_of(s.task),
+                                      static_cast<int>(s.size),
+                                      s.seen(),
+                                      classes,
+                                      parse_intensity(s.intensity),
+                                      true,
+                                      {}}));
 
   std::map<std::string, std::string> found;  // by the last validation
   TrainerCallbacks callbacks;

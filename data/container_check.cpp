@@ -4,6 +4,8 @@
 #include <array>
 #include <cstring>
 
+#include "data/decode_jpeg.h"
+#include "data/image_orientation.h"
 #include "engine/tensor/error.h"
 
 namespace thorax {
@@ -13,9 +15,6 @@ using Bytes = std::span<const uint8_t>;
 
 uint32_t big32(Bytes b, size_t at) {
   return uint32_t{b[at]} << 24 | uint32_t{b[at + 1]} << 16 | uint32_t{b[at + 2]} << 8 | b[at + 3];
-}
-int big16(Bytes b, size_t at) {
-  return b[at] << 8 | b[at + 1];
 }
 
 // Four tables (slicing by 4): plain byte-wise CRC would cost more than the decoding of small PNGs.
@@ -31,17 +30,6 @@ constexpr auto make_crc_tables() {
   return t;
 }
 constexpr auto kCrc = make_crc_tables();
-
-void check_size(const ImageInfo& info, const std::string& name, const DecodeLimits& limits) {
-  THORAX_CHECK(info.width > 0 && info.height > 0, "[decode] {}: {} header says {}x{} pixels", name,
-               info.format, info.width, info.height);
-  THORAX_CHECK(info.width <= limits.max_side && info.height <= limits.max_side,
-               "[decode] {}: {} header says {}x{} pixels, the limit is {} a side", name,
-               info.format, info.width, info.height, limits.max_side);
-  THORAX_CHECK(int64_t{info.width} * info.height <= limits.max_pixels,
-               "[decode] {}: {} header says {}x{} pixels, the limit is {} in all", name,
-               info.format, info.width, info.height, limits.max_pixels);
-}
 
 void read_png_header(Bytes b, const std::string& name, const DecodeLimits& limits,
                      ImageInfo& info) {
@@ -61,6 +49,7 @@ void read_png_header(Bytes b, const std::string& name, const DecodeLimits& limit
                "[decode] {}: png compression {}, filter {}, interlace {} is unknown", name, b[26],
                b[27], b[28]);
   info.bits = depth == 16 ? 16 : 8;
+  info.sample_bits = depth;
   info.channels = color == 0 ? 1 : color == 4 ? 2 : color == 6 ? 4 : 3;
 }
 
@@ -85,9 +74,14 @@ ImageInfo check_png(Bytes b, const std::string& name, const DecodeLimits& limits
                  name, type, at, length, b.size() - at - 12);
     const uint32_t stored = big32(b, at + 8 + length);
     const uint32_t computed = png_crc32(b.subspan(at + 4, size_t{length} + 4));
-    THORAX_CHECK(stored == computed, "[decode] {}: png chunk {} at byte {} has a wrong checksum",
-                 name, type, at);
-    if (index == 0) {
+    const bool ancillary = type[0] >= 'a';
+    THORAX_CHECK(stored == computed || ancillary,
+                 "[decode] {}: png chunk {} at byte {} has a wrong checksum", name, type, at);
+    const Bytes body = b.subspan(at + 8, length);
+    if (stored != computed) {
+      info.notes.push_back(
+          fmt::format("chunk {} has a wrong checksum; the image does not need it", type));
+    } else if (index == 0) {
       THORAX_CHECK(type == "IHDR" && length == 13, "[decode] {}: png does not begin with IHDR",
                    name);
       read_png_header(b, name, limits, info);
@@ -98,10 +92,21 @@ ImageInfo check_png(Bytes b, const std::string& name, const DecodeLimits& limits
       THORAX_CHECK(length > 0 && length % 3 == 0 && length <= 768,
                    "[decode] {}: png palette has {} bytes", name, length);
       have_palette = true;
+      if (palette_color && !have_data) info.palette.assign(body.begin(), body.end());
+    } else if (type == "sBIT") {
+      // One byte for each channel; alpha's is the last and does not count.
+      const size_t channels = b[25] == 0 || b[25] == 4 ? 1 : 3;
+      if (!palette_color && length >= channels)
+        info.significant_bits =
+            *std::max_element(body.begin(), body.begin() + static_cast<ptrdiff_t>(channels));
+      if (info.significant_bits > info.sample_bits) info.significant_bits = 0;
+    } else if (type == "eXIf") {
+      info.orientation = exif_orientation(body);
     } else if (type == "tRNS") {
-      if (palette_color)
+      if (palette_color) {
         info.channels = 4;
-      else if (info.channels == 1 || info.channels == 3)
+        info.palette_alpha.assign(body.begin(), body.end());
+      } else if (info.channels == 1 || info.channels == 3)
         ++info.channels;
     } else if (type == "IDAT") {
       THORAX_CHECK(!palette_color || have_palette,
@@ -115,100 +120,18 @@ ImageInfo check_png(Bytes b, const std::string& name, const DecodeLimits& limits
   }
 }
 
-// A frame header (SOF): precision, size and component factors, all of which size stb's buffers.
-void read_jpeg_frame(Bytes b, size_t at, int length, int marker, const std::string& name,
-                     const DecodeLimits& limits, ImageInfo& info) {
-  THORAX_CHECK(marker <= 0xC2,
-               "[decode] {}: jpeg coding SOF{} (lossless or arithmetic) is not supported", name,
-               marker - 0xC0);
-  THORAX_CHECK(length >= 8, "[decode] {}: jpeg frame header is too short", name);
-  THORAX_CHECK(info.width == 0, "[decode] {}: jpeg has two frame headers", name);
-  THORAX_CHECK(b[at + 2] == 8, "[decode] {}: jpeg with {} bits a sample is not supported", name,
-               b[at + 2]);
-  info.height = big16(b, at + 3);
-  info.width = big16(b, at + 5);
-  info.channels = b[at + 7];
-  check_size(info, name, limits);
-  THORAX_CHECK((info.channels == 1 || info.channels == 3 || info.channels == 4) &&
-                   length == 8 + 3 * info.channels,
-               "[decode] {}: jpeg with {} components and a frame header of {} bytes", name,
-               info.channels, length);
-  for (int c = 0; c < info.channels; ++c) {
-    const int h = b[at + 9 + 3 * c] >> 4, v = b[at + 9 + 3 * c] & 15, q = b[at + 10 + 3 * c];
-    THORAX_CHECK(h >= 1 && h <= 4 && v >= 1 && v <= 4 && q <= 3,
-                 "[decode] {}: jpeg component {} has sampling {}x{} and quantizer {}", name, c, h,
-                 v, q);
-  }
-}
-
-// stb 2.27 writes past its tables when the 16 code counts of a Huffman table add up to more than
-// 256.
-void check_huffman_tables(Bytes segment, const std::string& name) {
-  while (!segment.empty()) {
-    THORAX_CHECK(segment.size() >= 17, "[decode] {}: jpeg Huffman table is cut short", name);
-    int values = 0;
-    for (int i = 1; i <= 16; ++i) values += segment[i];
-    THORAX_CHECK((segment[0] >> 4) <= 1 && (segment[0] & 15) <= 3 && values <= 256 &&
-                     segment.size() >= static_cast<size_t>(17 + values),
-                 "[decode] {}: jpeg Huffman table {:02X} has {} values", name, segment[0], values);
-    segment = segment.subspan(static_cast<size_t>(17 + values));
-  }
-}
-
-ImageInfo check_jpeg(Bytes b, const std::string& name, const DecodeLimits& limits) {
-  // A progressive file has about ten scans; each one costs a pass over the image, so a file with
-  // thousands would keep a decoder busy for hours.
-  constexpr int kMaxScans = 256;
-  ImageInfo info;
-  info.format = "jpeg";
-  info.file_bytes = static_cast<int64_t>(b.size());
-  int scans = 0;
-  size_t at = 2;
-  for (;;) {
-    while (at < b.size() && b[at] == 0xFF && at + 1 < b.size() && b[at + 1] == 0xFF) ++at;  // fill
-    THORAX_CHECK(at + 2 <= b.size(), "[decode] {}: truncated jpeg: ends at byte {} without EOI",
-                 name, b.size());
-    THORAX_CHECK(b[at] == 0xFF, "[decode] {}: jpeg marker expected at byte {}", name, at);
-    const int marker = b[at + 1];
-    at += 2;
-    if (marker == 0xD9) break;
-    if ((marker >= 0xD0 && marker <= 0xD7) || marker == 0x01) continue;  // no length follows
-    THORAX_CHECK(marker != 0xD8 && marker != 0x00, "[decode] {}: jpeg marker {:02X} at byte {}",
-                 name, marker, at - 2);
-    THORAX_CHECK(at + 2 <= b.size(), "[decode] {}: truncated jpeg: ends at byte {} without EOI",
-                 name, b.size());
-    const int length = big16(b, at);
-    THORAX_CHECK(
-        length >= 2 && static_cast<size_t>(length) <= b.size() - at,
-        "[decode] {}: truncated jpeg: segment {:02X} at byte {} claims {} bytes, {} are left", name,
-        marker, at - 2, length, b.size() - at);
-    const bool frame =
-        marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
-    if (frame) read_jpeg_frame(b, at, length, marker, name, limits, info);
-    if (marker == 0xC4)
-      check_huffman_tables(b.subspan(at + 2, static_cast<size_t>(length) - 2), name);
-    at += length;
-    if (marker != 0xDA) continue;
-    THORAX_CHECK(info.width > 0, "[decode] {}: jpeg scan before the frame header", name);
-    THORAX_CHECK(++scans <= kMaxScans, "[decode] {}: jpeg has more than {} scans", name, kMaxScans);
-    // Entropy-coded data runs to the next FF that is neither a stuffed 00 nor a restart marker.
-    for (;; ++at) {
-      const void* found = at < b.size() ? std::memchr(b.data() + at, 0xFF, b.size() - at) : nullptr;
-      THORAX_CHECK(found, "[decode] {}: truncated jpeg: ends at byte {} without EOI", name,
-                   b.size());
-      at = static_cast<size_t>(static_cast<const uint8_t*>(found) - b.data());
-      THORAX_CHECK(at + 1 < b.size(), "[decode] {}: truncated jpeg: ends at byte {} without EOI",
-                   name, b.size());
-      const int next = b[at + 1];
-      if (next == 0xFF) continue;
-      if (next != 0x00 && !(next >= 0xD0 && next <= 0xD7)) break;
-    }
-  }
-  THORAX_CHECK(scans > 0, "[decode] {}: jpeg has no image data", name);
-  return info;
-}
-
 }  // namespace
+
+void check_size(const ImageInfo& info, const std::string& name, const DecodeLimits& limits) {
+  THORAX_CHECK(info.width > 0 && info.height > 0, "[decode] {}: {} header says {}x{} pixels", name,
+               info.format, info.width, info.height);
+  THORAX_CHECK(info.width <= limits.max_side && info.height <= limits.max_side,
+               "[decode] {}: {} header says {}x{} pixels, the limit is {} a side", name,
+               info.format, info.width, info.height, limits.max_side);
+  THORAX_CHECK(int64_t{info.width} * info.height <= limits.max_pixels,
+               "[decode] {}: {} header says {}x{} pixels, the limit is {} in all", name,
+               info.format, info.width, info.height, limits.max_pixels);
+}
 
 uint32_t png_crc32(std::span<const uint8_t> bytes) {
   uint32_t c = 0xFFFFFFFFu;

@@ -3,10 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <numeric>
 #include <set>
-#include <thread>
 
 #include "data/classes.h"
 #include "data/csv.h"
@@ -232,45 +230,6 @@ void check_patients(Dataset& dataset, OnPatientConflict on_conflict) {
   dataset.report.rules.push_back(rule);
 }
 
-void remove_unreadable(Dataset& dataset, bool fail_on_error, int threads) {
-  const size_t n = dataset.samples.size();
-  std::vector<std::string> problem(n);
-  std::atomic<size_t> next{0};
-  const auto work = [&] {
-    for (size_t i = next++; i < n; i = next++) {
-      try {
-        const Image image = load_gray(dataset.samples[i].image);
-        for (const fs::path& mask : dataset.samples[i].masks) {
-          const ImageU8 m = load_mask(mask);
-          THORAX_CHECK(m.height == image.height && m.width == image.width,
-                       "[data] {}: mask is {}x{}, its image {}x{}", mask.string(), m.width,
-                       m.height, image.width, image.height);
-        }
-      } catch (const std::exception& e) {
-        problem[i] = e.what();
-      }
-    }
-  };
-  std::vector<std::thread> pool;
-  for (int t = 1; t < threads; ++t) pool.emplace_back(work);
-  work();
-  for (std::thread& t : pool) t.join();
-
-  FilterRule rule{"all", "readable file", 0, {}};
-  std::vector<Sample> kept;
-  for (size_t i = 0; i < n; ++i) {
-    if (problem[i].empty()) {
-      kept.push_back(std::move(dataset.samples[i]));
-      continue;
-    }
-    THORAX_CHECK(!fail_on_error, "{}", problem[i]);
-    ++rule.removed;
-    rule.files.push_back(problem[i]);
-  }
-  dataset.samples = std::move(kept);
-  dataset.report.rules.push_back(rule);
-}
-
 std::vector<std::vector<std::string>> identical_files(const Dataset& dataset) {
   std::map<uintmax_t, std::vector<std::string>> by_size;
   for (const Sample& s : dataset.samples) {
@@ -320,16 +279,22 @@ void write_manifest(const Dataset& dataset, const fs::path& path) {
     return (inside.empty() || *inside.begin() == ".." ? whole : inside).string();
   };
   const bool state = needs_statement(dataset);
-  std::vector<std::string> columns{"path",   "label",   "patient", "mask",
+  std::vector<std::string> columns{"path",   "label",   "patient", "mask", "mask_values",
                                    "source", "finding", "view",    "age"};
   if (state) columns.emplace_back("positive");
   std::string text = csv_line(columns);
   for (const Sample& s : dataset.samples) {
     std::vector<std::string> masks;
     for (const fs::path& m : s.masks) masks.push_back(place(m));
-    std::vector<std::string> fields{
-        place(s.image), s.class_name, s.patient, fmt::format("{}", fmt::join(masks, ";")),
-        s.source,       s.finding,    s.view,    s.age ? fmt::format("{}", *s.age) : ""};
+    std::vector<std::string> fields{place(s.image),
+                                    s.class_name,
+                                    s.patient,
+                                    fmt::format("{}", fmt::join(masks, ";")),
+                                    s.masks.empty() ? "" : to_string(s.mask_rule),
+                                    s.source,
+                                    s.finding,
+                                    s.view,
+                                    s.age ? fmt::format("{}", *s.age) : ""};
     if (state) fields.push_back(dataset.positive);
     text += csv_line(fields);
   }

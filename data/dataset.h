@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "data/decode_mask.h"
+
 namespace thorax {
 
 struct Sample {
@@ -16,6 +18,7 @@ struct Sample {
   std::filesystem::path image;
   std::vector<std::filesystem::path>
       masks;                  // none, one, or two (left and right lung), merged by OR
+  MaskRule mask_rule;         // which of their values are inside; see data/inspect.h
   std::string patient;        // "source/id", so ids of two sources never collide
   std::string source;         // "covid", "nih", ...
   std::string finding;        // as the source words it
@@ -92,11 +95,6 @@ void assign_ids(Dataset& dataset);
 
 // Fills report.conflicts; `drop` removes all images of such patients (as a rule), `error` throws.
 void check_patients(Dataset& dataset, OnPatientConflict on_conflict);
-
-// Opens every file of the dataset, images and masks, and removes (rule "readable file") those that
-// cannot be decoded; with `fail_on_error` throws at the first, naming it. `threads` does not change
-// the result.
-void remove_unreadable(Dataset& dataset, bool fail_on_error, int threads = 2);
 
 // Groups of two or more images whose files hold the same bytes.
 std::vector<std::vector<std::string>> identical_files(const Dataset& dataset);

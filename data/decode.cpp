@@ -1,10 +1,14 @@
 #include "data/decode.h"
 
-#include <cstddef>
-#include <vector>
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <utility>
 
-#include "data/stb_bridge.h"
-#include "engine/io/atomic_file.h"
+#include "data/decode_samples.h"
+#include "data/image_check.h"
+#include "data/image_orientation.h"
 #include "engine/tensor/error.h"
 
 namespace thorax {
@@ -12,97 +16,191 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What stb returned, before it becomes float.
-struct Samples {
-  ImageInfo info;
-  int channels = 0;
-  StbPixels pixels;
-};
+constexpr std::array<std::pair<const char*, Intensity>, 3> kIntensities{
+    {{"depth", Intensity::depth},
+     {"full", Intensity::full},
+     {"percentiles", Intensity::percentiles}}};
 
-Samples decode_samples(std::span<const uint8_t> bytes, const std::string& name,
-                       const DecodeLimits& limits) {
-  Samples s;
-  s.info = check_container(bytes, name, limits);
-  int width = 0, height = 0;
-  std::string reason;
-  s.pixels = stb_decode(bytes, s.info, width, height, s.channels, reason);
-  THORAX_CHECK(s.pixels, "[decode] {}: corrupt {}: {}", name, s.info.format, reason);
-  THORAX_CHECK(
-      width == s.info.width && height == s.info.height && s.channels >= 1 && s.channels <= 4,
-      "[decode] {}: header says {}x{}, decoder made {}x{}x{}", name, s.info.width, s.info.height,
-      width, height, s.channels);
-  return s;
-}
-
-template <class T>
-Image convert(const T* from, const ImageInfo& info, int channels, bool gray, float top) {
-  const int color = channels >= 3 ? 3 : 1;
-  const bool alpha = channels == 2 || channels == 4;
+// C channels of T (alpha last where their number is even) to gray or colour, divided by `top`.
+template <class T, int C>
+Image convert(const T* from, const ImageInfo& info, bool gray, float top) {
+  constexpr int kColor = C >= 3 ? 3 : 1;
   const size_t n = static_cast<size_t>(info.height) * info.width;
-  Image out(info.height, info.width, gray ? 1 : color);
+  Image out(info.height, info.width, gray ? 1 : kColor);
   float* to = out.pixels.data();
-  for (size_t i = 0; i < n; ++i, from += channels) {
-    const float a = alpha ? static_cast<float>(from[color]) / top : 1.f;
-    float v[3];
-    for (int c = 0; c < color; ++c) {
-      v[c] = static_cast<float>(from[c]) / top;
-      if (alpha) v[c] *= a;
+  if constexpr (kColor == 1) {
+    for (size_t i = 0; i < n; ++i) to[i] = static_cast<float>(from[i * C]) / top;
+  } else if (gray) {
+    for (size_t i = 0; i < n; ++i, from += C) {
+      const float r = static_cast<float>(from[0]) / top, g = static_cast<float>(from[1]) / top,
+                  b = static_cast<float>(from[2]) / top;
+      to[i] = g + 0.299f * (r - g) + 0.114f * (b - g);  // as to_gray
     }
-    if (color == 1)
-      *to++ = v[0];
-    else if (gray)
-      *to++ = v[1] + 0.299f * (v[0] - v[1]) + 0.114f * (v[2] - v[1]);  // as to_gray
-    else
-      for (int c = 0; c < 3; ++c) *to++ = v[c];
+  } else {
+    for (size_t i = 0; i < n; ++i, from += C)
+      for (int c = 0; c < 3; ++c) *to++ = static_cast<float>(from[c]) / top;
   }
   return out;
 }
 
-Image decode_as(std::span<const uint8_t> bytes, const std::string& name, const DecodeLimits& limits,
-                bool gray) {
-  const Samples s = decode_samples(bytes, name, limits);
-  if (s.info.bits == 16)
-    return convert(static_cast<const uint16_t*>(s.pixels.get()), s.info, s.channels, gray, 65535.f);
-  return convert(static_cast<const uint8_t*>(s.pixels.get()), s.info, s.channels, gray, 255.f);
+template <class T>
+Image convert(const Samples& s, const T* from, bool gray, float top) {
+  switch (s.channels) {
+    case 1:
+      return convert<T, 1>(from, s.info, gray, top);
+    case 2:
+      return convert<T, 2>(from, s.info, gray, top);
+    case 3:
+      return convert<T, 3>(from, s.info, gray, top);
+    default:
+      return convert<T, 4>(from, s.info, gray, top);
+  }
 }
 
-std::vector<std::byte> read_image_file(const fs::path& path, const DecodeLimits& limits) {
-  return read_bytes(path, static_cast<uint64_t>(limits.max_file_bytes));
+Image expand_palette(const Samples& s, bool gray) {
+  const std::vector<uint8_t>& colours = s.info.palette;
+  std::vector<uint8_t> rgb(3 * s.count());
+  for (size_t i = 0; i < s.count(); ++i)
+    std::copy_n(colours.begin() + 3 * (s.u8()[i] / s.step), 3, rgb.begin() + 3 * i);
+  return convert<uint8_t, 3>(rgb.data(), s.info, gray, 255.f);
 }
 
-std::span<const uint8_t> as_u8(const std::vector<std::byte>& bytes) {
-  return {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()};
+// All colour samples joined by OR.
+template <class T>
+uint32_t combined(const Samples& s, const T* from) {
+  const int color = s.channels >= 3 ? 3 : 1;
+  T all = 0;
+  if (s.channels == color) {
+    for (size_t i = 0; i < s.count() * color; ++i) all |= from[i];
+  } else {
+    for (size_t i = 0; i < s.count(); ++i, from += s.channels)
+      for (int c = 0; c < color; ++c) all |= from[c];
+  }
+  return all;
+}
+
+// Whether at least 99 % of the pixels have alpha 0.
+template <class T>
+bool hidden(const Samples& s, const T* from) {
+  if (s.channels != 2 && s.channels != 4) return false;
+  size_t seen = 0;
+  for (size_t i = 0; i < s.count(); ++i) seen += from[(i + 1) * s.channels - 1] != 0;
+  return 100 * seen <= s.count();
+}
+
+bool hidden_by_palette(const Samples& s) {
+  size_t seen = 0;
+  for (size_t i = 0; i < s.count(); ++i) {
+    const size_t index = s.u8()[i] / static_cast<size_t>(s.step);
+    seen += index >= s.info.palette_alpha.size() || s.info.palette_alpha[index] != 0;
+  }
+  return 100 * seen <= s.count();
+}
+
+void stretch_percentiles(Image& image) {
+  constexpr int kBins = 65536;
+  std::vector<int64_t> counts(kBins);
+  for (const float v : image.pixels) ++counts[static_cast<size_t>(std::lround(v * (kBins - 1)))];
+  const auto percentile = [&](double q) {
+    const double wanted = q * static_cast<double>(image.pixels.size() - 1);
+    int64_t below = 0;
+    for (int bin = 0; bin < kBins; ++bin) {
+      below += counts[static_cast<size_t>(bin)];
+      if (static_cast<double>(below) > wanted) return static_cast<float>(bin) / (kBins - 1);
+    }
+    return 1.f;
+  };
+  const float low = percentile(0.005), high = percentile(0.995);
+  if (high <= low) return;  // nothing to stretch
+  for (float& v : image.pixels) v = std::clamp((v - low) / (high - low), 0.f, 1.f);
+}
+
+Image decode_as(std::span<const uint8_t> bytes, const std::string& name, const ReadOptions& options,
+                bool gray, ImageFacts* facts) {
+  const Samples s = decode_samples(bytes, name, options.limits, gray);
+  const bool wide = s.info.bits == 16;
+  int depth = wide ? 16 : 8;
+  Image image;
+  if (!s.info.palette.empty()) {
+    image = expand_palette(s, gray);
+  } else {
+    if (s.info.sample_bits >= 8 && (wide || s.info.significant_bits > 0))
+      depth = effective_depth(wide ? combined(s, s.u16()) : combined(s, s.u8()), s.info.sample_bits,
+                              s.info.significant_bits);
+    const int used = options.intensity == Intensity::full ? (wide ? 16 : 8) : depth;
+    const auto top = static_cast<float>((1 << used) - 1);
+    image = wide ? convert(s, s.u16(), gray, top) : convert(s, s.u8(), gray, top);
+  }
+  if (facts) {
+    facts->range = gray ? central_range(image) : 0;
+    facts->info = s.info;
+    if (swaps_sides(s.info.orientation)) std::swap(facts->info.height, facts->info.width);
+    facts->depth = depth;
+    facts->transparent = !s.info.palette.empty() ? hidden_by_palette(s)
+                         : wide                  ? hidden(s, s.u16())
+                                                 : hidden(s, s.u8());
+  }
+  if (options.intensity == Intensity::percentiles) stretch_percentiles(image);
+  return turned(std::move(image), s.info.orientation);
 }
 
 }  // namespace
 
+std::string name_of(Intensity intensity) {
+  for (const auto& [name, value] : kIntensities)
+    if (value == intensity) return name;
+  return "?";
+}
+
+std::vector<std::string> intensity_names() {
+  std::vector<std::string> names;
+  for (const auto& entry : kIntensities) names.emplace_back(entry.first);
+  return names;
+}
+
+Intensity parse_intensity(const std::string& text) {
+  for (const auto& [name, value] : kIntensities)
+    if (text == name) return value;
+  fail("[decode] intensity '{}' is none of {}", text, fmt::join(intensity_names(), ", "));
+}
+
+int effective_depth(uint32_t combined, int sample_bits, int significant_bits) {
+  const int used = std::bit_width(combined);
+  if (significant_bits > 0 && significant_bits < sample_bits) {
+    // Scaled up by the standard's ways (13.12), a value has zeros or a repetition of its top bits
+    // below its significant ones. Values that need no more than the significant bits and use the
+    // lowest ones cannot have been.
+    const uint32_t below = (1u << (sample_bits - significant_bits)) - 1;
+    return used <= significant_bits && (combined & below) != 0 ? significant_bits : sample_bits;
+  }
+  if (sample_bits != 16 || significant_bits == 16) return sample_bits;
+  for (const int depth : {8, 10, 12, 14})
+    if (used <= depth) return depth;
+  return 16;
+}
+
 ImageInfo read_image_info(const fs::path& path, const DecodeLimits& limits) {
-  return check_container(as_u8(read_image_file(path, limits)), path.string(), limits);
+  ImageInfo info = check_container(as_u8(read_image_file(path, limits)), path.string(), limits);
+  if (swaps_sides(info.orientation)) std::swap(info.height, info.width);
+  return info;
 }
 
 Image decode_image(std::span<const uint8_t> bytes, const std::string& name,
-                   const DecodeLimits& limits) {
-  return decode_as(bytes, name, limits, false);
+                   const ReadOptions& options, ImageFacts* facts) {
+  return decode_as(bytes, name, options, false, facts);
 }
 
 Image decode_gray(std::span<const uint8_t> bytes, const std::string& name,
-                  const DecodeLimits& limits) {
-  return decode_as(bytes, name, limits, true);
+                  const ReadOptions& options, ImageFacts* facts) {
+  return decode_as(bytes, name, options, true, facts);
 }
 
-Image load_image(const fs::path& path, const DecodeLimits& limits) {
-  return decode_image(as_u8(read_image_file(path, limits)), path.string(), limits);
+Image load_image(const fs::path& path, const ReadOptions& options, ImageFacts* facts) {
+  return decode_image(as_u8(read_image_file(path, options.limits)), path.string(), options, facts);
 }
 
-Image load_gray(const fs::path& path, const DecodeLimits& limits) {
-  return decode_gray(as_u8(read_image_file(path, limits)), path.string(), limits);
-}
-
-ImageU8 load_mask(const fs::path& path, const DecodeLimits& limits) {
-  const Image gray = load_gray(path, limits);
-  ImageU8 mask(gray.height, gray.width, 1);
-  for (size_t i = 0; i < mask.pixels.size(); ++i) mask.pixels[i] = gray.pixels[i] >= 0.5f ? 255 : 0;
-  return mask;
+Image load_gray(const fs::path& path, const ReadOptions& options, ImageFacts* facts) {
+  return decode_gray(as_u8(read_image_file(path, options.limits)), path.string(), options, facts);
 }
 
 }  // namespace thorax

@@ -3,13 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
 #include <set>
-#include <thread>
 
 #include "data/classes.h"
-#include "data/container_check.h"
-#include "data/decode.h"
 #include "engine/tensor/error.h"
 
 namespace thorax {
@@ -27,37 +23,23 @@ Spread spread_of(std::vector<double> values) {
   return s;
 }
 
-void read_headers(const Dataset& dataset, DatasetSummary& out, int threads) {
-  const size_t n = dataset.samples.size();
-  std::vector<ImageInfo> infos(n);
-  std::vector<std::string> errors(n);
-  std::atomic<size_t> next{0};
-  const auto work = [&] {
-    for (size_t i = next++; i < n; i = next++) try {
-        infos[i] = read_image_info(dataset.samples[i].image);
-      } catch (const std::exception& e) {
-        errors[i] = e.what();
-      }
-  };
-  std::vector<std::thread> pool;
-  for (int t = 1; t < threads; ++t) pool.emplace_back(work);
-  work();
-  for (std::thread& t : pool) t.join();
+void add_files(const Inspection& inspected, DatasetSummary& out) {
   static const char* const kChannels[] = {"", "gray", "gray+alpha", "RGB", "RGBA"};
   std::vector<double> widths, heights;
-  for (size_t i = 0; i < n; ++i) {
-    if (!errors[i].empty()) {
-      out.unreadable.push_back(errors[i]);
-      continue;
-    }
-    const ImageInfo& f = infos[i];
-    const char* channels = f.format == "jpeg" && f.channels == 4 ? "CMYK" : kChannels[f.channels];
+  for (size_t i = 0; i < inspected.facts.size(); ++i) {
+    const ImageInfo& f = inspected.facts[i].info;
+    if (f.width == 0) continue;  // not decoded
+    const char* channels = f.format == "jpeg" && f.channels == 4 ? "CMYK"
+                           : !f.palette.empty()                  ? "palette"
+                                                                 : kChannels[f.channels];
     ++out.kinds[fmt::format("{} {} {} bit", f.format, channels, f.bits)];
     widths.push_back(f.width);
     heights.push_back(f.height);
   }
   out.width = spread_of(std::move(widths));
   out.height = spread_of(std::move(heights));
+  out.unreadable = inspected.problems();
+  out.inspection = inspection_lines(inspected);
 }
 
 std::string named(const std::string& text) {
@@ -98,7 +80,7 @@ void print_counts(std::string& text, const std::string& title,
 
 }  // namespace
 
-DatasetSummary summarize(const Dataset& dataset, bool read_files, int threads) {
+DatasetSummary summarize(const Dataset& dataset, const Inspection* inspected) {
   DatasetSummary out;
   out.report = dataset.report;
   out.images = static_cast<int64_t>(dataset.samples.size());
@@ -134,8 +116,8 @@ DatasetSummary summarize(const Dataset& dataset, bool read_files, int threads) {
   out.checksum = dataset_checksum(dataset);
   out.positive = dataset.positive;
   out.classifier_problem = classifier_problem(dataset);
-  if (read_files) {
-    read_headers(dataset, out, threads);
+  if (inspected) {
+    add_files(*inspected, out);
     out.identical = identical_files(dataset);
   }
   return out;
@@ -197,6 +179,8 @@ std::string describe_text(const DatasetSummary& s) {
     text += fmt::format("\nWARNING: {} files cannot be read\n", s.unreadable.size());
     for (const std::string& e : s.unreadable) text += "  " + e + "\n";
   }
+  if (!s.inspection.empty()) text += "\n";
+  for (const std::string& line : s.inspection) text += line + "\n";
   for (const std::string& note : s.report.notes) text += "note: " + note + "\n";
   return text;
 }
@@ -215,6 +199,7 @@ nlohmann::json describe_json(const DatasetSummary& s) {
                                  ? nlohmann::json()
                                  : nlohmann::json(utf8(s.classifier_problem))},
       {"unreadable", utf8(s.unreadable)},
+      {"inspection", utf8(s.inspection)},
       {"notes", utf8(s.report.notes)}};
   for (const char* list : {"sources", "rules", "classes", "conflicts", "identical"})
     out[list] = nlohmann::json::array();

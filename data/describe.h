@@ -11,6 +11,7 @@
 
 #include "data/dataset.h"
 #include "data/image.h"
+#include "data/inspect.h"
 
 namespace thorax {
 
@@ -31,27 +32,36 @@ struct DatasetSummary {
   std::string classifier_problem;     // why `train classifier` would refuse the data, or empty
   std::map<std::string, int64_t> findings, views;
   std::map<int64_t, int64_t> patients_by_images;  // images a patient has -> how many such patients
-  Spread width, height;                           // pixels; zero without `read_files`
+  Spread width, height;                           // pixels; zero without inspection
   std::map<std::string, int64_t> kinds;           // "png gray 8 bit" -> files
   Spread age;
   int64_t age_known = 0;
   std::vector<std::string> unreadable;              // errors
+  std::vector<std::string> inspection;              // lines on masks and images (data/inspect.h)
   std::vector<std::vector<std::string>> identical;  // files with the same bytes
   std::string checksum;
   FilterReport report;
 };
 
-// `read_files`: also opens every image (size, kind, truncation) and looks for identical files.
-DatasetSummary summarize(const Dataset& dataset, bool read_files = true, int threads = 2);
+// With `inspected`, of this data set: also sizes, kinds, what is wrong with files, and identical
+// ones.
+DatasetSummary summarize(const Dataset& dataset, const Inspection* inspected = nullptr);
 
 std::string describe_text(const DatasetSummary& summary);
 nlohmann::json describe_json(const DatasetSummary& summary);
 
-// Up to `per_class` images of each class, chosen by seed, a row of `columns` tiles of `tile` pixels
-// with class, source and file name below; the lung mask's outline in green where there is one.
-// Files that cannot be read are shown as an empty tile.
-ImageU8 sample_sheet(const Dataset& dataset, int per_class = 12, int columns = 6, int tile = 192,
-                     uint64_t seed = 0);
+struct SheetOptions {
+  int per_class = 12;
+  int columns = 6;
+  int tile = 192;  // pixels
+  uint64_t seed = 0;
+  Intensity intensity = Intensity::depth;
+};
+
+// Up to `per_class` images of each class, chosen by seed, in rows of `columns` tiles with class,
+// source and file name below; the lung mask's outline in green where there is one. Files that
+// cannot be read are shown as an empty tile.
+ImageU8 sample_sheet(const Dataset& dataset, const SheetOptions& options = {});
 
 // Horizontal bars with counts, the largest first (the study's Fig. 2 with counts of findings).
 ImageU8 bar_chart(const std::string& title, const std::map<std::string, int64_t>& counts);

@@ -34,11 +34,12 @@ void draw_outline(ImageU8& tile, const ImageU8& mask) {
     }
 }
 
-ImageU8 tile_of(const Sample& sample, int side) {
+ImageU8 tile_of(const Sample& sample, int side, Intensity intensity) {
   ImageU8 tile(side, side, 3);
   LoaderConfig config;
   config.height = config.width = side;
   config.fit = Fit::letterbox;
+  config.intensity = intensity;
   config.with_mask = !sample.masks.empty();
   try {
     const PreparedSample p = prepare_sample(sample, config);
@@ -53,7 +54,8 @@ ImageU8 tile_of(const Sample& sample, int side) {
 
 }  // namespace
 
-ImageU8 sample_sheet(const Dataset& dataset, int per_class, int columns, int tile, uint64_t seed) {
+ImageU8 sample_sheet(const Dataset& dataset, const SheetOptions& options) {
+  const auto [per_class, columns, tile, seed, intensity] = options;
   THORAX_CHECK(per_class > 0 && columns > 0 && tile >= 32,
                "[data] sample sheet of {} x {} tiles of {} pixels", per_class, columns, tile);
   std::vector<std::string> names = dataset.classes;
@@ -84,7 +86,7 @@ ImageU8 sample_sheet(const Dataset& dataset, int per_class, int columns, int til
       const int top = gap + static_cast<int>(r) * (tile + caption + gap),
                 left = gap + static_cast<int>(c) * (tile + gap);
       fill_rectangle(sheet, top - 1, left - 1, tile + 2, tile + 2, kFrame);
-      paste(sheet, tile_of(s, tile), top, left);
+      paste(sheet, tile_of(s, tile, intensity), top, left);
       const std::string what = (s.class_name.empty() ? s.source : s.class_name + " | " + s.source) +
                                (s.view.empty() ? "" : " " + s.view);
       draw_text(sheet, shortened(what, tile), top + tile + 3, left, kInk);

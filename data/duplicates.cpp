@@ -239,7 +239,9 @@ DuplicateReport find_duplicates(std::size_t count, const std::function<Image(std
 DuplicateReport find_duplicates(const Dataset& dataset, const DuplicateOptions& options) {
   const std::vector<Sample>& samples = dataset.samples;
   DuplicateReport report = find_duplicates(
-      samples.size(), [&](std::size_t i) { return load_gray(samples[i].image); }, options);
+      samples.size(),
+      [&](std::size_t i) { return load_gray(samples[i].image, {.intensity = options.intensity}); },
+      options);
   for (DuplicatePair& pair : report.pairs) {
     pair.same_patient = samples[pair.a].patient == samples[pair.b].patient;
     pair.same_class = samples[pair.a].class_name == samples[pair.b].class_name;

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "data/decode.h"
 #include "data/image.h"
 #include "engine/train/splits.h"
 
@@ -49,6 +50,7 @@ struct DuplicateOptions {
   int max_candidates = 60;  // of an image, the nearest ones
   bool skip_unreadable = false;
   int threads = 2;  // does not change the result
+  Intensity intensity = Intensity::depth;
 };
 
 struct DuplicateReport {

@@ -38,9 +38,10 @@ const std::vector<std::string>& image_statistic_names() {
   return names;
 }
 
-std::vector<double> image_statistics(const std::filesystem::path& path) {
-  const ImageInfo info = read_image_info(path);
-  const Image gray = load_gray(path);
+std::vector<double> image_statistics(const std::filesystem::path& path, Intensity intensity) {
+  ImageFacts facts;
+  const Image gray = load_gray(path, {.intensity = intensity}, &facts);
+  const ImageInfo& info = facts.info;
   const Image small = resize(gray, 256, 256);
   std::vector<float> sorted = small.pixels;
   std::sort(sorted.begin(), sorted.end());

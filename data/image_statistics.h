@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "data/decode.h"
+
 namespace thorax {
 
 // What image_statistics gives, in its order.
@@ -16,6 +18,7 @@ const std::vector<std::string>& image_statistic_names();
 // side, and of the four corners; difference of left and right half; mean absolute Laplacian (noise
 // and sharpness) of the image scaled to 256 x 256. Gray values 0..1. Throws Error naming the file
 // when it cannot be read.
-std::vector<double> image_statistics(const std::filesystem::path& image);
+std::vector<double> image_statistics(const std::filesystem::path& image,
+                                     Intensity intensity = Intensity::depth);
 
 }  // namespace thorax

@@ -6,7 +6,8 @@
 #include <chrono>
 #include <numeric>
 
-#include "data/decode.h"
+#include "data/decode_mask.h"
+#include "data/image_check.h"
 #include "data/resize.h"
 #include "engine/runtime/philox.h"
 #include "engine/tensor/error.h"
@@ -42,7 +43,7 @@ OnBadFile parse_on_bad_file(const std::string& text) {
 ImageU8 sample_mask(const Sample& sample, int height, int width) {
   ImageU8 mask;
   for (const auto& path : sample.masks) {
-    ImageU8 one = load_mask(path);
+    ImageU8 one = load_mask(path, sample.mask_rule);
     THORAX_CHECK(one.height == height && one.width == width,
                  "[data] {}: mask is {}x{}, its image {} is {}x{}", path.string(), one.width,
                  one.height, sample.image.string(), width, height);
@@ -52,7 +53,7 @@ ImageU8 sample_mask(const Sample& sample, int height, int width) {
 }
 
 PreparedSample prepare_sample(const Sample& sample, const LoaderConfig& config) {
-  Image image = load_gray(sample.image);
+  Image image = load_radiograph(sample.image, config.intensity);
   ImageU8 mask;
   if (config.with_mask || needs_mask(config.view))
     mask = sample_mask(sample, image.height, image.width);

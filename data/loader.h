@@ -18,6 +18,7 @@
 
 #include "data/augment.h"
 #include "data/dataset.h"
+#include "data/decode.h"
 #include "data/image.h"
 #include "data/view.h"
 #include "engine/train/batch_source.h"
@@ -44,6 +45,7 @@ struct LoaderConfig {
   bool with_label = true;   // "label": i64 [N]
   bool with_mask = false;   // "mask": f32 [N,H,W,1], 0 or 1
   View view = View::whole;  // what of the image is shown, before augmentation
+  Intensity intensity = Intensity::depth;  // which stored value is 1 (data/decode.h)
   // "image" is (pixel - mean) / deviation with pixels in 0..1, after augmentation.
   float mean = 0.f, deviation = 1.f;
   AugmentConfig augment;
@@ -61,11 +63,12 @@ struct PreparedSample {
   ImageU8 mask;  // empty unless one is needed
 };
 
-// The sample's masks as one, 0 or 255; empty when it has none. Throws when a mask's size is not the
-// image's.
+// The sample's masks as one, 0 or 255, by the sample's rule; empty when it has none. Throws when a
+// mask's size is not the image's.
 ImageU8 sample_mask(const Sample& sample, int height, int width);
 
-// Decodes one sample as the loader does: gray, view, size. Also for `segment` and `predict`.
+// Decodes one sample as the loader does: gray, view, size. Throws for an image that shows nothing
+// (data/image_check.h). Also for `segment` and `predict`.
 PreparedSample prepare_sample(const Sample& sample, const LoaderConfig& config);
 
 class Loader : public BatchSource {

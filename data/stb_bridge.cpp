@@ -66,7 +66,7 @@ void StbFree::operator()(void* p) const {
 }
 
 StbPixels stb_decode(std::span<const uint8_t> bytes, const ImageInfo& info, int& width, int& height,
-                     int& channels, std::string& reason) {
+                     int& channels, std::string& reason, int wanted) {
   // Room for four 16-bit samples a pixel, rows padded to whole MCUs, doubled because inflate grows
   // its buffer by doubling.
   const size_t padded =
@@ -75,9 +75,10 @@ StbPixels stb_decode(std::span<const uint8_t> bytes, const ImageInfo& info, int&
   const int size = static_cast<int>(bytes.size());
   StbPixels pixels;
   if (info.bits == 16)
-    pixels.reset(stbi_load_16_from_memory(bytes.data(), size, &width, &height, &channels, 0));
+    pixels.reset(stbi_load_16_from_memory(bytes.data(), size, &width, &height, &channels, wanted));
   else
-    pixels.reset(stbi_load_from_memory(bytes.data(), size, &width, &height, &channels, 0));
+    pixels.reset(stbi_load_from_memory(bytes.data(), size, &width, &height, &channels, wanted));
+  if (wanted) channels = wanted;
   if (!pixels) {
     const char* why = stbi_failure_reason();
     reason = why ? why : "unknown reason";

@@ -56,6 +56,7 @@ SampleCollector::SampleCollector(const SourceSpec& spec, Options& options,
       source_(options.text("source", spec.kind)),
       class_override_(options.text("class", "")),
       mask_rule_(options.choice("mask", default_mask_rule, {"required", "optional", "none"})),
+      mask_values_(parse_mask_rule(options.text("mask_values", "auto"))),
       count_(options.integer("count")),
       seed_(options.integer("seed").value_or(0)) {
   FileName(source_, fmt::format("{}: source", spec.kind));
@@ -123,6 +124,7 @@ bool SampleCollector::add(Sample sample) {
   if (!masked) sample.masks.clear();
   if (mask_rule_ == "required" && !passes("lung mask present", masked, file)) return false;
   if (!class_override_.empty()) sample.class_name = class_override_;
+  if (sample.mask_rule.kind == MaskRule::Kind::automatic) sample.mask_rule = mask_values_;
   sample.source = source_;
   samples_.push_back(std::move(sample));
   return true;

@@ -1,6 +1,6 @@
-// A CSV with a row per image: path,label and, if wanted, patient, mask (two joined by ';'), source,
-// finding, view, age, positive (the name of the positive class, the same in every row or empty).
-// Paths are relative to the manifest's folder. What write_manifest writes.
+// A CSV with a row per image: path,label and, if wanted, patient, mask (two joined by ';'),
+// mask_values, source, finding, view, age, positive (the name of the positive class, the same in
+// every row or empty). Paths are relative to the manifest's folder. What write_manifest writes.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -53,11 +53,11 @@ Dataset read_manifest(const SourceSpec& spec) {
   const CsvTable table = CsvTable::read(spec.path);
   const int path = table.column("path"), label = table.column("label");
   const int patient = table.find_column("patient"), mask = table.find_column("mask"),
-            source = table.find_column("source"), finding = table.find_column("finding"),
-            view = table.find_column("view"), age = table.find_column("age"),
-            positive = table.find_column("positive");
-  constexpr std::array kColumns{"path",    "label", "patient", "mask",    "source",
-                                "finding", "view",  "age",     "positive"};
+            mask_values = table.find_column("mask_values"), source = table.find_column("source"),
+            finding = table.find_column("finding"), view = table.find_column("view"),
+            age = table.find_column("age"), positive = table.find_column("positive");
+  constexpr std::array kColumns{"path",   "label",   "patient", "mask", "mask_values",
+                                "source", "finding", "view",    "age",  "positive"};
   for (const std::string& title : table.columns())
     THORAX_CHECK(std::find(kColumns.begin(), kColumns.end(), title) != kColumns.end(),
                  "[data] {}: column '{}' is unknown; known: {}", table.name(), title,
@@ -94,6 +94,11 @@ Dataset read_manifest(const SourceSpec& spec) {
                    place.string());
       s.masks.push_back(place);
     }
+    if (!field(r, mask_values).empty()) try {
+        s.mask_rule = parse_mask_rule(field(r, mask_values));
+      } catch (const Error& e) {
+        fail("[data] {}: {}", table.where(r), e.what());
+      }
     // Outputs of an image lie in a folder of its source's name.
     const std::string from = own_source && !field(r, source).empty()
                                  ? FileName(field(r, source), table.where(r) + ": source").text()

@@ -95,6 +95,7 @@ class SampleCollector {
   std::string source_;
   std::string class_override_;
   std::string mask_rule_;
+  MaskRule mask_values_;
   std::optional<int64_t> count_;
   int64_t seed_ = 0;
   std::string positive_;

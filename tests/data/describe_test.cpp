@@ -33,8 +33,9 @@ Dataset make_dataset(const TempFolder& tmp) {
 
 TEST_CASE("describe: counts, conflicts, identical and unreadable files") {
   TempFolder tmp;
-  const Dataset d = make_dataset(tmp);
-  const DatasetSummary s = summarize(d);
+  Dataset d = make_dataset(tmp);
+  const Inspection inspected = inspect_dataset(d);
+  const DatasetSummary s = summarize(d, &inspected);
   CHECK(s.images == 6);
   CHECK(s.patients == 4);
   REQUIRE(s.classes.size() == 2);
@@ -59,14 +60,14 @@ TEST_CASE("describe: counts, conflicts, identical and unreadable files") {
   const std::string text = describe_text(s);
   for (const char* part : {"6 images of 4 patients", "7 read", "1  file present", "non-COVID",
                            "a/1: COVID-19 2, non-COVID 1", "1 groups of files hold the same bytes",
-                           "1 files cannot be read"})
+                           "1 files cannot be read", "i1.png: shows nothing"})
     CHECK_MESSAGE(contains(text, part), part << " in:\n" << text);
   const nlohmann::json json = describe_json(s);
   CHECK(json["classes"][1]["images"] == 2);
   CHECK(json["rules"][1]["removed"] == 1);
   CHECK(json["conflicts"][0]["patient"] == "a/1");
   CHECK(nlohmann::json::parse(json.dump()) == json);
-  CHECK(summarize(d, false).kinds.empty());
+  CHECK(summarize(d).kinds.empty());
 }
 
 TEST_CASE("describe: names that are no UTF-8 still make JSON") {
@@ -78,12 +79,12 @@ TEST_CASE("describe: names that are no UTF-8 still make JSON") {
 TEST_CASE("describe: pictures") {
   TempFolder tmp;
   const Dataset d = make_dataset(tmp);
-  const ImageU8 sheet = sample_sheet(d, 3, 2, 64);
+  const ImageU8 sheet = sample_sheet(d, {.per_class = 3, .columns = 2, .tile = 64});
   CHECK(sheet.channels == 3);
   CHECK(sheet.width == 2 * 70 + 6);
   CHECK(sheet.height == 3 * (64 + 20 + 6) + 6);  // two rows of one class, one of the other
-  CHECK(sample_sheet(d, 3, 2, 64).pixels == sheet.pixels);
-  const ImageU8 chart = bar_chart("FINDINGS", summarize(d, false).findings);
+  CHECK(sample_sheet(d, {.per_class = 3, .columns = 2, .tile = 64}).pixels == sheet.pixels);
+  const ImageU8 chart = bar_chart("FINDINGS", summarize(d).findings);
   // The longest bar is the most frequent finding: count coloured pixels in its row.
   const auto colored = [&](int row) {
     int n = 0;
@@ -93,7 +94,7 @@ TEST_CASE("describe: pictures") {
   };
   CHECK(colored(0) == 560);
   CHECK(colored(1) == 140);
-  CHECK_ERROR(sample_sheet(d, 0), "sample sheet of 0");
+  CHECK_ERROR(sample_sheet(d, {.per_class = 0}), "sample sheet of 0");
 }
 
 TEST_CASE("draw: text and clipping") {

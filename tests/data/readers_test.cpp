@@ -2,6 +2,7 @@
 #include "data/csv.h"
 #include "data/dataset.h"
 #include "data/encode.h"
+#include "data/inspect.h"
 #include "tests/data/support.h"
 
 using namespace thorax;
@@ -12,7 +13,9 @@ namespace {
 
 void make_image(const fs::path& path, int shade = 100, int height = 8, int width = 10) {
   fs::create_directories(path.parent_path());
-  save_image(path, ImageU8(height, width, 1, static_cast<uint8_t>(shade)));
+  ImageU8 image(height, width, 1, static_cast<uint8_t>(shade));
+  for (int x = 0; x < width; ++x) image.at(0, x) = 255;  // a constant image shows nothing
+  save_image(path, image);
 }
 
 int64_t removed(const Dataset& d, const std::string& rule) {
@@ -300,13 +303,14 @@ TEST_CASE("unreadable files are removed or fatal, by choice, and named") {
   write_text(tmp / "d/a/bad.png", "not an image");
   write_text(tmp / "d/a/zero.jpg", "");
   Dataset d = load_datasets({"folder:" + (tmp / "d").string()});
-  CHECK_ERROR(remove_unreadable(d, true), "bad.png: neither JPEG nor PNG");
+  CHECK_ERROR(remove_unusable(d, inspect_dataset(d), true), "bad.png: neither JPEG nor PNG");
   d = load_datasets({"folder:" + (tmp / "d").string()});
-  remove_unreadable(d, false, 3);
+  remove_unusable(d, inspect_dataset(d, {.threads = 3}), false);
   CHECK(d.samples.size() == 2);
   REQUIRE(removed(d, "readable file") == 2);
-  CHECK(contains(d.report.rules.back().files[0], "bad.png"));
-  CHECK(contains(d.report.rules.back().files[1], "zero.jpg: file is empty"));
+  const FilterRule& rule = d.report.rules[d.report.rules.size() - 2];
+  CHECK(contains(rule.files[0], "bad.png"));
+  CHECK(contains(rule.files[1], "zero.jpg: file is empty"));
 }
 
 TEST_CASE("exclude list") {

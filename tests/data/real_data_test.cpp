@@ -3,7 +3,8 @@
 #include <set>
 
 #include "data/dataset.h"
-#include "data/decode.h"
+#include "data/decode_mask.h"
+#include "data/inspect.h"
 #include "tests/data/support.h"
 
 using namespace thorax;
@@ -113,7 +114,21 @@ TEST_CASE("real data: every image and mask decodes") {
        "shenzhen:" + (root / "shenzhen").string(), "montgomery:" + (root / "montgomery").string()});
   const size_t before = d.samples.size();
   CHECK(before == 543 + 560 + 50);
-  remove_unreadable(d, false, 2);
+  const Inspection seen = inspect_dataset(d);
+  CHECK(seen.problems().empty());
+  CHECK(seen.blanks().empty());
+  CHECK(seen.notes.empty());
+  CHECK(seen.inverted.empty());  // no false alarm
+  REQUIRE(seen.masks.size() == 3);
+  int64_t masks = 0;
+  for (const MaskSet& set : seen.masks) {
+    CHECK(set.doubt.empty());
+    CHECK(set.empty.empty());
+    CHECK(set.full.empty());
+    masks += set.images;
+  }
+  CHECK(masks == std::count_if(d.samples.begin(), d.samples.end(),
+                               [](const Sample& s) { return !s.masks.empty(); }));
+  remove_unusable(d, seen, true);
   CHECK(d.samples.size() == before);
-  CHECK(d.report.rules.back().removed == 0);
 }

@@ -19,6 +19,18 @@ rgb = np.stack([smooth, smooth // 2, 200 - smooth], axis=2)
 Image.fromarray(rgb).convert("CMYK").save(f"{folder}/cmyk.jpg", quality=95)
 Image.fromarray(rgb).save(f"{folder}/color_progressive.jpg", quality=95, progressive=True)
 
+# The first picture, twice as large, with a restart marker after every third block.
+Image.fromarray(gray).resize((60, 40)).save(f"{folder}/restart.jpg", quality=95, restart_marker_blocks=3)
+
+# YCCK as Photoshop writes it: luma and chroma of the inverted picture, and no black (255). Pillow writes four
+# planes inverted and calls them CMYK; the Adobe marker's last byte says what they are.
+planes = np.asarray(Image.fromarray(255 - rgb).convert("YCbCr"))
+planes = np.concatenate([planes, np.full((20, 30, 1), 255, np.uint8)], axis=2)
+Image.fromarray(255 - planes, "CMYK").save(f"{folder}/ycck.jpg", quality=95, subsampling=0)
+data = bytearray(open(f"{folder}/ycck.jpg", "rb").read())
+data[data.index(b"\xff\xee") + 15] = 2
+open(f"{folder}/ycck.jpg", "wb").write(data)
+
 
 def chunk(kind, body):
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

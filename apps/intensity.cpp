@@ -1,0 +1,37 @@
+#include "apps/intensity.h"
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+
+namespace thorax::app {
+
+void add_intensity_option(CLI::App& command, std::string& intensity) {
+  command
+      .add_option("--intensity", intensity,
+                  "Which stored value is white: the largest of the effective bit depth (depth), of "
+                  "the file's samples (full), or the 99.5th percentile (percentiles)")
+      ->capture_default_str()
+      ->check(CLI::IsMember(intensity_names()));
+}
+
+void add_intensity_override(CLI::App& command, std::string& intensity) {
+  command
+      .add_option(
+          "--intensity", intensity,
+          "Which stored value is white: depth, full or percentiles (default: as the network "
+          "was trained)")
+      ->check(CLI::IsMember(intensity_names()));
+}
+
+Intensity chosen_intensity(const std::string& given, Intensity trained, const std::string& file) {
+  if (given.empty()) return trained;
+  const Intensity chosen = parse_intensity(given);
+  if (chosen != trained)
+    fmt::print(stderr, "note: --intensity {}; {} was trained with {}\n", given, file,
+               name_of(trained));
+  return chosen;
+}
+
+}  // namespace thorax::app

@@ -1,0 +1,22 @@
+// --intensity: which stored value of an image is white.
+#pragma once
+
+#include <string>
+
+#include "data/decode.h"
+
+namespace CLI {
+class App;
+}
+
+namespace thorax::app {
+
+// --intensity depth|full|percentiles for commands that read images without a trained network.
+void add_intensity_option(CLI::App& command, std::string& intensity);
+
+// For commands with trained networks: empty unless given.
+void add_intensity_override(CLI::App& command, std::string& intensity);
+// What was given, or what the network was trained on; says on stderr when the two differ.
+Intensity chosen_intensity(const std::string& given, Intensity trained, const std::string& file);
+
+}  // namespace thorax::app
