@@ -47,8 +47,10 @@ using SmallTile = Tile<4, 4, 4, 2, 16, 2>;   // 64 x 64
 using TallTile = Tile<8, 4, 8, 1, 16, 2>;    // 256 x 32
 using FlatTile = Tile<8, 4, 1, 8, 16, 2>;    // 32 x 256
 
+// From global memory, through the read-only cache: never from shared memory, whose address the
+// instruction would take for one of global memory.
 template <int V>
-__device__ void load_vector(const float* from, float* to) {
+__device__ void load_global(const float* from, float* to) {
   if constexpr (V == 4) {
     const float4 v = __ldg(reinterpret_cast<const float4*>(from));
     to[0] = v.x, to[1] = v.y, to[2] = v.z, to[3] = v.w;
@@ -71,10 +73,10 @@ struct Pixels {
   // Channels [c, c + V) of a pixel.
   template <int V>
   __device__ void load(int pixel, int c, float* to) const {
-    load_vector<V>(data + static_cast<std::int64_t>(pixel) * stride + c, to);
+    load_global<V>(data + static_cast<std::int64_t>(pixel) * stride + c, to);
     if (gate == nullptr) return;
     float open[V];
-    load_vector<V>(gate + static_cast<std::int64_t>(pixel) * gate_stride + c, open);
+    load_global<V>(gate + static_cast<std::int64_t>(pixel) * gate_stride + c, open);
 #pragma unroll
     for (int i = 0; i < V; ++i)
       if (open[i] <= 0) to[i] = 0;
@@ -253,13 +255,13 @@ struct Epilogue {
       for (int j = 0; j < 4; ++j) v[j] = sums[j];
       if (bias != nullptr) {
         float b[4];
-        load_vector<4>(bias + n, b);
+        load_global<4>(bias + n, b);
 #pragma unroll
         for (int j = 0; j < 4; ++j) v[j] += b[j];
       }
       if (residual != nullptr) {
         float r[4];
-        load_vector<4>(residual + static_cast<std::int64_t>(pixel) * residual_stride + n, r);
+        load_global<4>(residual + static_cast<std::int64_t>(pixel) * residual_stride + n, r);
 #pragma unroll
         for (int j = 0; j < 4; ++j) v[j] += r[j];
       }

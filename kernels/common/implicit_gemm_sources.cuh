@@ -122,7 +122,7 @@ struct FilterColumns {
         for (int j = 0; j < 4; j += V) {
           float* to = &this->values[i][j];
           if (r[i] < f.taps_h && column + j < f.extent) {
-            load_vector<V>(from + j, to);
+            load_global<V>(from + j, to);
           } else {
 #pragma unroll
             for (int v = 0; v < V; ++v) to[v] = 0;

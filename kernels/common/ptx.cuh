@@ -88,6 +88,7 @@ void mma(float (&c)[4], const unsigned (&a)[RegistersA], const unsigned (&b)[Reg
 template <int N>
 void ldmatrix(unsigned (&to)[N], const void* row, bool transposed) {
   sim::require_architecture(75, "ldmatrix");
+  sim::require_shared(row, "ldmatrix of");
   THORAX_CHECK(reinterpret_cast<std::uintptr_t>(row) % 16 == 0,
                "[sim] ldmatrix from an address that is not a multiple of 16");
   // Each lane reads the row it names when it arrives: what another lane writes later without a

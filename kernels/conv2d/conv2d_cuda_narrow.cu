@@ -104,9 +104,9 @@ __global__ void __launch_bounds__(kThreads)
     __syncthreads();
     float sums[4][4] = {};
     for (int l = 0; l < taps; ++l) {
-      float a[4], b[4];
-      load_vector<4>(patches + l * kBlockPixels + my_pixel, a);
-      load_vector<4>(filter + l * kFilterRow + my_output, b);
+      const float4 p = *reinterpret_cast<const float4*>(patches + l * kBlockPixels + my_pixel);
+      const float4 f = *reinterpret_cast<const float4*>(filter + l * kFilterRow + my_output);
+      const float a[4] = {p.x, p.y, p.z, p.w}, b[4] = {f.x, f.y, f.z, f.w};
 #pragma unroll
       for (int i = 0; i < 4; ++i)
 #pragma unroll
@@ -207,7 +207,7 @@ __global__ void __launch_bounds__(kThreads)
       for (int c = lane * V; c < g.channels; c += 8 * V) {
         float a[V], b[V];
         x.load<V>(from, c, a);
-        load_vector<V>(filter + c, b);
+        load_global<V>(filter + c, b);
 #pragma unroll
         for (int v = 0; v < V; ++v) sum += a[v] * b[v];
       }
@@ -243,7 +243,7 @@ __global__ void __launch_bounds__(kThreads)
       if (q < 0) continue;
       float gradient[1], filter[V];
       dy.load<1>((n * g.out_height + p) * g.out_width + q, 0, gradient);
-      load_vector<V>(w + (r * g.kernel_w + s) * g.channels + c, filter);
+      load_global<V>(w + (r * g.kernel_w + s) * g.channels + c, filter);
 #pragma unroll
       for (int v = 0; v < V; ++v) sums[v] += gradient[0] * filter[v];
     }

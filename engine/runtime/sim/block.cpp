@@ -168,9 +168,10 @@ Scheduler::Memory Scheduler::poisoned(std::size_t bytes) const {
 void Scheduler::prepare_memory() {
   static_declared_.clear();
   dynamic_memory_ = poisoned(block_.dynamic_bytes);
-  static_memory_ = poisoned(architecture_.shared_static + 16 * kSharedGap);
+  static_bytes_ = architecture_.shared_static + 16 * kSharedGap;
+  static_memory_ = poisoned(static_bytes_);
 #if defined(__SANITIZE_ADDRESS__)
-  ASAN_POISON_MEMORY_REGION(static_memory_.get(), architecture_.shared_static + 16 * kSharedGap);
+  ASAN_POISON_MEMORY_REGION(static_memory_.get(), static_bytes_);
 #endif
 }
 
@@ -399,6 +400,16 @@ void* Scheduler::shared(std::size_t bytes) {
   ASAN_UNPOISON_MEMORY_REGION(static_memory_.get() + begin, bytes);
 #endif
   return static_memory_.get() + begin;
+}
+
+Space Scheduler::space_of(const void* address) const {
+  const auto* at = static_cast<const unsigned char*>(address);
+  const auto within = [&](const Memory& memory, std::size_t bytes) {
+    return at >= memory.get() && at < memory.get() + bytes;
+  };
+  if (within(static_memory_, static_bytes_) || within(dynamic_memory_, block_.dynamic_bytes))
+    return Space::shared;
+  return current_->worker->fibre->on_stack(address) ? Space::local : Space::global;
 }
 
 void run_grid(const char* kernel, const Architecture& architecture, const BlockShape& shape,

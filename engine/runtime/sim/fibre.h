@@ -20,6 +20,11 @@ class Fibre {
   // From the fibre: back to the scheduler.
   void leave();
 
+  bool on_stack(const void* address) const {
+    const auto* at = static_cast<const unsigned char*>(address);
+    return at >= mapping_ && at < mapping_ + mapping_bytes_;
+  }
+
   // For the race detector; the fibre is suspended. What it did before publish() is known to every
   // fibre or thread that acquires `sync` later; what others published there, to it after observe().
   // `first` forgets what was published before.

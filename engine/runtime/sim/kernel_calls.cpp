@@ -74,6 +74,36 @@ void* dynamic_shared_memory() {
   return Scheduler::instance().dynamic_memory();
 }
 
+Space space_of(const void* address) {
+  const Unwatched scheduling;
+  return Scheduler::instance().space_of(address);
+}
+
+namespace {
+[[noreturn]] void wrong_space(const char* instruction, Space found, const char* wanted) {
+  const Scheduler& scheduler = Scheduler::instance();
+  fail("[sim] {}: thread {}: {} an address in {} memory; it takes {}", scheduler.kernel(),
+       scheduler.where(*scheduler.current()), instruction,
+       found == Space::shared  ? "shared"
+       : found == Space::local ? "local"
+                               : "global",
+       wanted);
+}
+}  // namespace
+
+void require_global(const void* address, const char* instruction) {
+  const Space space = space_of(address);
+  if (space != Space::global) wrong_space(instruction, space, "global memory only");
+}
+void require_shared(const void* address, const char* instruction) {
+  const Space space = space_of(address);
+  if (space != Space::shared) wrong_space(instruction, space, "shared memory only");
+}
+void refuse_local(const void* address, const char* instruction) {
+  if (space_of(address) == Space::local)
+    wrong_space(instruction, Space::local, "global or shared memory");
+}
+
 void async_copy(void* to_shared, const void* from_global, int bytes, int valid) {
   require_architecture(80, "cp.async");
   Thread& thread = current_thread();
@@ -84,6 +114,8 @@ void async_copy(void* to_shared, const void* from_global, int bytes, int valid) 
           (valid == 0 ||
            reinterpret_cast<std::uintptr_t>(from_global) % static_cast<unsigned>(bytes) == 0),
       "[sim] cp.async of {} bytes from or to an address that is not a multiple of it", bytes);
+  require_shared(to_shared, "cp.async to");
+  if (valid > 0) require_global(from_global, "cp.async from");
   watched_read(from_global, static_cast<std::size_t>(valid));
   watched_write(to_shared, static_cast<std::size_t>(bytes));
   const Unwatched scheduling;

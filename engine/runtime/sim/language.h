@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "engine/runtime/sim/block.h"
+#include "engine/runtime/sim/space.h"
 #include "engine/tensor/half.h"
 
 #define __global__
@@ -142,25 +143,31 @@ inline unsigned __activemask() {
   return ::thorax::sim::active_mask();
 }
 
-// Integer atomics only: sums of floats would depend on the order.
+// Integer atomics only: sums of floats would depend on the order. In global and shared memory.
 #define THORAX_SIM_ATOMIC(T)                                                                      \
   inline T atomicAdd(T* p, T v) {                                                                 \
+    ::thorax::sim::refuse_local(p, "atomicAdd of");                                               \
     return __atomic_fetch_add(p, v, __ATOMIC_RELAXED);                                            \
   }                                                                                               \
   inline T atomicOr(T* p, T v) {                                                                  \
+    ::thorax::sim::refuse_local(p, "atomicOr of");                                                \
     return __atomic_fetch_or(p, v, __ATOMIC_RELAXED);                                             \
   }                                                                                               \
   inline T atomicAnd(T* p, T v) {                                                                 \
+    ::thorax::sim::refuse_local(p, "atomicAnd of");                                               \
     return __atomic_fetch_and(p, v, __ATOMIC_RELAXED);                                            \
   }                                                                                               \
   inline T atomicExch(T* p, T v) {                                                                \
+    ::thorax::sim::refuse_local(p, "atomicExch of");                                              \
     return __atomic_exchange_n(p, v, __ATOMIC_RELAXED);                                           \
   }                                                                                               \
   inline T atomicCAS(T* p, T expected, T v) {                                                     \
+    ::thorax::sim::refuse_local(p, "atomicCAS of");                                               \
     __atomic_compare_exchange_n(p, &expected, v, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);      \
     return expected;                                                                              \
   }                                                                                               \
   inline T atomicMin(T* p, T v) {                                                                 \
+    ::thorax::sim::refuse_local(p, "atomicMin of");                                               \
     T old = __atomic_load_n(p, __ATOMIC_RELAXED);                                                 \
     while (v < old &&                                                                             \
            !__atomic_compare_exchange_n(p, &old, v, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) { \
@@ -168,6 +175,7 @@ inline unsigned __activemask() {
     return old;                                                                                   \
   }                                                                                               \
   inline T atomicMax(T* p, T v) {                                                                 \
+    ::thorax::sim::refuse_local(p, "atomicMax of");                                               \
     T old = __atomic_load_n(p, __ATOMIC_RELAXED);                                                 \
     while (v > old &&                                                                             \
            !__atomic_compare_exchange_n(p, &old, v, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) { \
@@ -179,14 +187,17 @@ THORAX_SIM_ATOMIC(unsigned)
 THORAX_SIM_ATOMIC(unsigned long long)
 #undef THORAX_SIM_ATOMIC
 
-// Intrinsics of the device library that kernels use.
+// Intrinsics of the device library that kernels use. These loads are ld.global whatever the
+// address.
 template <class T>
 inline T __ldg(const T* p) {
+  ::thorax::sim::require_global(p, "__ldg of");
   return *p;
 }
 // Past the first-level cache, where atomics of other blocks are seen.
 template <class T>
 inline T __ldcg(const T* p) {
+  ::thorax::sim::require_global(p, "__ldcg of");
   return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
 inline int __popc(unsigned v) {

@@ -11,6 +11,7 @@
 #include "engine/runtime/sim/block.h"
 #include "engine/runtime/sim/fibre.h"
 #include "engine/runtime/sim/sanitizer.h"
+#include "engine/runtime/sim/space.h"
 
 namespace thorax::sim {
 
@@ -57,6 +58,7 @@ class Scheduler {
   Warp& warp();
   void* shared(std::size_t bytes);
   void* dynamic_memory() const { return dynamic_memory_.get(); }
+  Space space_of(const void* address) const;
   std::string where(const Thread& thread) const;
 
  private:
@@ -104,6 +106,7 @@ class Scheduler {
   int barrier_count_ = 0;
   int barrier_result_ = 0;
   Memory static_memory_, dynamic_memory_;
+  std::size_t static_bytes_ = 0;
   std::vector<std::pair<std::size_t, std::size_t>> static_declared_;  // begin, bytes
   std::exception_ptr error_;
   // For the race detector.

@@ -70,6 +70,41 @@ __global__ void copies_asynchronously(const float* in, float* out, bool wait) {
   for (int i = 0; i < 4; ++i) out[4 * threadIdx.x + i] = shared[4 * threadIdx.x + i];
   sim::async_wait(0);
 }
+// Reads in[0], or what lies at the same place of shared memory or of the thread's own stack, by a
+// load that exists for global memory only.
+__global__ void loads_as_global(const float* in, float* out, sim::Space from, bool past_l1) {
+  THORAX_SHARED(Row, row);
+  float* const dynamic = dynamic_shared<float>();
+  float own[4] = {1, 2, 3, 4};
+  row.values[threadIdx.x] = dynamic[threadIdx.x] = 5;
+  const float* const address = from == sim::Space::global  ? in
+                               : from == sim::Space::local ? own
+                               : past_l1                   ? dynamic
+                                                           : row.values;
+  out[threadIdx.x] =
+      past_l1 ? static_cast<float>(__ldcg(reinterpret_cast<const int*>(address))) : __ldg(address);
+}
+__global__ void counts_on_the_stack(int* out) {
+  int own = 0;
+  atomicAdd(&own, 1);
+  *out = own;
+}
+__global__ void counts_in_shared(int* out) {
+  THORAX_SHARED(int, count);
+  if (threadIdx.x == 0) count = 0;
+  __syncthreads();
+  atomicAdd(&count, 1);
+  __syncthreads();
+  if (threadIdx.x == 0) *out = count;
+}
+__global__ void copies_the_wrong_way(float* global, bool from_shared) {
+  float* shared = dynamic_shared<float>();
+  if (from_shared)
+    sim::async_copy(shared, shared + 4, 16, 16);
+  else
+    sim::async_copy(global + 4, global, 16, 16);
+  sim::async_wait(0);
+}
 
 Tensor ramp(std::int64_t count) {
   const Tensor t = Tensor::empty({count});
@@ -167,4 +202,42 @@ TEST_CASE("sim: cp.async needs sm_80 and arrives at the wait, not before") {
   CHECK(std::isnan(run(ampere, false)));
   CHECK_THROWS_WITH_AS(run(kSim, true),
                        doctest::Contains("cp.async needs sm_80, the device is sm_75"), Error);
+}
+
+TEST_CASE("sim: an instruction on global memory refuses shared and local addresses") {
+  const Tensor in = ramp(32), out = Tensor::zeros({32}, DType::f32, kSim);
+  const auto load = [&](sim::Space from, bool past_l1) {
+    launch(THORAX_KERNEL(loads_as_global), kSim, {dim3(1), dim3(32), 128}, in.device_data<float>(),
+           out.device_data<float>(), from, past_l1);
+  };
+  load(sim::Space::global, false);
+  load(sim::Space::global, true);
+  CHECK_THROWS_WITH_AS(load(sim::Space::shared, false),
+                       doctest::Contains("loads_as_global: thread (0, 0, 0) of block (0, 0, 0): "
+                                         "__ldg of an address in shared memory"),
+                       Error);
+  CHECK_THROWS_WITH_AS(load(sim::Space::shared, true),
+                       doctest::Contains("__ldcg of an address in shared memory"), Error);
+#if !defined(__SANITIZE_ADDRESS__)  // it keeps such variables on a stack of its own
+  CHECK_THROWS_WITH_AS(load(sim::Space::local, false),
+                       doctest::Contains("__ldg of an address in local memory"), Error);
+  CHECK_THROWS_WITH_AS(load(sim::Space::local, true), doctest::Contains("__ldcg of an address in "),
+                       Error);
+  const Tensor count = Tensor::zeros({1}, DType::i32, kSim);
+  CHECK_THROWS_WITH_AS(launch(THORAX_KERNEL(counts_on_the_stack), kSim, {dim3(1), dim3(1)},
+                              count.device_data<std::int32_t>()),
+                       doctest::Contains("atomicAdd of an address in local"), Error);
+#endif
+  const Tensor total = Tensor::zeros({1}, DType::i32, kSim);
+  launch(THORAX_KERNEL(counts_in_shared), kSim, {dim3(1), dim3(96)},
+         total.device_data<std::int32_t>());
+  CHECK(total.item() == 96);
+  const Device ampere{DeviceKind::sim, 1};
+  const Tensor memory = Tensor::zeros({8}, DType::f32, ampere);
+  for (const bool from_shared : {true, false})
+    CHECK_THROWS_WITH_AS(launch(THORAX_KERNEL(copies_the_wrong_way), ampere, {dim3(1), dim3(1), 32},
+                                memory.device_data<float>(), from_shared),
+                         doctest::Contains(from_shared ? "cp.async from an address in shared"
+                                                       : "cp.async to an address in global"),
+                         Error);
 }
