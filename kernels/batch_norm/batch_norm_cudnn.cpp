@@ -19,9 +19,11 @@ const BatchNormProvider& cuda() {
   return batch_norm_providers().named("cuda", DeviceKind::cuda);
 }
 
-// Pixels x 1 x 1 x C, dense: cuDNN takes no channel slices here.
-Tensor rows(const BatchNormProblem& p, const Tensor& t) {
-  return t.to_contiguous().reshape({p.pixels(), 1, 1, p.channels()});
+// Dense (cuDNN takes no channel slices here), N x H x W x C as it is: its kernels for NHWC are
+// chosen by the shape. Other ranks become one row of pixels.
+Tensor map(const BatchNormProblem& p, const Tensor& t) {
+  const Tensor dense = t.to_contiguous();
+  return p.shape.rank() == 4 ? dense : dense.reshape({1, 1, p.pixels(), p.channels()});
 }
 
 class ParameterDescriptor
@@ -36,7 +38,7 @@ class ParameterDescriptor
 void forward(const BatchNormProblem& p, const Tensor& x, const Tensor& weight, const Tensor& bias,
              const Tensor& residual, const Tensor& mean, const Tensor& variance, const Tensor& y) {
   if (p.pixels() == 0) return;
-  const Tensor in = rows(p, x), out = Tensor::empty(in.shape(), p.dtype, x.device());
+  const Tensor in = map(p, x), out = Tensor::empty(in.shape(), p.dtype, x.device());
   const TensorDescriptor desc(in);
   const ParameterDescriptor parameters(desc);
   cudnnHandle_t handle = vendor::cudnn(x.device());
@@ -57,7 +59,7 @@ void forward(const BatchNormProblem& p, const Tensor& x, const Tensor& weight, c
             bias.raw(), mean.to(DType::f32).raw(), variance.to(DType::f32).raw(), p.epsilon),
         "batch norm");
   }
-  if (residual.defined()) add_(out, rows(p, residual));
+  if (residual.defined()) add_(out, map(p, residual));
   if (p.relu) vendor::apply_relu(out);
   y.copy_from(out.reshape(p.shape));
 }
@@ -70,8 +72,8 @@ void backward(const BatchNormProblem& p, const Tensor& dy, const Tensor& x, cons
     cuda().backward(p, dy, x, y, weight, bias, mean, variance, dx, dresidual, dweight, dbias);
     return;
   }
-  const Tensor in = rows(p, x), out = Tensor::empty(in.shape(), p.dtype, x.device());
-  const Tensor dz = p.relu ? vendor::relu_gradient(rows(p, dy), rows(p, y)) : rows(p, dy);
+  const Tensor in = map(p, x), out = Tensor::empty(in.shape(), p.dtype, x.device());
+  const Tensor dz = p.relu ? vendor::relu_gradient(map(p, dy), map(p, y)) : map(p, dy);
   const TensorDescriptor desc(in);
   const ParameterDescriptor parameters(desc);
   const Tensor dw = Tensor::empty({p.channels()}, DType::f32, x.device()), db = dw.clone();

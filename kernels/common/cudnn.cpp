@@ -3,7 +3,6 @@
 #include "kernels/common/cudnn.h"
 
 #include <map>
-#include <mutex>
 
 #include "engine/registry/autotune.h"
 #include "engine/runtime/cuda_stream.h"
@@ -28,11 +27,11 @@ void check(cublasStatus_t status, const char* what) {
                cublasGetStatusString(status));
 }
 
+// The libraries allow no two threads in one handle at once, so each thread of the host has its own;
+// kept to the end of the process, when the driver may be gone before the thread's objects are.
 cudnnHandle_t cudnn(Device device) {
-  static std::mutex mutex;
-  static auto& handles = *new std::map<int, cudnnHandle_t>;
-  cudaStream_t stream = cuda_detail::compute_stream(device.index);
-  const std::scoped_lock lock(mutex);
+  static thread_local auto& handles = *new std::map<int, cudnnHandle_t>;
+  cudaStream_t stream = cuda_detail::compute_stream(device.index);  // makes the device current
   cudnnHandle_t& handle = handles[device.index];
   if (handle == nullptr) {
     check(cudnnCreate(&handle), "handle");
@@ -42,19 +41,12 @@ cudnnHandle_t cudnn(Device device) {
 }
 
 cublasHandle_t cublas(Device device) {
-  static std::mutex mutex;
-  static auto& handles = *new std::map<int, cublasHandle_t>;
+  static thread_local auto& handles = *new std::map<int, cublasHandle_t>;
   cudaStream_t stream = cuda_detail::compute_stream(device.index);
-  const std::scoped_lock lock(mutex);
   cublasHandle_t& handle = handles[device.index];
   if (handle == nullptr) {
     check(cublasCreate(&handle), "handle");
     check(cublasSetStream(handle, stream), "stream");
-    // No TF32, and no reduced-precision sums in the 16-bit products.
-    check(cublasSetMathMode(
-              handle, static_cast<cublasMath_t>(CUBLAS_PEDANTIC_MATH |
-                                                CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION)),
-          "math mode");
   }
   return handle;
 }

@@ -11,7 +11,7 @@ namespace thorax::vendor {
 
 void check(cudnnStatus_t status, const char* what);
 void check(cublasStatus_t status, const char* what);
-// One handle per device, on its compute stream.
+// A handle per device and thread of the host, on the device's compute stream.
 cudnnHandle_t cudnn(Device device);
 cublasHandle_t cublas(Device device);
 

@@ -19,12 +19,18 @@ void product(const char* what, cublasOperation_t op_a, cublasOperation_t op_b, s
              std::int64_t columns, std::int64_t inner, const Tensor& a, const Tensor& b,
              const Tensor& c) {
   const auto leading = [](const Tensor& t) { return static_cast<int>(t.pixel_stride()); };
-  vendor::check(cublasGemmEx(vendor::cublas(c.device()), op_a, op_b, static_cast<int>(rows),
-                             static_cast<int>(columns), static_cast<int>(inner), &kOne, a.raw(),
-                             type_of(a.dtype()), leading(a), b.raw(), type_of(b.dtype()),
-                             leading(b), &kZero, c.raw(), type_of(c.dtype()), leading(c),
-                             CUBLAS_COMPUTE_32F_PEDANTIC, CUBLAS_GEMM_DEFAULT),
-                what);
+  cublasHandle_t handle = vendor::cublas(c.device());
+  // float32 without TF32 or any other saving; 16 bit on tensor cores, but with float32 sums.
+  const bool exact = a.dtype() == DType::f32;
+  vendor::check(cublasSetMathMode(handle, exact ? CUBLAS_PEDANTIC_MATH
+                                                : CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION),
+                "math mode");
+  vendor::check(
+      cublasGemmEx(handle, op_a, op_b, static_cast<int>(rows), static_cast<int>(columns),
+                   static_cast<int>(inner), &kOne, a.raw(), type_of(a.dtype()), leading(a), b.raw(),
+                   type_of(b.dtype()), leading(b), &kZero, c.raw(), type_of(c.dtype()), leading(c),
+                   exact ? CUBLAS_COMPUTE_32F_PEDANTIC : CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
+      what);
 }
 
 Tensor masked(const LinearProblem& p, const Tensor& dy, const Tensor& y) {
