@@ -69,7 +69,9 @@ __device__ void finish(const Drawn& d, std::int64_t first, float (&values)[4]) {
     normals(own, normal);
     for (int k = 0; k < 4; ++k) values[k] = fmaf(d.noise, normal[k], values[k]);
   }
-  for (int k = 0; k < 4; ++k) values[k] = fminf(fmaxf(values[k], 0.0f), 1.0f);
+  // Not fminf and fmaxf, which would drop a NaN.
+  for (int k = 0; k < 4; ++k)
+    values[k] = values[k] < 0.0f ? 0.0f : values[k] > 1.0f ? 1.0f : values[k];
 }
 
 __global__ void points(const Drawn* drawn, const float* images, float* out, std::int64_t count,

@@ -49,7 +49,7 @@ THORAX_HOST_DEVICE inline float blend(float a, float b, float t) {
 }
 
 THORAX_HOST_DEVICE inline float with_gamma(float v, float gamma) {
-  return v > 0.0f ? powf(v, gamma) : 0.0f;
+  return v <= 0.0f ? 0.0f : powf(v, gamma);
 }
 
 // Words below it are noise; the lowest bit chooses salt or pepper.

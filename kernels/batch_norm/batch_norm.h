@@ -46,8 +46,8 @@ struct BatchNormProvider {
   void (*forward)(const BatchNormProblem&, const Tensor& x, const Tensor& weight,
                   const Tensor& bias, const Tensor& residual, const Tensor& mean,
                   const Tensor& variance, const Tensor& y);
-  // The gradients, from x and the mean and variance that forward used. With ReLU the gradient
-  // passes where y > 0 (y as this provider's forward made it). dx or dresidual (one of them) may
+  // The gradients, from x and the mean and variance that forward used. With ReLU no gradient
+  // passes where y <= 0 (y as this provider's forward made it). dx or dresidual (one of them) may
   // be the memory of dy. dresidual is only wanted with ReLU: without, it is dy itself.
   void (*backward)(const BatchNormProblem&, const Tensor& dy, const Tensor& x, const Tensor& y,
                    const Tensor& weight, const Tensor& bias, const Tensor& mean,

@@ -37,7 +37,7 @@ struct Loaded {
         centered[r][k] -= affine.center[k];
         if (mask == Mask::from_x) {
           const float result = to_float(from_float<T>(affine(centered[r][k], k)));
-          dz[r][k] = result > 0 ? dz[r][k] : 0.0f;
+          dz[r][k] = result <= 0 ? 0.0f : dz[r][k];
         }
       }
     }
@@ -46,7 +46,7 @@ struct Loaded {
       for (int r = 0; r < kCount; ++r) {
         const Floats<N> result = load<N>(y.at(p + r * rows, channel));
 #pragma unroll
-        for (int k = 0; k < N; ++k) dz[r][k] = result[k] > 0 ? dz[r][k] : 0.0f;
+        for (int k = 0; k < N; ++k) dz[r][k] = result[k] <= 0 ? 0.0f : dz[r][k];
       }
     }
   }

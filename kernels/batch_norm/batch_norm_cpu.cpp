@@ -292,9 +292,9 @@ void with_mask(Mask mask, const Fn& fn) {
 template <Mask mask, class V>
 inline V masked(V grad, V centered, const float* scale, const float* shift, const float* y) {
   if constexpr (mask == Mask::from_x)
-    return where_positive(fused(centered, load<V>(scale), load<V>(shift)), grad);
+    return relu_gradient(fused(centered, load<V>(scale), load<V>(shift)), grad);
   else if constexpr (mask == Mask::from_y)
-    return where_positive(load<V>(y), grad);
+    return relu_gradient(load<V>(y), grad);
   else
     return grad;
 }

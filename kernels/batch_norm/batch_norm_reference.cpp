@@ -75,7 +75,7 @@ void backward(const BatchNormProblem& pr, const Tensor& dy, const Tensor& x, con
   const double *m = mean.data<double>(), *v = variance.data<double>();
   const Pixels<T> grad(dy), in(x), result(y), out(dx), added(dresidual);
   const auto masked = [&](auto p, auto c) {
-    return pr.relu && !(result.at(p, c) > 0) ? 0.0 : grad.value(p, c);
+    return pr.relu && result.at(p, c) <= 0 ? 0.0 : grad.value(p, c);
   };
   Sums sum(channels), product(channels), inverse(channels);  // of dz and of dz * xhat
   for (std::size_t c = 0; c < channels; ++c) inverse[c] = 1 / std::sqrt(v[c] + pr.epsilon);

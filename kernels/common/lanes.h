@@ -38,10 +38,10 @@ template <class V>
 inline V relu(V v) {
   return V{} > v ? V{} : v;
 }
-// v where gate > 0, else 0.
+// The gradient of a ReLU whose output is `gate`: 0 where gate <= 0, else v; a NaN lets pass.
 template <class V>
-inline V where_positive(V gate, V v) {
-  return gate > V{} ? v : V{};
+inline V relu_gradient(V gate, V v) {
+  return gate <= V{} ? V{} : v;
 }
 
 // Calls body.operator()<V>(i) for i = 0, 8, 16, ... with V = Float8, then for the rest with float.

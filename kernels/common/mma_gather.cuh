@@ -223,7 +223,7 @@ struct GatherSums {
             if (p.bias != nullptr) sum += p.bias[first + p.channel_of(channel + i)];
             if (extra != nullptr) sum += to_float(extra[channel + i]);
           }
-          out[i] = from_float<T>(p.relu && !(sum > 0) ? 0.0f : sum);
+          out[i] = from_float<T>(p.relu && sum <= 0 ? 0.0f : sum);
         }
         if (p.pairs && channel + 1 < p.outputs) {
           store_raw<2>(to + channel + p.shift(channel), out);

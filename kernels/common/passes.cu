@@ -23,7 +23,7 @@ __global__ void mask_by_result(const T* dy, std::int64_t dy_pixel, const T* y, s
   const Vec<T, N> result = load_raw<N>(y + pixel * y_pixel + channel);
 #pragma unroll
   for (int c = 0; c < N; ++c)
-    if (!(to_float(result[c]) > 0)) gradient[c] = from_float<T>(0.0f);
+    if (to_float(result[c]) <= 0) gradient[c] = from_float<T>(0.0f);
   store_raw<N>(to + i * N, gradient);
 }
 

@@ -13,7 +13,7 @@ namespace passes {
 // Whether 32 bits suffice to index pixels and depth, and the grid's limits.
 bool fits(const gemm::ConvShape&);
 
-// dy where the forward result was positive, else 0: kernels that copy without looking (cp.async),
+// 0 where the forward result was <= 0, else dy: kernels that copy without looking (cp.async),
 // or that read dy many times, want it ready. f32, f16 or bf16, as all that follow.
 Tensor masked_gradient(const Tensor& dy, const Tensor& y);
 // w[k][tap][c] of every group as [c][tap][k], `outputs` k and `channels` c a group: the filter of

@@ -60,18 +60,18 @@ inline __attribute__((always_inline)) void store_first(float* p, Vec<W> v, int n
   }
 }
 
-// v where v > 0, else 0 (a NaN becomes 0, as max(v, 0) gives in the reference).
+// max(0, v); a NaN stays one.
 template <int W>
 inline __attribute__((always_inline)) Vec<W> relu(Vec<W> v) {
   const Vec<W> zero = {};
-  return v > zero ? v : zero;
+  return zero > v ? zero : v;
 }
 
-// v where gate > 0, else 0: the gradient of a ReLU whose output is `gate`.
+// The gradient of a ReLU whose output is `gate`: 0 where gate <= 0, else v; a NaN lets pass.
 template <int W>
-inline __attribute__((always_inline)) Vec<W> keep_where_positive(Vec<W> v, Vec<W> gate) {
+inline __attribute__((always_inline)) Vec<W> relu_gradient(Vec<W> v, Vec<W> gate) {
   const Vec<W> zero = {};
-  return gate > zero ? v : zero;
+  return gate <= zero ? zero : v;
 }
 
 }  // namespace THORAX_SIMD_TARGET

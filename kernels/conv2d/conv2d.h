@@ -24,7 +24,7 @@ struct Conv2dProblem {
   std::int64_t groups = 1;
   bool bias = false;      // bias[K] is added
   bool residual = false;  // a tensor of y's shape is added before the activation (forward only)
-  bool relu = false;      // y = max(0, .)
+  bool relu = false;      // y = max(0, .); a NaN stays one
   // Of x, y, dy, dx, the residual and the filter. Beside f16 and bf16 the bias, dw and dbias are
   // f32 (kernels/common/precision.h); sums are made in f32 or better.
   DType dtype = DType::f32;
@@ -51,7 +51,7 @@ struct Conv2dProblem {
 
 // Tensors may be channel slices (pixel stride > channels) except filters and bias. Outputs are
 // overwritten. `y` in the backward functions is the forward output and only read when problem.relu:
-// the gradient passes where y > 0. Undefined `bias`, `residual` and `dbias` mean absent.
+// no gradient passes where y <= 0. Undefined `bias`, `residual`, `dbias` mean absent.
 struct Conv2dProvider {
   const char* name;
   DeviceKind device;

@@ -331,7 +331,7 @@ __global__ void __launch_bounds__(kThreads, 2)
         float value = y[i][j];
         if (out.bias != nullptr) value += out.bias[channel];
         if (out.residual != nullptr) value += out.residual[pixel * out.residual_pixel + channel];
-        out.data[pixel * out.pixel + channel] = out.relu && !(value > 0) ? 0.0f : value;
+        out.data[pixel * out.pixel + channel] = out.relu && value <= 0 ? 0.0f : value;
       }
     }
   });

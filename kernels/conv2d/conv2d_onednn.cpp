@@ -50,7 +50,6 @@ dnnl::convolution_forward::primitive_desc forward_desc(const Conv2dProblem& p,
   const Geometry g(p);
   dnnl::post_ops ops;
   if (p.residual) ops.append_sum(1.0f);
-  if (p.relu) ops.append_eltwise(1.0f, dnnl::algorithm::eltwise_relu, 0.0f, 0.0f);
   dnnl::primitive_attr attr;
   attr.set_post_ops(ops);
   const auto kind = dnnl::prop_kind::forward_training;
@@ -68,7 +67,7 @@ dnnl::convolution_forward::primitive_desc forward_desc(const Conv2dProblem& p,
 dnnl::convolution_forward::primitive_desc hint(const Conv2dProblem& p, const memory::desc& x,
                                                const memory::desc& y) {
   Conv2dProblem plain = p;
-  plain.relu = plain.residual = plain.bias = false;
+  plain.residual = plain.bias = false;
   return forward_desc(plain, x, y);
 }
 
@@ -101,10 +100,21 @@ Tensor gated(const Conv2dProblem& p, const Tensor& dy, const Tensor& y) {
       const float* from = dy.data<float>() + i * dy.pixel_stride();
       const float* gate = y.data<float>() + i * y.pixel_stride();
       float* to = result.data<float>() + i * channels;
-      for (std::int64_t k = 0; k < channels; ++k) to[k] = gate[k] > 0 ? from[k] : 0.0f;
+      for (std::int64_t k = 0; k < channels; ++k) to[k] = gate[k] <= 0 ? 0.0f : from[k];
     }
   });
   return result;
+}
+
+// A pass of its own: the library's fused ReLU makes zeros of NaNs.
+void apply_relu(const Tensor& y) {
+  const std::int64_t channels = y.channels();
+  parallel_for(0, y.pixels(), 1024, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t i = first; i < last; ++i) {
+      float* to = y.data<float>() + i * y.pixel_stride();
+      for (std::int64_t k = 0; k < channels; ++k) to[k] = to[k] < 0 ? 0.0f : to[k];
+    }
+  });
 }
 
 void forward(const Conv2dProblem& p, const Tensor& x, const Tensor& w, const Tensor& bias,
@@ -122,6 +132,7 @@ void forward(const Conv2dProblem& p, const Tensor& x, const Tensor& w, const Ten
   if (p.bias) args.emplace(DNNL_ARG_BIAS, onednn::wrap(bias_desc(p), bias));
   entry.primitive.execute(onednn::stream(), args);
   onednn::stream().wait();
+  if (p.relu) apply_relu(y);
 }
 
 void backward_data(const Conv2dProblem& p, const Tensor& dy, const Tensor& w, const Tensor& y,

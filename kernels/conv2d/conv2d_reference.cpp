@@ -44,7 +44,7 @@ void forward(const Conv2dProblem& pr, const Tensor& x, const Tensor& w, const Te
             for (std::int64_t c = 0; c < group_in; ++c) sum += static_cast<double>(a[c]) * b[c];
           });
           if (residual.defined()) sum += static_cast<double>(View<T>(residual).pixel(n, p, q)[k]);
-          out.pixel(n, p, q)[k] = static_cast<T>(pr.relu && !(sum > 0) ? 0.0 : sum);
+          out.pixel(n, p, q)[k] = static_cast<T>(pr.relu && sum <= 0 ? 0.0 : sum);
         }
       }
     }
@@ -65,7 +65,7 @@ void backward_data(const Conv2dProblem& pr, const Tensor& dy, const Tensor& w, c
       for (std::int64_t p = 0; p < pr.out_height(); ++p) {
         for (std::int64_t q = 0; q < pr.out_width(); ++q) {
           for (std::int64_t k = 0; k < pr.out_channels; ++k) {
-            if (pr.relu && !(result.pixel(n, p, q)[k] > 0)) continue;
+            if (pr.relu && result.pixel(n, p, q)[k] <= 0) continue;
             const double g = static_cast<double>(grad.pixel(n, p, q)[k]);
             const std::int64_t c0 = k / group_out * group_in;
             for_taps(pr, p, q, [&](auto h, auto v, auto r, auto s) {
@@ -102,7 +102,7 @@ void backward_filter(const Conv2dProblem& pr, const Tensor& x, const Tensor& dy,
       for (std::int64_t n = 0; n < pr.batch; ++n) {
         for (std::int64_t p = 0; p < pr.out_height(); ++p) {
           for (std::int64_t q = 0; q < pr.out_width(); ++q) {
-            if (pr.relu && !(result.pixel(n, p, q)[k] > 0)) continue;
+            if (pr.relu && result.pixel(n, p, q)[k] <= 0) continue;
             const double g = static_cast<double>(grad.pixel(n, p, q)[k]);
             bias_sum += g;
             for_taps(pr, p, q, [&](auto h, auto v, auto r, auto s) {

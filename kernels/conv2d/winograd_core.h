@@ -146,7 +146,7 @@ THORAX_INLINE void transform_data_run(const Map& map, const float* data, const M
       for (int r = 0; r < 6; ++r) {
         d[r] = load<W>(source.at(r, x) + c + u * W);
         if constexpr (Gated)
-          d[r] = simd::keep_where_positive<W>(d[r], load<W>(gates.at(r, x) + c + u * W));
+          d[r] = simd::relu_gradient<W>(d[r], load<W>(gates.at(r, x) + c + u * W));
       }
       data_transform(d, out);
 #pragma GCC unroll 6
@@ -189,7 +189,7 @@ THORAX_INLINE void transform_gradient_tile(const Map& map, const float* data, co
         continue;
       }
       e[r] = load<W>(source.at(r, x) + k);
-      if constexpr (Gated) e[r] = simd::keep_where_positive<W>(e[r], load<W>(gates.at(r, x) + k));
+      if constexpr (Gated) e[r] = simd::relu_gradient<W>(e[r], load<W>(gates.at(r, x) + k));
     }
     total += (e[0] + e[1]) + (e[2] + e[3]);
     output_adjoint(e, columns[q]);

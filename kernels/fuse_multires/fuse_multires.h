@@ -42,7 +42,7 @@ struct FuseProvider {
   DeviceKind device;
   int (*priority)(const FuseProblem&);
   void (*forward)(const FuseProblem&, std::span<const Tensor> branches, const Tensor& y);
-  // dz = dy where y > 0 (everywhere without ReLU), undefined = not wanted; it may be dy's memory.
+  // dz = dy, with ReLU 0 where y <= 0; undefined = not wanted; it may be dy's memory.
   // grads[i]: the sum of that over each factor x factor block, only wanted (defined) for
   // factors > 1. A branch of factor 1 has the gradient dz itself.
   void (*backward)(const FuseProblem&, const Tensor& dy, const Tensor& y, const Tensor& dz,

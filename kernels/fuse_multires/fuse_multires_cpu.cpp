@@ -132,7 +132,7 @@ void backward(const FuseProblem& pr, const Tensor& dy, const Tensor& y, const Te
             float* to =
                 fine.data != nullptr && fine.stride == pr.channels ? fine.row(n, h) : buffer(count);
             for_lanes(floats, [=]<class V>(std::int64_t i) {
-              store(to + i, where_positive(load<V>(gate + i), load<V>(from + i)));
+              store(to + i, relu_gradient(load<V>(gate + i), load<V>(from + i)));
             });
             row = to;
           }

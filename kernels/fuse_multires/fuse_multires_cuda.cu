@@ -96,7 +96,7 @@ __global__ void fuse_backward(Backward<T> b, Division tile_rows) {
     if (b.relu) {
       const Floats<N> result = load<N>(b.y.at(at, channel));
 #pragma unroll
-      for (int k = 0; k < N; ++k) g[k] = result[k] > 0 ? g[k] : 0.0f;
+      for (int k = 0; k < N; ++k) g[k] = result[k] <= 0 ? 0.0f : g[k];
     }
     if (b.dz.data != nullptr) store(b.dz.at(at, channel), g);
     if (b.branches > 0) tile[(p * b.tile + q) * b.tile_groups + group] = g;

@@ -38,7 +38,7 @@ void backward(const FuseProblem& pr, const Tensor& dy, const Tensor& y, const Te
               std::span<const Tensor> grads) {
   const View<T> grad(dy);
   const auto masked = [&](auto n, auto p, auto q, auto c) {
-    return pr.relu && !(View<T>(y).at(n, p, q, c) > 0) ? T{0} : grad.at(n, p, q, c);
+    return pr.relu && View<T>(y).at(n, p, q, c) <= 0 ? T{0} : grad.at(n, p, q, c);
   };
   for (std::size_t i = 0; i < grads.size(); ++i) {
     if (!grads[i].defined()) continue;
