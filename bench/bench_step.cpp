@@ -3,7 +3,8 @@
 //
 // A training step is forward, loss, backward and SGD with momentum 0.9; UNet: Dice with logits
 // (squared denominator), classifiers: two classes, cross entropy. Inference is eval mode with
-// gradients off. Weights and inputs come from peers/hashfill.h unless files are given. The dump is
+// gradients off. On a GPU the clock is read when the device has finished, as PyTorch's side does.
+// Weights and inputs come from peers/hashfill.h unless files are given. The dump is
 // made before timing starts: `logits`, and in train mode `loss` and `grad.<name>`, in PyTorch's
 // order.
 
@@ -144,14 +145,26 @@ class Step {
   bool first_ = true;
 };
 
+// From an idle device until it is idle again.
+template <class Work>
+double seconds_of(Device device, const Work& work) {
+  synchronize(device);
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  synchronize(device);
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 void print_profile(const Arguments& args, Step& step, double median) {
   constexpr int kRuns = 2;
   profile_reset();
-  profile_enable(args.profile == "shapes" ? ProfileLevel::shapes : ProfileLevel::operations);
-  const auto start = std::chrono::steady_clock::now();
-  for (int i = 0; i < kRuns; ++i) step.run();
-  const double wall =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / kRuns;
+  profile_enable(args.profile == "shapes" ? ProfileLevel::shapes : ProfileLevel::operations,
+                 args.device());
+  const double wall = seconds_of(args.device(),
+                                 [&] {
+                                   for (int i = 0; i < kRuns; ++i) step.run();
+                                 }) /
+                      kRuns;
   profile_enable(ProfileLevel::off);
   double covered = 0;
   for (const ProfileRow& row : profile_rows()) covered += row.seconds / kRuns;
@@ -174,10 +187,8 @@ int measure(const Arguments& args) {
   std::vector<double> times;
   for (int i = 0; i < args.warmup + args.repeat; ++i) {
     if (i == args.warmup) allocator(args.device()).reset_peak();
-    const auto start = std::chrono::steady_clock::now();
-    step.run();
-    const auto end = std::chrono::steady_clock::now();
-    if (i >= args.warmup) times.push_back(std::chrono::duration<double>(end - start).count());
+    const double seconds = seconds_of(args.device(), [&] { step.run(); });
+    if (i >= args.warmup) times.push_back(seconds);
   }
   const double peak = rss_mb();
   const AllocatorStats stats = allocator(args.device()).stats();

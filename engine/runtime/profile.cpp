@@ -4,6 +4,8 @@
 #include <map>
 #include <mutex>
 
+#include "engine/runtime/device.h"
+
 namespace thorax {
 
 std::atomic<ProfileLevel> detail::profile_level{ProfileLevel::off};
@@ -11,6 +13,7 @@ std::atomic<ProfileLevel> detail::profile_level{ProfileLevel::off};
 namespace {
 
 thread_local ProfileScope* innermost = nullptr;
+Device profiled_device;
 std::mutex table_mutex;
 
 std::map<std::string, ProfileRow>& table() {
@@ -20,7 +23,8 @@ std::map<std::string, ProfileRow>& table() {
 
 }  // namespace
 
-void profile_enable(ProfileLevel level) {
+void profile_enable(ProfileLevel level, Device device) {
+  profiled_device = device;
   detail::profile_level.store(level, std::memory_order_relaxed);
 }
 
@@ -47,10 +51,15 @@ void ProfileScope::begin(std::string_view operation, std::string_view phase,
   parent_ = innermost;
   innermost = this;
   active_ = true;
+  synchronize(profiled_device);
   start_ = std::chrono::steady_clock::now();
 }
 
 void ProfileScope::end() {
+  try {
+    synchronize(profiled_device);
+  } catch (const Error&) {  // the device failed: whoever waits for a result is told
+  }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
   innermost = parent_;

@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/tensor/dtype.h"
+
 namespace thorax {
 
 enum class ProfileLevel : std::uint8_t { off, operations, shapes };
@@ -18,8 +20,10 @@ struct ProfileRow {
   double seconds = 0;  // wall time inside the scope less the time inside scopes nested in it
 };
 
-// Starts or stops collecting; what was collected stays until profile_reset.
-void profile_enable(ProfileLevel level);
+// Starts or stops collecting; what was collected stays until profile_reset. On a GPU kernels run
+// after the call that launched them: scopes wait for `device` at both ends, so that each has the
+// time of its own kernels. Nothing may be captured as a graph meanwhile.
+void profile_enable(ProfileLevel level, Device device = {});
 void profile_reset();
 // Everything collected so far, the most time first.
 std::vector<ProfileRow> profile_rows();
