@@ -12,6 +12,7 @@
 #include "engine/registry/autotune.h"
 #include "engine/registry/registry.h"
 #include "engine/runtime/device.h"
+#include "engine/runtime/missing_device.h"
 #include "engine/runtime/parallel.h"
 
 namespace thorax::app {
@@ -37,6 +38,10 @@ void print_info(bool as_json) {
   info["libraries"] = announced_libraries();
   auto& devices = info["devices"] = nlohmann::ordered_json::array();
   for (const Device device : all_devices()) devices.push_back(describe(device));
+  auto& missing = info["missing"] = nlohmann::ordered_json::object();
+  for (const DeviceKind kind : {DeviceKind::cuda, DeviceKind::sim})
+    if (const std::string why = why_missing(kind); !why.empty())
+      missing[std::string(name_of(kind))] = why;
   // Providers by operation and kind of device.
   auto& operations = info["operations"] = nlohmann::ordered_json::object();
   for (const DeviceKind kind : {DeviceKind::cpu, DeviceKind::cuda, DeviceKind::sim})
@@ -59,6 +64,8 @@ void print_info(bool as_json) {
     if (device.kind == DeviceKind::cuda) fmt::print(", {}", device_backend(device.kind).versions());
     fmt::print("\n");
   }
+  for (const auto& [kind, why] : missing.items())
+    fmt::print("{:<8} none: {}\n", kind, why.get<std::string>());
   fmt::print("\n{:<18} {:<5} providers\n", "operation", "kind");
   for (const auto& [operation, kinds] : operations.items()) {
     std::string first = operation;

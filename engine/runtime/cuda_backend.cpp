@@ -1,26 +1,65 @@
 // NVIDIA GPUs as devices of the engine. Compiled only with the CUDA toolkit; the runtime is linked
-// statically, so that the program starts on a machine without a driver and has no cuda devices
-// there.
+// statically, so that the program starts on a machine without a driver; it has no cuda devices
+// there and knows why (missing_device.h).
 #if defined(THORAX_WITH_CUDA)
 
 #include <cuda_runtime.h>
 
 #include <array>
-#include <map>
-#include <memory>
+#include <cstdlib>
 #include <mutex>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/runtime/cuda_stream.h"
 #include "engine/runtime/device.h"
 #include "engine/runtime/graph.h"
+#include "engine/runtime/missing_device.h"
 
 namespace thorax {
 namespace {
 
+// Launches return before their kernels run: errors of these are reported by whatever asks the
+// device next, a later launch or a copy.
+bool is_asynchronous(cudaError_t status) {
+  switch (status) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorHardwareStackError:
+    case cudaErrorLaunchFailure:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorECCUncorrectable:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// Whether every launch waits for its kernel, so that an error is reported with the kernel's name.
+bool synchronous() {
+  static const bool wanted = [] {
+    const char* text = std::getenv("THORAX_CUDA_SYNC");
+    return text != nullptr && std::string_view(text) == "1";
+  }();
+  return wanted;
+}
+
+std::string reason(cudaError_t status) {
+  std::string text = fmt::format("{} ({})", cudaGetErrorString(status), cudaGetErrorName(status));
+  if (is_asynchronous(status) && !synchronous())
+    text +=
+        "; a kernel launched earlier may have made it: THORAX_CUDA_SYNC=1 waits for each and names "
+        "it";
+  return text;
+}
+
 void check(cudaError_t status, const char* what) {
-  THORAX_CHECK(status == cudaSuccess, "[cuda] {}: {} ({})", what, cudaGetErrorString(status),
-               cudaGetErrorName(status));
+  THORAX_CHECK(status == cudaSuccess, "[cuda] {}: {}", what, reason(status));
 }
 
 struct CapturedGraph {
@@ -28,13 +67,20 @@ struct CapturedGraph {
   std::size_t nodes = 0;
 };
 
+// The latest marks or uploads: number n has the event n % kMarks.
+struct Latest {
+  std::array<cudaEvent_t, DeviceBackend::kMarks> events{};
+  std::uint64_t count = 0;
+};
+
 struct PerDevice {
   DeviceInfo info;
+  std::once_flag made;  // the streams
   cudaStream_t compute = nullptr;
   cudaStream_t upload = nullptr;
-  // Of the latest marks and uploads: ticket t has the event t % kMarks.
-  std::array<cudaEvent_t, DeviceBackend::kMarks> events{};
-  std::uint64_t tickets = 0;
+  std::mutex mutex;  // of what follows
+  // Counted apart, so that many marks (autotuning) drop no upload.
+  Latest marks, uploads;
   std::vector<CapturedGraph> graphs;
 };
 
@@ -42,12 +88,20 @@ class CudaBackend final : public DeviceBackend {
  public:
   CudaBackend() {
     int count = 0;
-    if (cudaGetDeviceCount(&count) != cudaSuccess) {
-      cudaGetLastError();  // no driver or no GPU: no cuda devices
-      count = 0;
+    const cudaError_t status = cudaGetDeviceCount(&count);
+    if (status != cudaSuccess) {
+      cudaGetLastError();  // no driver or no GPU
+      note_missing(DeviceKind::cuda, reason(status));
+      return;
     }
-    devices_.resize(static_cast<std::size_t>(count));
-    for (int i = 0; i < count; ++i) describe(i);
+    if (count == 0) note_missing(DeviceKind::cuda, "CUDA counts no device");
+    devices_ = std::vector<PerDevice>(static_cast<std::size_t>(count));
+    try {
+      for (int i = 0; i < count; ++i) describe(i);
+    } catch (const Error& error) {
+      note_missing(DeviceKind::cuda, error.what());
+      devices_ = std::vector<PerDevice>();
+    }
   }
   int count() const override { return static_cast<int>(devices_.size()); }
   const DeviceInfo& info(int index) const override {
@@ -108,16 +162,16 @@ class CudaBackend final : public DeviceBackend {
   }
   std::uint64_t mark(int index) override {
     capture_detail::refuse({DeviceKind::cuda, index}, "a mark");
-    return record(index, stream(index));
+    return record(at(index).marks, at(index), stream(index)) * 2;
   }
   std::uint64_t begin_upload(int index, void* to, const void* from, std::size_t bytes,
                              std::uint64_t after) override {
     capture_detail::refuse({DeviceKind::cuda, index}, "an upload");
     use(index);
     PerDevice& device = at(index);
-    check(cudaStreamWaitEvent(device.upload, event(index, after), 0), "upload");
+    check(cudaStreamWaitEvent(device.upload, event(index, after, true), 0), "upload");
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, device.upload), "upload");
-    return record(index, device.upload);
+    return record(device.uploads, device, device.upload) * 2 + 1;
   }
   void join_upload(int index, std::uint64_t ticket) override {
     capture_detail::refuse({DeviceKind::cuda, index}, "an upload");
@@ -147,6 +201,7 @@ class CudaBackend final : public DeviceBackend {
     if (status == cudaSuccess) status = cudaGraphInstantiate(&executable, graph, 0);
     cudaGraphDestroy(graph);
     check(status, "graph instantiation");
+    const std::scoped_lock lock(at(index).mutex);
     at(index).graphs.push_back({executable, nodes});
     return at(index).graphs.size() - 1;
   }
@@ -179,24 +234,34 @@ class CudaBackend final : public DeviceBackend {
   void use(int index) {
     check(cudaSetDevice(index), "choosing a device");
     PerDevice& device = at(index);
-    if (device.compute != nullptr) return;
-    // Non-blocking: nothing of ours runs on the legacy stream, which would serialise the two.
-    check(cudaStreamCreateWithFlags(&device.compute, cudaStreamNonBlocking), "stream");
-    check(cudaStreamCreateWithFlags(&device.upload, cudaStreamNonBlocking), "stream");
+    // Once, whoever comes first. Non-blocking: nothing of ours runs on the legacy stream, which
+    // would serialise the two.
+    std::call_once(device.made, [&] {
+      check(cudaStreamCreateWithFlags(&device.compute, cudaStreamNonBlocking), "stream");
+      check(cudaStreamCreateWithFlags(&device.upload, cudaStreamNonBlocking), "stream");
+    });
   }
 
-  std::uint64_t record(int index, cudaStream_t on) {
-    PerDevice& device = at(index);
-    cudaEvent_t& event = device.events[device.tickets % kMarks];
+  static std::uint64_t record(Latest& latest, PerDevice& device, cudaStream_t on) {
+    const std::scoped_lock lock(device.mutex);
+    cudaEvent_t& event = latest.events[latest.count % kMarks];
     if (event == nullptr) check(cudaEventCreate(&event), "event");
     check(cudaEventRecord(event, on), "event");
-    return device.tickets++;
+    return latest.count++;
   }
-  cudaEvent_t event(int index, std::uint64_t ticket) {
-    const PerDevice& device = at(index);
-    THORAX_CHECK(ticket < device.tickets && ticket + kMarks >= device.tickets,
-                 "[cuda] mark {} is not among the latest {} of {}", ticket, kMarks, device.tickets);
-    return device.events[ticket % kMarks];
+  // `to_wait`: for a mark that is no longer kept the oldest that is serves, too; it came later on
+  // the same stream.
+  cudaEvent_t event(int index, std::uint64_t ticket, bool to_wait = false) {
+    PerDevice& device = at(index);
+    const std::scoped_lock lock(device.mutex);
+    const bool upload = ticket % 2 != 0;
+    const Latest& latest = upload ? device.uploads : device.marks;
+    const std::uint64_t number = ticket / 2;
+    const bool kept = number + kMarks >= latest.count;
+    THORAX_CHECK(number < latest.count && (kept || (to_wait && !upload)),
+                 "[cuda] {} {} is not among the latest {} of {}", upload ? "upload" : "mark",
+                 number, kMarks, latest.count);
+    return latest.events[(kept ? number : latest.count) % kMarks];
   }
 
   void describe(int index) {
@@ -239,11 +304,17 @@ cudaStream_t compute_stream(int index) {
 
 void check_launch(cudaError_t status, const char* kernel, dim3 grid, dim3 block,
                   std::size_t shared) {
+  if (status == cudaSuccess && synchronous()) {
+    int index = 0;
+    check(cudaGetDevice(&index), "the current device");
+    // While a graph is captured nothing runs that could be waited for.
+    if (!capturing({DeviceKind::cuda, index}))
+      status = cudaStreamSynchronize(backend().stream(index));
+  }
   THORAX_CHECK(status == cudaSuccess,
                "[cuda] {} with {} x {} x {} blocks of {} x {} x {} threads, {} bytes of dynamic "
-               "shared memory: {} ({})",
-               kernel, grid.x, grid.y, grid.z, block.x, block.y, block.z, shared,
-               cudaGetErrorString(status), cudaGetErrorName(status));
+               "shared memory: {}",
+               kernel, grid.x, grid.y, grid.z, block.x, block.y, block.z, shared, reason(status));
 }
 
 }  // namespace cuda_detail

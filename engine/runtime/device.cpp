@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "engine/runtime/allocator.h"
+#include "engine/runtime/missing_device.h"
 
 namespace thorax {
 namespace {
@@ -27,7 +28,24 @@ std::size_t slot(DeviceKind kind) {
   return static_cast<std::size_t>(kind);
 }
 
+std::array<std::string, kKinds>& missing() {
+  static std::array<std::string, kKinds> reasons;
+  return reasons;
+}
+
 }  // namespace
+
+void note_missing(DeviceKind kind, std::string reason) {
+  missing()[slot(kind)] = std::move(reason);
+}
+
+std::string why_missing(DeviceKind kind) {
+  if (device_count(kind) > 0) return {};
+  if (!missing()[slot(kind)].empty()) return missing()[slot(kind)];
+  return kind == DeviceKind::cuda
+             ? "this build has no kernels for NVIDIA GPUs: cmake --preset cuda builds them"
+             : "this build has no simulated GPU: cmake --preset cpu builds one";
+}
 
 void register_backend(DeviceKind kind, DeviceBackend& backend) {
   backends()[slot(kind)] = &backend;
@@ -67,9 +85,11 @@ Device parse_device(std::string_view text) {
     if (number && name_of(device.kind) == kind && device.index == index) return device;
     known += (known.empty() ? "" : ", ") + to_string(device);
   }
-  const bool left_out = kind == name_of(DeviceKind::sim) && device_count(DeviceKind::sim) == 0;
+  std::string why;
+  for (const DeviceKind gpu : {DeviceKind::cuda, DeviceKind::sim})
+    if (kind == name_of(gpu)) why = why_missing(gpu);
   fail("[device] there is no device '{}'; there are: {}{}", text, known,
-       left_out ? " (this build has no simulated GPU: cmake --preset cpu builds one)" : "");
+       why.empty() ? "" : fmt::format(" ({}: {})", kind, why));
 }
 
 std::string processor_name() {
@@ -92,8 +112,10 @@ const DeviceInfo& device_info(Device device) {
     }();
     return cpu;
   }
-  THORAX_CHECK(device.index >= 0 && device.index < device_count(device.kind),
-               "[device] there is no {}", to_string(device));
+  if (device.index < 0 || device.index >= device_count(device.kind)) {
+    const std::string why = why_missing(device.kind);
+    fail("[device] there is no {}{}", to_string(device), why.empty() ? "" : ": " + why);
+  }
   return device_backend(device.kind).info(device.index);
 }
 

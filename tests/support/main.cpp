@@ -7,9 +7,31 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "engine/runtime/device.h"
+#include "engine/runtime/missing_device.h"
 #include "engine/runtime/sim/block.h"
 
 namespace {
+// Says where the tests' GPU kernels run (tests/support/gpu.h). With THORAX_TEST_DEVICE=cuda they
+// run on a GPU of NVIDIA's or not at all.
+void say_device() {
+  using namespace thorax;
+  const char* text = std::getenv("THORAX_TEST_DEVICE");
+  const std::string_view wanted = text == nullptr ? "" : text;
+  if (!wanted.empty() && wanted != "cuda") {
+    std::fprintf(stderr, "THORAX_TEST_DEVICE is '%s': cuda, or nothing for what there is\n", text);
+    std::exit(2);
+  }
+  const std::string why = why_missing(DeviceKind::cuda);
+  if (wanted == "cuda" && !why.empty()) {
+    std::fprintf(stderr, "THORAX_TEST_DEVICE is cuda, and there is none: %s\n", why.c_str());
+    std::exit(2);
+  }
+  const Device gpu{why.empty() ? DeviceKind::cuda : DeviceKind::sim, 0};
+  std::fprintf(stderr, "GPU kernels run on %s, %s%s%s\n", to_string(gpu).c_str(),
+               device_info(gpu).name.c_str(), why.empty() ? "" : "; no cuda: ", why.c_str());
+}
+
 // THORAX_SIM_ORDER=reverse or =random:SEED: the order in which simulated threads run between
 // barriers. What the kernels compute must not depend on it.
 void choose_order() {
@@ -51,6 +73,7 @@ DOCTEST_REGISTER_LISTENER("count", 1, CountListener);
 int main(int argc, char** argv) {
   choose_order();
   doctest::Context context(argc, argv);
+  if (!context.shouldExit()) say_device();
   const int result = context.run();
   if (context.shouldExit()) return result;
   if (cases_run == 0) {

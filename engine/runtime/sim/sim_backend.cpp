@@ -98,7 +98,7 @@ class SimBackend final : public DeviceBackend {
   }
   std::uint64_t mark(int index) override {
     capture_detail::refuse(sim_device(index), "a mark");
-    return next({});
+    return next(marks_, {});
   }
 
   bool supports_graphs() const override { return true; }
@@ -115,8 +115,9 @@ class SimBackend final : public DeviceBackend {
   std::uint64_t begin_upload(int index, void* to, const void* from, std::size_t bytes,
                              std::uint64_t after) override {
     capture_detail::refuse(sim_device(index), "an upload");
-    with(after, [](Entry&) {});
-    return next({.to = to, .from = from, .bytes = bytes});
+    // What came before a mark has run.
+    if (is_upload(after)) with(after, [](Entry&) {});
+    return next(uploads_, {.to = to, .from = from, .bytes = bytes});
   }
   void join_upload(int index, std::uint64_t ticket) override {
     capture_detail::refuse(sim_device(index), "an upload");
@@ -168,26 +169,35 @@ class SimBackend final : public DeviceBackend {
     graphs_.add(name, std::as_bytes(std::span(addresses)), fn);
   }
 
-  std::uint64_t next(Entry entry) {
+  // Marks and uploads are counted apart, so that many marks (autotuning) drop no upload.
+  struct Latest {
+    std::deque<Entry> entries;
+    std::uint64_t dropped = 0;
+  };
+  static bool is_upload(std::uint64_t ticket) { return ticket % 2 != 0; }
+
+  std::uint64_t next(Latest& latest, Entry entry) {
     const std::scoped_lock lock(mutex_);
-    entries_.push_back(std::move(entry));
-    if (entries_.size() > kMarks) {
-      entries_.pop_front();
-      ++dropped_;
+    latest.entries.push_back(std::move(entry));
+    if (latest.entries.size() > kMarks) {
+      latest.entries.pop_front();
+      ++latest.dropped;
     }
-    return dropped_ + entries_.size() - 1;
+    return (latest.dropped + latest.entries.size() - 1) * 2 + (&latest == &uploads_ ? 1 : 0);
   }
   template <class Fn>
   void with(std::uint64_t ticket, const Fn& fn) {
     const std::scoped_lock lock(mutex_);
-    THORAX_CHECK(ticket >= dropped_ && ticket - dropped_ < entries_.size(),
-                 "[sim] mark {} is not among the latest {}", ticket, kMarks);
-    fn(entries_[ticket - dropped_]);
+    Latest& latest = is_upload(ticket) ? uploads_ : marks_;
+    const std::uint64_t number = ticket / 2;
+    THORAX_CHECK(number >= latest.dropped && number - latest.dropped < latest.entries.size(),
+                 "[sim] {} {} is not among the latest {}", is_upload(ticket) ? "upload" : "mark",
+                 number, kMarks);
+    fn(latest.entries[number - latest.dropped]);
   }
 
   std::mutex mutex_;
-  std::deque<Entry> entries_;
-  std::uint64_t dropped_ = 0;
+  Latest marks_, uploads_;
   sim::Graphs graphs_;
 };
 

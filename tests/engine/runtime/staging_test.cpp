@@ -46,6 +46,23 @@ TEST_CASE("marks: the latest are kept, older ones are an error, and memory does 
                        doctest::Contains("not among the latest 4096"), Error);
 }
 
+TEST_CASE("marks in any number between two batches do not disturb their uploads") {
+  const Device device = test::gpu();
+  DeviceBackend& backend = device_backend(device.kind);
+  Staging staging(device);
+  const auto many_marks = [&] {
+    for (int i = 0; i < 10000; ++i) backend.mark(device.index);
+  };
+  for (int i = 0; i < 4; ++i) {
+    staging.begin(std::vector<Tensor>{Tensor::full({64}, i), Tensor::full({3}, -i)});
+    many_marks();  // as autotuning makes them while a step runs
+    const std::vector<Tensor> got = staging.take();
+    many_marks();
+    CHECK(test::same_values(got[0].to(Device{}), Tensor::full({64}, i)));
+    CHECK(test::same_values(got[1].to(Device{}), Tensor::full({3}, -i)));
+  }
+}
+
 TEST_CASE("staging: batches of any shape and type arrive, two at a time") {
   const Device device = test::gpu();
   Staging staging(device);
