@@ -3,16 +3,19 @@
 # kernel table against cuDNN, training steps against PyTorch, real training.
 #
 #   bench/gpu_check.sh OUT [--build DIR] [--data DIR] [--python PYTHON] [--minutes N] [--only REGEX]
-#     --build    a finished CUDA build, or what bench/gpu_bundle.sh made of one (default: builds preset
-#                "cuda" for this GPU alone)
+#     --build    a finished CUDA build, or what bench/gpu_bundle.sh made of one (default: the bundle that this
+#                script lies in, else builds preset "cuda" for this GPU alone)
 #     --data     real images as in the README's walk-through; without it training runs on phantoms
 #     --python   an interpreter with PyTorch and CUDA; without it the comparison is left out and said so
 #     --minutes  end after so many (default 25): what runs then is stopped, the rest is not started
 #     --only     only parts whose name matches: tests_*, memcheck, racecheck, table, step_*, torch_*, train
 # Each part's output is OUT/<part>.log; OUT/summary.txt has one line per part. A failed part does not stop
-# the others. Exit code 1 when one failed. The rows to commit to bench/results/ are
+# the others. Exit code 1 when one failed, 2 at once when thorax finds no cuda:0 (the simulated GPU does not
+# stand in for it). A test file that fails runs again as <part>_sync with THORAX_CUDA_SYNC=1, which names the
+# kernel of an error. The rows to commit to bench/results/ are
 # OUT/<gpu>-<date>-kernels.csv and OUT/<gpu>-<date>-steps.csv: each names GPU, driver, CUDA, cuDNN, commit.
 set -uo pipefail
+here=$PWD  # paths among the arguments are the caller's
 cd "$(dirname "$0")/.."
 out= build= data= python= minutes=25 only=.
 while [ $# -gt 0 ]; do
@@ -22,15 +25,17 @@ while [ $# -gt 0 ]; do
       printf -v "${1#--}" %s "$2"
       shift 2
       ;;
-    -h | --help) sed -n '2,16s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,18s/^# \{0,1\}//p' "$0"; exit 0 ;;
     -*) echo "gpu_check.sh: unknown argument '$1' (see --help)" >&2; exit 2 ;;
     *) out=$1; shift ;;
   esac
 done
 [ -n "$out" ] || { echo "gpu_check.sh: where to write? (see --help)" >&2; exit 2; }
 command -v nvidia-smi >/dev/null || { echo "gpu_check.sh: no nvidia-smi: is there a GPU?" >&2; exit 2; }
+absolute() { [[ $1 == /* || -z $1 ]] && echo "$1" || echo "$here/$1"; }
+out=$(absolute "$out") build=$(absolute "$build") data=$(absolute "$data")
+[ -n "$build" ] || [ ! -e bundle ] || build=$PWD
 mkdir -p "$out"
-out=$(realpath "$out")
 : >"$out/summary.txt"
 say() { echo "$*" | tee -a "$out/summary.txt"; }
 part() {  # NAME COMMAND...
@@ -55,24 +60,44 @@ cuda=$(nvcc --version 2>/dev/null | sed -n 's/.*release \([^,]*\).*/\1/p')
 commit=$(git describe --always --dirty 2>/dev/null || echo unknown)
 
 if [ -z "$build" ]; then
-  build=build-cuda
+  build=$PWD/build-cuda
   third_party/install.sh >"$out/install.log" 2>&1
   part build_configure cmake --preset cuda -DCMAKE_CUDA_ARCHITECTURES="$capability"
   part build cmake --build --preset cuda --parallel "$(nproc)"
 fi
-if [ -d "$build/lib" ]; then  # a bundle
-  export LD_LIBRARY_PATH=$(realpath "$build/lib")${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-  commit=$(cat "$build/commit")
+if [ -e "$build/bundle" ]; then
+  export LD_LIBRARY_PATH=$build/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+  commit=$(cat "$build/bundle")
 fi
 cudnn=$("$build/apps/thorax" info 2>/dev/null | sed -n 's/.*cuDNN \([0-9.]*\).*/\1/p' | head -n 1)
 say "gpu: $gpu (sm_$capability), driver $driver, CUDA ${cuda:-unknown}, cuDNN ${cudnn:-none}, commit $commit"
-part devices "$build/apps/thorax" info
+"$build/apps/thorax" info >"$out/devices.log" 2>&1 || true
+if ! grep -q '^cuda:0 ' "$out/devices.log"; then
+  why=$(sed -n 's/^cuda  *none: //p' "$out/devices.log")
+  say "devices: FAILED: thorax finds no cuda:0: ${why:-$(tail -n 1 "$out/devices.log")}"
+  exit 2
+fi
+say "devices: $(grep '^cuda:0 ' "$out/devices.log")"
 
-# With a GPU in the machine the tests run there: every provider against the reference, graphs, uploads,
-# training of all networks. test_simulated runs every kernel on both and compares.
-for program in engine kernels models simulated; do
-  part "tests_$program" "$build/tests/test_$program" &
-done
+# The tests run on the GPU or not at all: every provider against the reference, graphs, uploads, training of
+# all networks. test_simulated runs every kernel on both and compares. One process a file: an error of the GPU
+# takes all later tests of its process with it.
+export THORAX_TEST_DEVICE=cuda
+tests() {  # PROGRAM
+  local file name
+  "$build/tests/test_$1" --list-test-cases --reporters=xml 2>/dev/null | sed -n 's/.* filename="\([^"]*\)".*/\1/p' |
+    LC_ALL=C sort -u >"$out/tests_$1.files"
+  [ -s "$out/tests_$1.files" ] || say "tests_$1: FAILED: no test files are known"
+  while read -r file; do
+    name=${file##*/tests/} name=tests_${name//\//_} name=${name%.cpp} name=${name%_test}
+    part "$name" "$build/tests/test_$1" --source-file="*/${file##*/tests/}" --no-intro
+    if grep -q "^$name: FAILED" "$out/summary.txt"; then
+      THORAX_CUDA_SYNC=1 part "${name}_sync" "$build/tests/test_$1" --source-file="*/${file##*/tests/}" --no-intro
+    fi
+  done <"$out/tests_$1.files"
+  rm -f "$out/tests_$1.files"
+}
+for program in engine kernels models simulated; do tests $program & done
 wait
 if command -v compute-sanitizer >/dev/null; then
   for tool in memcheck racecheck; do

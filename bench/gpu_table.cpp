@@ -2,17 +2,20 @@
 //
 //   gpu_table [--device cuda] [--model unet hrnet_w18] [--size N] [--batch N] [--precision f32 f16
 //   bf16]
-//             [--filter TEXT] [--repeats N] [--csv FILE]
+//             [--filter TEXT] [--repeats N] [--csv FILE] [--memory MIB]
 //
 // A row is one problem, precision, pass and provider. It is checked first, against the provider
 // "cuda/naive" in float32 on the same (rounded) values, and only then timed: L2-cold, median, by
 // the device's clock. Columns: time, TFLOP/s or GB/s, share of the vendor's time (conv2d,
 // conv_transpose2d, linear: vendor / ours, so 1 = as fast) or of the copy bandwidth measured in the
 // same run; and the rate as a share of the ceiling, what the vendor's matrix product reaches at
-// 8192 x 4096 x 4096 in that precision, measured in the same run, too. A wrong row is printed as
-// WRONG and makes the exit code 1. On `sim` (tiny --size) it tests itself; times mean nothing
-// there.
+// 8192 x 4096 x 4096 in that precision, measured in the same run, too. With f32 there are rows of
+// precision "tf32" as well, from sm_80 on, which have no peer. A wrong row is printed as WRONG, one
+// that cannot be computed as FAILED with the reason; the others follow, and the exit code is 1.
+// Only a device that is of no use any more ends the table. On `sim` (tiny --size) it tests itself;
+// times mean nothing there.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
@@ -20,6 +23,7 @@
 
 #include "bench/gpu_timer.h"
 #include "engine/registry/registry.h"
+#include "engine/runtime/allocator.h"
 #include "engine/runtime/philox.h"
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/conv2d/cases.h"
@@ -35,7 +39,7 @@ struct Arguments {
   std::string device = "cuda", filter, csv;
   std::vector<std::string> models{"unet", "hrnet_w18", "resnet152", "densenet121"},
       precisions{"f32", "f16", "bf16"};
-  std::int64_t size = 0, batch = 8;
+  std::int64_t size = 0, batch = 8, memory = 0;
   int repeats = 11;
 };
 
@@ -73,6 +77,8 @@ double allowed_error(DType type, std::int64_t terms, bool winograd) {
   return output + sum * (winograd ? 16 : 4);
 }
 
+constexpr const char* kTf32 = "cuda/mma_tf32";
+
 bool is_vendor(std::string_view provider) {
   return provider == "cudnn" || provider == "cublas";
 }
@@ -81,6 +87,7 @@ class Table {
  public:
   explicit Table(const Arguments& a)
       : args(a), device(parse_device(a.device)), timer(device, a.repeats), scope_(device) {
+    if (a.memory > 0) allocator(device).set_limit(static_cast<std::size_t>(a.memory) << 20);
     if (!a.csv.empty()) {
       csv_.open(a.csv);
       THORAX_CHECK(csv_.is_open(), "[gpu_table] cannot write {}", a.csv);
@@ -99,15 +106,15 @@ class Table {
     return args.filter.empty() ||
            (operation + " " + problem).find(args.filter) != std::string::npos;
   }
-  void row(const std::string& operation, const std::string& problem, DType type, const char* pass,
-           const char* provider, double seconds, double work, bool flops, double peer_seconds,
-           double error, double allowed) {
+  void row(const std::string& operation, const std::string& problem, std::string_view type,
+           const char* pass, const char* provider, double seconds, double work, bool flops,
+           double peer_seconds, double error, double allowed) {
     const bool ok = error <= allowed;
     ++rows;
     wrong += !ok;
     const double rate = work / seconds * (flops ? 1e-12 : 1e-9);
     const double share = flops ? peer_seconds / seconds : work / seconds / copy_rate_;
-    const auto ceiling = ceilings_.find(type);
+    const auto ceiling = ceilings_.find(std::string(type));
     const double of_ceiling = !flops                       ? share
                               : ceiling != ceilings_.end() ? work / seconds / ceiling->second
                                                            : 0;
@@ -115,17 +122,46 @@ class Table {
       return value > 0 ? fmt::format("{:.0f} %", value * 100) : std::string("-");
     };
     fmt::print("{:<17} {:<58} {:<4} {:<6} {:<16} {:>9.4f} ms {:>8.2f} {} {:>6} {:>6} {:.1e}{}\n",
-               operation, problem, name_of(type), pass, provider, seconds * 1e3, rate,
+               operation, problem, type, pass, provider, seconds * 1e3, rate,
                flops ? "TFLOP/s" : "GB/s   ", percent(share), percent(of_ceiling), error,
                ok ? "" : "  WRONG");
     std::fflush(stdout);
     if (csv_.is_open())
       csv_ << fmt::format("{},\"{}\",{},{},{},{:.6f},{:.4f},{},{:.4f},{:.4f},{:.3e},{}\n",
-                          operation, problem, name_of(type), pass, provider, seconds * 1e3, rate,
+                          operation, problem, type, pass, provider, seconds * 1e3, rate,
                           flops ? "TFLOP/s" : "GB/s", share, of_ceiling, error, ok ? 1 : 0);
     if (flops && share > 0 && !is_vendor(provider))
-      shares_[fmt::format("{} {} {}", operation, name_of(type), pass)][problem] = std::max(
-          shares_[fmt::format("{} {} {}", operation, name_of(type), pass)][problem], share);
+      shares_[fmt::format("{} {} {}", operation, type, pass)][problem] =
+          std::max(shares_[fmt::format("{} {} {}", operation, type, pass)][problem], share);
+  }
+  // Runs what makes a row, or is needed for several. One that fails is a row, too, and false is
+  // returned; when the device does not work any more the Error goes on.
+  template <class Work>
+  bool attempt(const std::string& operation, const std::string& problem, std::string_view type,
+               const char* pass, const char* provider, const Work& work) {
+    try {
+      work();
+      return true;
+    } catch (const Error& error) {
+      ++rows;
+      ++failed;
+      std::string why = error.what();
+      std::replace_if(
+          why.begin(), why.end(), [](char c) { return c == '\n' || c == '"'; }, ' ');
+      fmt::print("{:<17} {:<58} {:<4} {:<6} {:<16} FAILED: {}\n", operation, problem, type, pass,
+                 provider, why);
+      std::fflush(stdout);
+      if (csv_.is_open())
+        csv_ << fmt::format("{},\"{}\",{},{},{},,,,,,\"{}\",0\n", operation, problem, type, pass,
+                            provider, why);
+      try {
+        synchronize(device);
+      } catch (const Error&) {
+        fmt::print(stderr, "gpu_table: the device does not work any more; the rest is left out\n");
+        throw;
+      }
+      return false;
+    }
   }
   // Geometric means over problems of the best of our providers against the vendor.
   void summary() const {
@@ -141,7 +177,7 @@ class Table {
   const Arguments& args;
   Device device;
   bench::GpuTimer timer;
-  int rows = 0, wrong = 0;
+  int rows = 0, wrong = 0, failed = 0;
 
  private:
   void measure_ceiling(const std::string& name) {
@@ -151,18 +187,21 @@ class Table {
     problem.dtype = precision(name);
     for (const LinearProvider& p : linear_providers().all()) {
       if (p.device != device.kind || !is_vendor(p.name) || p.priority(problem) < 0) continue;
-      const Tensor x = normals(problem.input_shape(), 1, 1).to(problem.dtype).to(device);
-      const Tensor w = normals(problem.weight_shape(), 2, 1).to(problem.dtype).to(device);
-      const Tensor y = Tensor::empty(problem.output_shape(), problem.dtype, device);
-      const double rate = problem.flops() / timer.median([&] { p.forward(problem, x, w, {}, y); });
-      ceilings_[problem.dtype] = rate;
-      fmt::print("{}: {} {:.1f} TFLOP/s\n", device_info(device).name, name, rate * 1e-12);
+      attempt("linear", problem.to_string(), name, "fwd", p.name, [&] {
+        const Tensor x = normals(problem.input_shape(), 1, 1).to(problem.dtype).to(device);
+        const Tensor w = normals(problem.weight_shape(), 2, 1).to(problem.dtype).to(device);
+        const Tensor y = Tensor::empty(problem.output_shape(), problem.dtype, device);
+        const double rate =
+            problem.flops() / timer.median([&] { p.forward(problem, x, w, {}, y); });
+        ceilings_[name] = rate;
+        fmt::print("{}: {} {:.1f} TFLOP/s\n", device_info(device).name, name, rate * 1e-12);
+      });
     }
   }
 
   DeviceScope scope_;
   double copy_rate_ = 0;
-  std::map<DType, double> ceilings_;  // operations a second
+  std::map<std::string, double> ceilings_;  // operations a second, by precision
   std::ofstream csv_;
   std::map<std::string, std::map<std::string, double>> shares_;
 };
@@ -174,18 +213,22 @@ void compare(Table& table, const char* operation, const Registry<Provider>& regi
              Problem problem, const char* pass, std::int64_t terms, const std::vector<Tensor>& host,
              const Run& run) {
   if (!table.wants(operation, problem.to_string())) return;
+  const std::string text = problem.to_string();
   for (const std::string& name : table.args.precisions) {
     problem.dtype = precision(name);
     std::vector<Tensor> inputs, exact;
-    for (const Tensor& t : host) {
-      const Tensor rounded = t.to(problem.dtype);
-      inputs.push_back(rounded.to(table.device));
-      exact.push_back(rounded.to(DType::f32).to(table.device));
-    }
-    Problem float_problem = problem;
-    float_problem.dtype = DType::f32;
-    const Tensor wanted =
-        run(registry.named("cuda/naive", table.device.kind), float_problem, exact);
+    Tensor wanted;
+    const bool defined = table.attempt(operation, text, name, pass, "cuda/naive", [&] {
+      for (const Tensor& t : host) {
+        const Tensor rounded = t.to(problem.dtype);
+        inputs.push_back(rounded.to(table.device));
+        exact.push_back(rounded.to(DType::f32).to(table.device));
+      }
+      Problem float_problem = problem;
+      float_problem.dtype = DType::f32;
+      wanted = run(registry.named("cuda/naive", table.device.kind), float_problem, exact);
+    });
+    if (!defined) continue;
     double vendor = 0;
     std::vector<Provider> providers;
     for (const Provider& p : registry.all())
@@ -193,14 +236,25 @@ void compare(Table& table, const char* operation, const Registry<Provider>& regi
     // The vendor first: the others are shown as a share of it.
     std::stable_partition(providers.begin(), providers.end(),
                           [](const Provider& p) { return is_vendor(p.name); });
+    const auto row = [&](const Provider& p, std::string_view type, double allowed) {
+      table.attempt(operation, text, type, pass, p.name, [&] {
+        const double error = relative_error(run(p, problem, inputs), wanted);
+        const double seconds = table.timer.median([&] { run(p, problem, inputs); });
+        if (is_vendor(p.name)) vendor = seconds;
+        table.row(operation, text, type, pass, p.name, seconds, problem.flops(), true,
+                  type == name ? vendor : 0, error, allowed);
+      });
+    };
     for (const Provider& p : providers) {
-      const double error = relative_error(run(p, problem, inputs), wanted);
-      const double seconds = table.timer.median([&] { run(p, problem, inputs); });
       const bool winograd = std::string_view(p.name).find("winograd") != std::string_view::npos;
-      if (is_vendor(p.name)) vendor = seconds;
-      table.row(operation, problem.to_string(), problem.dtype, pass, p.name, seconds,
-                problem.flops(), true, vendor, error,
-                allowed_error(problem.dtype, terms, winograd));
+      row(p, name, allowed_error(problem.dtype, terms, winograd));
+    }
+    if (problem.dtype != DType::f32) continue;
+    // tf32 rounds the factors and has to be asked for by name.
+    for (const Provider& p : registry.all()) {
+      if (p.device != table.device.kind || std::string_view(p.name) != kTf32) continue;
+      const ProviderScope asked(operation, kTf32);
+      if (p.priority(problem) >= 0) row(p, "tf32", allowed_error(DType::f16, terms, false));
     }
   }
 }
@@ -327,25 +381,31 @@ void batch_norms(Table& table, const std::vector<Shape>& shapes) {
                  dv = variance.to(d), dy = Tensor::empty(shape, DType::f32, d);
     for (const BatchNormProvider& p : batch_norm_providers().all()) {
       if (p.device != d.kind || p.priority(problem) < 0) continue;
-      const auto forward = [&] { p.forward(problem, dx, dw, db, {}, dm, dv, dy); };
-      forward();
-      const double error = relative_error(dy, y);
-      table.row("batch_norm", problem.to_string(), DType::f32, "fwd", p.name,
-                table.timer.median(forward), 12.0 * static_cast<double>(x.numel()), false, 0, error,
-                1e-5);
-      const Tensor grad = Tensor::empty(shape, DType::f32, d),
-                   gw = Tensor::empty({c}, DType::f32, d), gb = Tensor::empty({c}, DType::f32, d);
-      const auto backward = [&] {
-        p.backward(problem, dx, dx, dy, dw, db, dm, dv, grad, {}, gw, gb);
-      };
-      backward();
-      const Tensor wanted = Tensor::empty(shape), hw = Tensor::empty({c}), hb = Tensor::empty({c});
-      batch_norm_providers().named("cpu").backward(problem, x, x, dy.to(Device{}), weight, bias,
-                                                   dm.to(Device{}), dv.to(Device{}), wanted, {}, hw,
-                                                   hb);
-      table.row("batch_norm", problem.to_string(), DType::f32, "bwd", p.name,
-                table.timer.median(backward), 20.0 * static_cast<double>(x.numel()), false, 0,
-                relative_error(grad, wanted), 1e-4);
+      const bool ran = table.attempt("batch_norm", problem.to_string(), "f32", "fwd", p.name, [&] {
+        const auto forward = [&] { p.forward(problem, dx, dw, db, {}, dm, dv, dy); };
+        forward();
+        const double error = relative_error(dy, y);
+        table.row("batch_norm", problem.to_string(), "f32", "fwd", p.name,
+                  table.timer.median(forward), 12.0 * static_cast<double>(x.numel()), false, 0,
+                  error, 1e-5);
+      });
+      if (!ran) continue;
+      table.attempt("batch_norm", problem.to_string(), "f32", "bwd", p.name, [&] {
+        const Tensor grad = Tensor::empty(shape, DType::f32, d),
+                     gw = Tensor::empty({c}, DType::f32, d), gb = Tensor::empty({c}, DType::f32, d);
+        const auto backward = [&] {
+          p.backward(problem, dx, dx, dy, dw, db, dm, dv, grad, {}, gw, gb);
+        };
+        backward();
+        const Tensor wanted = Tensor::empty(shape), hw = Tensor::empty({c}),
+                     hb = Tensor::empty({c});
+        batch_norm_providers().named("cpu").backward(problem, x, x, dy.to(Device{}), weight, bias,
+                                                     dm.to(Device{}), dv.to(Device{}), wanted, {},
+                                                     hw, hb);
+        table.row("batch_norm", problem.to_string(), "f32", "bwd", p.name,
+                  table.timer.median(backward), 20.0 * static_cast<double>(x.numel()), false, 0,
+                  relative_error(grad, wanted), 1e-4);
+      });
     }
   }
 }
@@ -365,11 +425,13 @@ void fusions(Table& table, const std::vector<FuseProblem>& problems) {
     const Tensor y = Tensor::empty(problem.output_shape(), DType::f32, table.device);
     for (const FuseProvider& p : fuse_providers().all()) {
       if (p.device != table.device.kind || p.priority(problem) < 0) continue;
-      const auto forward = [&] { p.forward(problem, device_branches, y); };
-      forward();
-      table.row("fuse_multires", problem.to_string(), DType::f32, "fwd", p.name,
-                table.timer.median(forward), read + 4.0 * static_cast<double>(y.numel()), false, 0,
-                relative_error(y, wanted), 1e-6);
+      table.attempt("fuse_multires", problem.to_string(), "f32", "fwd", p.name, [&] {
+        const auto forward = [&] { p.forward(problem, device_branches, y); };
+        forward();
+        table.row("fuse_multires", problem.to_string(), "f32", "fwd", p.name,
+                  table.timer.median(forward), read + 4.0 * static_cast<double>(y.numel()), false,
+                  0, relative_error(y, wanted), 1e-6);
+      });
     }
   }
 }
@@ -388,6 +450,8 @@ int main(int argc, char** argv) try {
   app.add_option("--filter", args.filter, "Only rows whose operation and problem contain this");
   app.add_option("--repeats", args.repeats)->check(CLI::Range(1, 1000))->capture_default_str();
   app.add_option("--csv", args.csv, "Write the rows there, too");
+  app.add_option("--memory", args.memory, "Use at most so many MiB of the device's memory")
+      ->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);
   Table table(args);
   for (const std::string& model : args.models) {
@@ -415,7 +479,8 @@ int main(int argc, char** argv) try {
   THORAX_CHECK(table.rows > 0, "[gpu_table] no operation or problem contains '{}'", args.filter);
   table.summary();
   if (table.wrong > 0) fmt::print("{} rows are WRONG\n", table.wrong);
-  return table.wrong == 0 ? 0 : 1;
+  if (table.failed > 0) fmt::print("{} rows FAILED\n", table.failed);
+  return table.wrong + table.failed == 0 ? 0 : 1;
 } catch (const std::exception& error) {
   fmt::print(stderr, "gpu_table: {}\n", error.what());
   return 2;
