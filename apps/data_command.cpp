@@ -16,6 +16,7 @@
 #include "data/describe.h"
 #include "data/encode.h"
 #include "data/phantom.h"
+#include "engine/io/output_folder.h"
 #include "engine/runtime/parallel.h"
 
 namespace thorax::app {
@@ -101,7 +102,7 @@ void describe(const DescribeOptions& o) {
     fmt::print("{}", describe_text(summary));
   if (o.out.empty()) return;
   const std::filesystem::path folder = o.out;
-  std::filesystem::create_directories(folder);
+  open_output_folder(folder);
   save_image(folder / "samples.png",
              sample_sheet(dataset, {.intensity = parse_intensity(o.intensity)}));
   save_image(folder / "findings.png", bar_chart("images per finding", summary.findings));

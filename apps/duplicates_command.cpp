@@ -12,6 +12,7 @@
 #include "data/duplicates_report.h"
 #include "data/encode.h"
 #include "engine/io/atomic_file.h"
+#include "engine/io/output_folder.h"
 #include "engine/runtime/parallel.h"
 
 namespace thorax::app {
@@ -29,7 +30,7 @@ struct Options {
 
 void write_files(const Options& o, const DuplicateTable& table) {
   const fs::path folder = o.out;
-  fs::create_directories(folder);
+  open_output_folder(folder);
   atomic_write(folder / "duplicates.csv", duplicates_csv(table));
   atomic_write(folder / "duplicates.json", duplicates_json(table).dump(2) + "\n");
   const std::vector<ImageU8> sheets = duplicate_sheets(table);

@@ -21,6 +21,7 @@
 #include "data/encode.h"
 #include "data/loader.h"
 #include "data/overlay.h"
+#include "engine/io/output_folder.h"
 #include "engine/runtime/parallel.h"
 #include "engine/tensor/error.h"
 
@@ -181,7 +182,7 @@ void run(Options o) {
   const Example example = example_of(o, dataset);
   const DatasetSummary summary = summarize(dataset, &inspected);
   const fs::path folder = o.out;
-  fs::create_directories(folder);
+  open_output_folder(folder);
 
   Report report("Data", fmt::format("{} images of {} patients, {} with a lung mask", summary.images,
                                     summary.patients, summary.with_mask));

@@ -16,6 +16,7 @@
 #include "data/overlay.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/file_name.h"
+#include "engine/io/output_folder.h"
 #include "engine/train/metrics.h"
 
 namespace thorax::app {
@@ -141,8 +142,9 @@ HeatmapReport make_heatmaps(const Classifier& classifier, const LungSegmenter* s
   CamOptions cam = options.cam;
   cam.layer = report.layer;
   if (!options.out.empty()) {
-    create_folders(options.out / "overlays");
-    if (options.raw) create_folders(options.out / "maps");
+    open_output_folder(options.out);
+    open_output_folder(options.out / "overlays");
+    if (options.raw) open_output_folder(options.out / "maps");
   }
 
   const bool wants_lungs = needs_mask(classifier.input().view);

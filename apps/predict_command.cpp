@@ -17,6 +17,7 @@
 #include "data/image_check.h"
 #include "data/overlay.h"
 #include "engine/io/file_name.h"
+#include "engine/io/output_folder.h"
 
 namespace thorax::app {
 namespace {
@@ -91,7 +92,7 @@ void run(const Options& o) {
     segmenter->set_intensity(chosen_intensity(o.intensity, segmenter->intensity(), o.segmenter));
   }
   const std::vector<fs::path> images = list_images(o.inputs);
-  if (!o.out.empty()) fs::create_directories(o.out);
+  if (!o.out.empty()) open_output_folder(o.out);
   const double threshold = o.threshold.value_or(classifier.threshold());
   if (!o.json)
     fmt::print("{}\n{:>11}  {:>9}  {:<12}  image\n", threshold_line(o, classifier),

@@ -11,6 +11,7 @@
 #include "data/draw.h"
 #include "data/encode.h"
 #include "data/phantom_anatomy.h"
+#include "engine/io/output_folder.h"
 #include "engine/runtime/philox.h"
 #include "engine/tensor/error.h"
 
@@ -241,10 +242,8 @@ Phantom make_phantom(const PhantomConfig& config, int patient, int number) {
 
 fs::path write_phantoms(const PhantomConfig& config, const fs::path& folder, int threads) {
   THORAX_CHECK(config.patients > 0, "[phantom] {} patients", config.patients);
-  std::error_code code;
-  fs::create_directories(folder / "CXR_png", code);
-  fs::create_directories(folder / "mask", code);
-  THORAX_CHECK(!code, "[phantom] {}: {}", folder.string(), code.message());
+  for (const fs::path& place : {folder, folder / "CXR_png", folder / "mask"})
+    open_output_folder(place);
   const auto list = phantom_list(config);
   Dataset dataset;
   dataset.samples.resize(list.size());

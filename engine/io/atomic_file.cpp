@@ -261,7 +261,8 @@ void remove_leftovers_of(const fs::path& path) {
 
 InputFile::InputFile(std::filesystem::path path) : path_(std::move(path)) {
   // Without O_NONBLOCK, opening a named pipe would wait for a writer.
-  descriptor_ = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  descriptor_ =
+      uninterrupted([&] { return ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); });
   if (descriptor_ < 0) fail("[io] {}: cannot be read: {}", path_.string(), reason(errno));
   struct stat status {};
   const bool known = ::fstat(descriptor_, &status) == 0;

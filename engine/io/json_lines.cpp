@@ -16,6 +16,14 @@ namespace {
 
 constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 32;
 
+// Calls until it is not interrupted by a signal.
+template <class Call>
+auto uninterrupted(const Call& call) {
+  auto result = call();
+  while (result < 0 && errno == EINTR) result = call();
+  return result;
+}
+
 std::string line_of(const nlohmann::json& object) {
   return object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
@@ -48,10 +56,12 @@ JsonLines::JsonLines(std::filesystem::path path, const nlohmann::json& known)
   if (first_wrong_ != 0) atomic_write(path_, wanted);
   const bool fresh = !std::filesystem::exists(path_);
   bytes_ = static_cast<std::int64_t>(wanted.size());
-  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0666);
+  descriptor_ = uninterrupted([&] {
+    return ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0666);
+  });
   if (descriptor_ < 0)
     fail("[io] {}: cannot be written: {}", path_.string(), std::system_category().message(errno));
-  if (::ftruncate(descriptor_, bytes_) != 0) {
+  if (uninterrupted([&] { return ::ftruncate(descriptor_, bytes_); }) != 0) {
     const int error = errno;
     ::close(descriptor_);
     fail("[io] {}: cannot be cut back: {}", path_.string(), std::system_category().message(error));
@@ -71,13 +81,13 @@ void JsonLines::append(const nlohmann::json& object) {
     if (n < 0 && errno == EINTR) continue;
     if (n <= 0) {
       const int error = n < 0 ? errno : ENOSPC;
-      const bool restored = ::ftruncate(descriptor_, bytes_) == 0;
+      const bool restored = uninterrupted([&] { return ::ftruncate(descriptor_, bytes_); }) == 0;
       fail("[io] {}: write failed: {}{}", path_.string(), std::system_category().message(error),
            restored ? "" : "; its last line is incomplete");
     }
     done += static_cast<std::size_t>(n);
   }
-  if (::fsync(descriptor_) != 0)
+  if (uninterrupted([&] { return ::fsync(descriptor_); }) != 0)
     fail("[io] {}: could not be made durable: {}", path_.string(),
          std::system_category().message(errno));
   bytes_ += static_cast<std::int64_t>(line.size());

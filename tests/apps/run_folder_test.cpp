@@ -7,7 +7,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "data/csv.h"
+#include "data/dataset.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/file_lock.h"
 #include "tests/support/program.h"
@@ -240,4 +240,27 @@ TEST_CASE("a source of a manifest cannot lead out of the output folder") {
     CHECK(file_text(t.path() / "precious" / (stem + ".png")) == "kept");
     CHECK_FALSE(fs::exists(t / "out"));
   }
+}
+
+TEST_CASE("a run of an earlier version goes on, with lines about what it did not record") {
+  const Setup t;
+  t.succeed(t.train("whole"));
+  t.half("run");
+  // As that version wrote its configuration: without a mark, and with a checksum of names and
+  // sizes.
+  auto config = nlohmann::json::parse(file_text(t / "run/config.json"));
+  for (const char* key : {"format", "format_version"}) config.erase(key);
+  const std::string source = "shenzhen:" + (t / "phantoms");
+  config["data_checksum"] = thorax::dataset_checksum(thorax::load_datasets({source}));
+  const std::string earlier = config.dump();
+  fs::copy(t / "run", t / "other", fs::copy_options::recursive);
+  thorax::atomic_write(t / "run/config.json", std::string_view(earlier));
+  const Outcome goes_on = run_thorax(t.train("run", {"--resume"}));
+  INFO(goes_on.output);
+  CHECK(goes_on.exit_code == 0);
+  CHECK(says(goes_on, "was begun by an earlier version"));
+  CHECK(file_text(t / "run/last.safetensors") == file_text(t / "whole/last.safetensors"));
+  config["data_checksum"] = "0123456789abcdef";
+  thorax::atomic_write(t / "other/config.json", std::string_view(config.dump()));
+  t.refused(t.train("other", {"--resume"}), "the data is not what the run began with");
 }

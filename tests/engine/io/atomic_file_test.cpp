@@ -8,6 +8,7 @@
 #include <fstream>
 #include <set>
 
+#include "engine/io/output_folder.h"
 #include "engine/tensor/error.h"
 #include "tests/support/full_disk.h"
 #include "tests/support/temp_folder.h"
@@ -142,6 +143,22 @@ TEST_CASE("leftovers of killed processes are removed, those of living ones and o
   CHECK(files_in(folder / "deep") == 2);
   remove_leftovers_of(folder / "deep/c");
   CHECK(files_in(folder / "deep") == 1);
+}
+
+TEST_CASE("an output folder is made, or cleared of what a killed command left in it, not below") {
+  test::TempFolder folder;
+  open_output_folder(folder / "out/deep");
+  begin_file(folder / "out/picture.png", false);
+  begin_file(folder / "out" / std::string(255, 'n'), false);
+  begin_file(folder / "out/deep/picture.png", false);
+  const pid_t living = begin_file(folder / "out/other.png", true);
+  atomic_write(folder / "out/picture.png", std::string_view("kept"));
+  open_output_folder(folder / "out");
+  CHECK(files_in(folder / "out") == 3);  // deep, the picture, and what lives
+  CHECK(files_in(folder / "out/deep") == 1);
+  CHECK(read_file(folder / "out/picture.png", 10) == "kept");
+  ::kill(living, SIGKILL);
+  ::waitpid(living, nullptr, 0);
 }
 
 TEST_CASE("temporary names are random: nobody can plant a link there, no two processes meet") {

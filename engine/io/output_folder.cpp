@@ -1,0 +1,21 @@
+#include "engine/io/output_folder.h"
+
+#include <set>
+#include <string>
+
+#include "engine/io/atomic_file.h"
+
+namespace thorax {
+
+void open_output_folder(const std::filesystem::path& folder) {
+  create_folders(folder);
+  std::set<std::string> begun;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (const std::size_t mark = name.rfind(".tmp-"); mark != std::string::npos && mark > 0)
+      begun.insert(name.substr(0, mark));
+  }
+  for (const std::string& name : begun) remove_leftovers_of(folder / name);
+}
+
+}  // namespace thorax
