@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/audit_report.h"
+#include "apps/evaluation.h"
 #include "apps/experiment.h"
 #include "apps/number_checks.h"
 
@@ -48,6 +49,7 @@ void run(const Options& o) {
   for (const ExperimentRow& row : rows) check_settings(row.settings);
   const std::vector<FoldChoice> choices =
       parse_fold_choices(o.only, rows, static_cast<int>(shared.folds));
+  announce_missing_figures();
   const Experiment experiment = open_experiment(
       shared, rows, {o.settings.out, o.settings.resume, o.settings.overwrite, "audit", {}},
       compute);
@@ -66,7 +68,7 @@ void add(CLI::App& root) {
       "Images of another source, kind:PATH[,key=value]: judged by the networks trained here");
   c->add_option("--heatmaps", o->heatmaps, "Images per fold whose heatmaps are measured; 0 = none")
       ->capture_default_str()
-      ->check(kNonNegative);
+      ->check(kCount);
   c->add_option("--only", o->only, "Train only this row, or fold of it (ROW or ROW/FOLD)");
   c->add_option("--merge", o->merge, "Take finished folds from these folders of the same audit");
   c->add_flag("--keep-checkpoints", o->keep_checkpoints,

@@ -5,7 +5,6 @@
 #include <cmath>
 
 #include "data/resize.h"
-#include "models/factory.h"
 
 namespace thorax::app {
 
@@ -14,17 +13,18 @@ double probability(double logit) {
 }
 
 Classifier::Classifier(const std::filesystem::path& checkpoint, const Compute& compute)
-    : input_(read_model_input(checkpoint)), compute_(compute) {
-  THORAX_CHECK(input_.task == "classifier" && input_.classes.size() == 2,
-               "[predict] {}: holds a {}, not a classifier of two classes", checkpoint.string(),
-               input_.task);
+    : compute_(compute) {
+  TrainedModel trained = load_trained(checkpoint, "classifier");
+  input_ = std::move(trained.input);
+  model_ = std::move(trained.model);
+  THORAX_CHECK(input_.classes.size() == 2, "[model] {}: is a classifier of {} classes, not of two",
+               checkpoint.string(), input_.classes.size());
   if (!input_.positive_stated)
     fmt::print(
         stderr,
         "note: {}: was written before checkpoints named the positive class: it is the last of "
         "{}: {}\n",
         checkpoint.string(), fmt::join(input_.classes, ", "), positive_class());
-  model_ = load_model(checkpoint);
   model_->to(compute.device);
 }
 
@@ -47,6 +47,7 @@ std::vector<double> Classifier::operator()(const std::vector<Image>& grays) cons
       model_->logits(Variable(x.to(compute_.device)), compute_.precision).value().to(Device{});
   THORAX_CHECK(logits.shape() == (Shape{count, 1}), "[predict] logits {} for {} images",
                logits.shape(), count);
+  check_logits(logits, "predict", count == 1 ? "the image" : fmt::format("{} images", count));
   std::vector<double> result;
   for (std::int64_t n = 0; n < count; ++n) result.push_back(probability(logits.data<float>()[n]));
   return result;

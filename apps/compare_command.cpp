@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/compare_report.h"
+#include "apps/evaluation.h"
 #include "apps/experiment.h"
 #include "apps/number_checks.h"
 
@@ -38,6 +39,7 @@ void run(const Options& o) {
   for (const ExperimentRow& row : rows) check_settings(row.settings);
   const std::vector<FoldChoice> choices =
       parse_fold_choices(o.only, rows, static_cast<int>(shared.folds));
+  announce_missing_figures();
   const Experiment experiment = open_experiment(
       shared, rows, {o.settings.out, o.settings.resume, o.settings.overwrite, "compare", {}},
       compute);
@@ -65,7 +67,7 @@ void add(CLI::App& root) {
   c->add_option("--heatmaps", o->heatmaps,
                 "Held-out images per row and fold whose heatmaps are measured; 0 = none")
       ->capture_default_str()
-      ->check(kNonNegative);
+      ->check(kCount);
   c->add_flag("--keep-checkpoints", o->keep_checkpoints,
               "Keep each fold's whole checkpoints, not only its weights");
   c->footer(

@@ -169,6 +169,14 @@ CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& 
   flush();
   write_csv(report, out / "segmentation.csv");
   for (const std::string& line : notes.lines()) fmt::print(stderr, "note: {}\n", line);
+  // Beside the results, so that who reads only these sees what is lacking.
+  if (report.unreadable.empty()) {
+    fs::remove(out / "unreadable.csv");
+  } else {
+    std::string csv = csv_line({"reason"});
+    for (const std::string& reason : report.unreadable) csv += csv_line({reason});
+    atomic_write(out / "unreadable.csv", csv);
+  }
   return report;
 }
 

@@ -40,11 +40,11 @@ struct CutOptions {
 };
 
 // Writes out/lungs/NAME.png (the lung pixels, black elsewhere; kept images only),
-// out/masks/NAME.png, out/overlays/NAME.png and out/segmentation.csv. NAME is source/stem; two
-// items of the same name get a number, so no picture overwrites another. An image that shows
-// nothing (data/image_check.h) is not kept and gets an empty mask. What was done to files on the
-// way in is said on stderr. Clears what a killed process has left there. Throws Error "[name] ..."
-// for a source that is no name of a folder.
+// out/masks/NAME.png, out/overlays/NAME.png, out/segmentation.csv and, with skipped files,
+// out/unreadable.csv. NAME is source/stem; two items of the same name get a number, so no picture
+// overwrites another. An image that shows nothing (data/image_check.h) is not kept and gets an
+// empty mask. What was done to files on the way in is said on stderr. Clears what a killed process
+// has left there. Throws Error "[name] ..." for a source that is no name of a folder.
 CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& items,
                     const std::filesystem::path& out, const CutOptions& options);
 

@@ -16,6 +16,7 @@
 #include "data/describe.h"
 #include "data/encode.h"
 #include "data/phantom.h"
+#include "engine/io/json_text.h"
 #include "engine/io/output_folder.h"
 #include "engine/runtime/parallel.h"
 
@@ -57,25 +58,27 @@ void add_phantoms(CLI::App& data) {
   c->add_option("--out", o.out, "Folder for CXR_png/, mask/ and manifest.csv")->required();
   c->add_option("--patients", o.config.patients, "Number of patients")
       ->capture_default_str()
-      ->check(kPositive);
+      ->check(in_range(1, 1'000'000));
   c->add_option("--max-images", o.config.max_images, "Images of a patient: 1 to this many")
       ->capture_default_str()
-      ->check(kPositive);
+      ->check(in_range(1, 1'000'000));
   c->add_option("--size", o.config.size, "Side of an image in pixels")
       ->capture_default_str()
-      ->check(CLI::Range(16, 8192));
+      ->check(in_range(16, 8192));
   c->add_option("--positive-share", o.config.positive_share, "Share of patients with opacities")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(kShare);
   c->add_option("--severity", o.config.severity,
                 "Strength of the opacities; 0 makes both classes alike")
       ->capture_default_str()
-      ->check(kNonNegative);
+      ->check(in_range(0.0, 1e6));
   c->add_option("--confounding", o.config.confounding,
                 "Probability that text marker and exposure give the class away")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 1.0));
-  c->add_option("--seed", o.config.seed, "Seed of everything random")->capture_default_str();
+      ->check(kShare);
+  c->add_option("--seed", o.config.seed, "Seed of everything random")
+      ->capture_default_str()
+      ->check(kSeed);
   add_compute_options(*c, o.compute);
   c->footer("Example:\n  thorax data phantoms --patients 40 --out phantoms");
   c->callback([] { make_phantoms(o); });
@@ -97,7 +100,7 @@ void describe(const DescribeOptions& o) {
         dataset, {.intensity = parse_intensity(o.intensity), .threads = num_threads()});
   const DatasetSummary summary = summarize(dataset, inspected ? &*inspected : nullptr);
   if (o.json)
-    fmt::print("{}\n", describe_json(summary).dump(2));
+    fmt::print("{}\n", dump_json(describe_json(summary), 2));
   else
     fmt::print("{}", describe_text(summary));
   if (o.out.empty()) return;

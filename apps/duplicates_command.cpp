@@ -8,10 +8,12 @@
 
 #include "apps/command.h"
 #include "apps/intensity.h"
+#include "apps/number_checks.h"
 #include "data/duplicates.h"
 #include "data/duplicates_report.h"
 #include "data/encode.h"
 #include "engine/io/atomic_file.h"
+#include "engine/io/json_text.h"
 #include "engine/io/output_folder.h"
 #include "engine/runtime/parallel.h"
 
@@ -32,7 +34,7 @@ void write_files(const Options& o, const DuplicateTable& table) {
   const fs::path folder = o.out;
   open_output_folder(folder);
   atomic_write(folder / "duplicates.csv", duplicates_csv(table));
-  atomic_write(folder / "duplicates.json", duplicates_json(table).dump(2) + "\n");
+  atomic_write(folder / "duplicates.json", dump_json(duplicates_json(table), 2) + "\n");
   const std::vector<ImageU8> sheets = duplicate_sheets(table);
   for (std::size_t i = 0; i < sheets.size(); ++i)
     save_image(folder / fmt::format("pairs_{:02}.png", i), sheets[i]);
@@ -60,7 +62,7 @@ void run(const Options& o) {
   const DuplicateTable table{dataset, report, held_out};
   if (!o.out.empty()) write_files(o, table);
   if (o.json) {
-    fmt::print("{}\n", duplicates_json(table).dump(2));
+    fmt::print("{}\n", dump_json(duplicates_json(table), 2));
     return;
   }
   // A reader keeps the first row of a file that its table names twice, whoever the second is.
@@ -92,7 +94,7 @@ void add_duplicates(CLI::App& data, const char* kinds) {
   c->add_option("--min-correlation", o.min_correlation,
                 "Claim pairs that agree at least so well (see data/README.md)")
       ->capture_default_str()
-      ->check(CLI::Range(0.3, 1.0));
+      ->check(in_range(0.3, 1.0));
   c->add_option("--on-error", o.on_error, "What an unreadable image does: fail or skip")
       ->capture_default_str()
       ->check(CLI::IsMember({"fail", "skip"}));

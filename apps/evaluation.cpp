@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "apps/report/gnuplot.h"
+#include "data/csv.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/config.h"
+#include "engine/io/json_text.h"
 #include "engine/stats/curves.h"
 
 namespace thorax::app {
@@ -210,6 +213,23 @@ std::pair<std::size_t, std::size_t> worst_and_best(const ClassifierEvaluation& e
   return {worst, best};
 }
 
+Figure drawn_figure(const std::function<Figure()>& draw_it) {
+  try {
+    return draw_it();
+  } catch (const Error& error) {
+    fmt::print(stderr, "note: left out of the report: {}\n", error.what());
+    Figure none;
+    none.missing = error.what();
+    return none;
+  }
+}
+
+void announce_missing_figures() {
+  if (!gnuplot::problem().empty())
+    fmt::print(stderr, "note: the report will have its tables and no figures: {}\n",
+               gnuplot::problem());
+}
+
 Table saved_table(const fs::path& folder, const std::string& name, Table table, Print print) {
   create_folders(folder);
   save_table(table, folder / name);
@@ -218,9 +238,23 @@ Table saved_table(const fs::path& folder, const std::string& name, Table table, 
 }
 
 void add_provenance(Report& report, const fs::path& run) {
+  if (const fs::path list = run / "unreadable.csv"; fs::exists(list)) {
+    const CsvTable table = CsvTable::read(list);
+    std::vector<std::string> reasons;
+    for (std::int64_t row = 0; row < table.rows(); ++row)
+      reasons.push_back(table.at(row, table.column("reason")));
+    if (!reasons.empty()) {
+      report.section("Left out");
+      report.paragraph(
+          fmt::format("{} images of the data could not be read and are in no figure of this report "
+                      "(--on-error skip; unreadable.csv).",
+                      reasons.size()));
+      report.list(reasons);
+    }
+  }
   report.section("What made this");
   report.begin_details("config.json");
-  report.code(load_json(run / "config.json").dump(2));
+  report.code(dump_json(load_json(run / "config.json"), 2));
   report.end_details();
   // What computed it, each machine and program once. When that was and how long it took is in
   // provenance.json: a report is the same however often its run was interrupted.
@@ -232,7 +266,7 @@ void add_provenance(Report& report, const fs::path& run) {
       machines.push_back(std::move(start));
   }
   report.begin_details("provenance.json");
-  report.code(machines.dump(2));
+  report.code(dump_json(machines, 2));
   report.end_details();
 }
 

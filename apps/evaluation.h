@@ -3,6 +3,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -51,15 +52,19 @@ ScoredSet pooled_set(const std::string& name, const std::vector<FoldResult>& fol
 // Folds with the lowest and the highest balanced accuracy, the first of equals.
 std::pair<std::size_t, std::size_t> worst_and_best(const ClassifierEvaluation& evaluation);
 
-// A figure drawn, saved beside the report as NAME.svg and NAME.png, and given back for it.
+// A figure drawn, saved beside the report as NAME.svg and NAME.png, and given back for it. One that
+// gnuplot did not draw is said on stderr and in the report: tables do not depend on it.
+Figure drawn_figure(const std::function<Figure()>& draw_it);
 template <class Description>
 Figure saved_figure(const std::filesystem::path& folder, const std::string& name,
                     const Description& description) {
   create_folders(folder);
-  Figure figure = draw(description);
-  save_figure(figure, folder / name);
+  Figure figure = drawn_figure([&] { return draw(description); });
+  if (figure.missing.empty()) save_figure(figure, folder / name);
   return figure;
 }
+// Before hours of training: says on stderr when the report at their end will have no figures.
+void announce_missing_figures();
 // A table saved beside the report as NAME.csv, NAME.json and NAME.txt, printed unless it is long,
 // and given back for it.
 enum class Print { yes, no };

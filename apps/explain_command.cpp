@@ -12,6 +12,7 @@
 #include "apps/number_checks.h"
 #include "data/inspect.h"
 #include "engine/io/atomic_file.h"
+#include "engine/io/json_text.h"
 #include "engine/runtime/parallel.h"
 
 namespace thorax::app {
@@ -44,7 +45,7 @@ void list_layers(const Classifier& classifier, bool json) {
                  layer.name == last ? "  (the default)" : "");
     }
   }
-  if (json) fmt::print("{}\n", rows.dump(2));
+  if (json) fmt::print("{}\n", dump_json(rows, 2));
 }
 
 std::vector<Sample> samples_of(const Options& o, const Classifier& classifier) {
@@ -108,9 +109,9 @@ void run(const Options& o) {
   const fs::path folder = o.out;
   write_heatmap_csv(report, folder / "heatmaps.csv");
   const nlohmann::ordered_json summary = heatmap_summary(report);
-  atomic_write(folder / "summary.json", summary.dump(2) + "\n");
+  atomic_write(folder / "summary.json", dump_json(summary, 2) + "\n");
   if (o.json) {
-    fmt::print("{}\n", summary.dump(2));
+    fmt::print("{}\n", dump_json(summary, 2));
     return;
   }
   const std::vector<std::string>& classes = classifier.input().classes;
@@ -148,10 +149,11 @@ void add(CLI::App& root) {
   c->add_flag("--list-layers", o.list_layers, "List the classifier's layers and stop");
   c->add_option("--min-area", o.min_area,
                 "A segmenter's lungs that cover fewer pixels of 512 x 512 do not count")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(kArea);
   c->add_option("--batch", o.batch, "Images computed at once")
       ->capture_default_str()
-      ->check(kPositive);
+      ->check(kBatch);
   c->add_option("--on-error", o.on_error, "What an unreadable image does: fail or skip")
       ->capture_default_str()
       ->check(CLI::IsMember({"fail", "skip"}));

@@ -13,6 +13,7 @@
 #include "apps/intensity.h"
 #include "apps/number_checks.h"
 #include "apps/report/dataset_figures.h"
+#include "apps/report/gnuplot.h"
 #include "apps/report/report.h"
 #include "apps/segmenter.h"
 #include "data/decode.h"
@@ -170,6 +171,7 @@ void add_steps(Report& report, const Options& o, const LungSegmenter& segmenter,
 void run(Options o) {
   const Device device = apply(o.compute);
   const Compute compute{device, parse_precision(o.precision, device)};
+  THORAX_CHECK(gnuplot::problem().empty(), "[figures] {}", gnuplot::problem());
   const AugmentConfig augmentation = augment_preset(o.augment);
   // Before anything slow or written: wrong files are known at once.
   std::optional<LungSegmenter> segmenter;
@@ -257,7 +259,7 @@ void add_data_figures(CLI::App& data, const char* kinds) {
   c->add_option("--segmenter", o.segmenter, "Checkpoint of a UNet: shows its steps on one image");
   c->add_option("--min-area", o.min_area, "Least lung area, pixels of 512 x 512")
       ->capture_default_str()
-      ->check(kNonNegative);
+      ->check(kArea);
   c->add_option("--image", o.image,
                 "File for the steps and the augmentation: a name in the data, or a path (default: "
                 "one of the data, with a mask if there is one)");
@@ -266,8 +268,8 @@ void add_data_figures(CLI::App& data, const char* kinds) {
       ->check(CLI::IsMember({"study", "light", "none"}));
   c->add_option("--per-class", o.per_class, "Images of each class on a sample sheet")
       ->capture_default_str()
-      ->check(CLI::Range(1, 600));
-  c->add_option("--seed", o.seed, "Seed of everything random")->capture_default_str();
+      ->check(in_range(1, 600));
+  c->add_option("--seed", o.seed, "Seed of everything random")->capture_default_str()->check(kSeed);
   c->add_option("--on-patient-conflict", o.on_patient_conflict,
                 "Patients with images of two classes: report, error or drop")
       ->capture_default_str()

@@ -59,6 +59,10 @@ void explain_batch(const Classifier& classifier, const std::vector<Sample>& samp
     seen.push_back(apply_view(classifier.input().view, item.gray, item.lungs));
   const CamResult result =
       class_activation_maps(classifier.network(), classifier.network_input(seen), cam);
+  check_logits(result.logits, "explain",
+               items.size() == 1 ? samples[items[0].sample].image.string()
+                                 : fmt::format("{} images from {} on", items.size(),
+                                               samples[items[0].sample].image.string()));
   for (std::size_t i = 0; i < items.size(); ++i) {
     const auto n = static_cast<std::int64_t>(i);
     const Waiting& item = items[i];
@@ -239,6 +243,7 @@ nlohmann::ordered_json heatmap_summary(const HeatmapReport& report) {
           {"positive", report.classes.back()},
           {"rejected", report.rejected.size()},
           {"unreadable", report.unreadable.size()},
+          {"unreadable_files", report.unreadable},
           {"classes", classes}};
 }
 

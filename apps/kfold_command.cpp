@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "apps/evaluation.h"
 #include "apps/experiment.h"
 #include "apps/kfold_report.h"
 #include "apps/number_checks.h"
@@ -24,6 +25,7 @@ void run(Task task, const Options& o) {
   const Device device = apply(o.settings.compute);
   const TrainSettings settings = o.settings.settings();
   const Compute compute = training_compute(device, settings.precision, o.settings.graph);
+  announce_missing_figures();
   const Experiment experiment =
       open_experiment(settings, {{"", settings}},
                       {o.settings.out, o.settings.resume, o.settings.overwrite,
@@ -60,7 +62,7 @@ void add(CLI::App& root) {
           ->add_option("--heatmaps", options->heatmaps,
                        "Held-out images per fold whose heatmaps are made; 0 = none")
           ->capture_default_str()
-          ->check(kNonNegative);
+          ->check(kCount);
     command->footer(fmt::format(
         "Example:\n  thorax kfold {} --data {} --folds 3 --epochs 3 --out runs/kfold",
         name_of(task), task == Task::segmenter ? "shenzhen:DIR" : "covid:DIR --data nih:DIR2"));

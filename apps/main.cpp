@@ -1,13 +1,23 @@
 // The `thorax` command: collects the subcommands, maps errors to exit codes.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
+#include <new>
 #include <optional>
+#include <sstream>
 
 #include "apps/command.h"
+#include "apps/console.h"
 #include "apps/number_checks.h"
+#include "engine/io/config.h"
 #include "engine/registry/registry.h"
 #include "engine/runtime/allocator.h"
 #include "engine/runtime/device.h"
@@ -40,7 +50,7 @@ void set_exit_code(int code) {
 
 void add_compute_options(CLI::App& command, ComputeOptions& options) {
   command.add_option("--threads", options.threads, "Threads to compute with; 0 = all cores")
-      ->check(kNonNegative);
+      ->check(kThreads);
   command
       .add_option("--device", options.device,
                   "Where to compute: cpu, cuda, cuda:1, sim (a simulated GPU); see thorax info")
@@ -119,8 +129,54 @@ std::size_t parse_bytes(const std::string& text) {
 
 }  // namespace thorax::app
 
-int main(int argc, char** argv) {
-  using namespace thorax::app;
+namespace thorax::app {
+namespace {
+
+// An empty file or folder name, or an empty choice, is a shell variable that was not set.
+void refuse_empty_texts(CLI::App& command) {
+  for (CLI::Option* option : command.get_options())
+    if (option->get_items_expected_max() > 0)
+      option->check(
+          [](const std::string& text) { return text.empty() ? "must not be empty" : ""; });
+  for (CLI::App* inner : command.get_subcommands(nullptr)) refuse_empty_texts(*inner);
+}
+
+// "did you mean 'segmenter'?" for the first word that no command or option has; empty when nothing
+// is near it.
+std::string suggestion(CLI::App& root, int argc, char** argv) {
+  CLI::App* command = &root;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const bool option = word.starts_with("--");
+    const std::string name = option ? word.substr(0, word.find('=')) : word;
+    std::vector<std::string> known;
+    if (option) {
+      if (command->get_option_no_throw(name) != nullptr) continue;
+      for (const CLI::Option* o : command->get_options())
+        for (const std::string& text : o->get_lnames()) known.push_back("--" + text);
+    } else {
+      const std::vector<CLI::App*> inner = command->get_subcommands(nullptr);
+      if (inner.empty() || word.starts_with('-')) continue;
+      const auto found = std::find_if(inner.begin(), inner.end(),
+                                      [&](const CLI::App* app) { return app->check_name(word); });
+      if (found != inner.end()) {
+        command = *found;
+        continue;
+      }
+      for (const CLI::App* app : inner) known.push_back(app->get_name());
+    }
+    const std::string near = nearest_word(name, known);
+    return near.empty() ? "" : fmt::format("'{}': did you mean '{}'?\n", name, near);
+  }
+  return "";
+}
+
+int failed(const std::string& message) {
+  fmt::print(stderr, "thorax: error: {}\n", message);
+  return 1;
+}
+
+int run(int argc, char** argv) {
   CLI::App root{"thorax: chest X-rays from images to verdict, on its own deep-learning engine"};
   root.set_version_flag("--version", THORAX_VERSION);
   root.footer("Not for diagnostic use.");
@@ -128,23 +184,60 @@ int main(int argc, char** argv) {
   std::sort(list.begin(), list.end(),
             [](const Entry& a, const Entry& b) { return a.order < b.order; });
   for (const Entry& entry : list) entry.add(root);
+  refuse_empty_texts(root);
   try {
     root.parse(argc, argv);
     if (root.get_subcommands().empty()) {
-      std::fputs(root.help().c_str(), stderr);
+      fmt::print(stderr, "{}", root.help());
       return 2;
     }
   } catch (const CLI::ParseError& error) {
-    return root.exit(error) == 0 ? 0 : 2;
-  } catch (const thorax::Error& error) {
-    std::fprintf(stderr, "thorax: error: %s\n", error.what());
-    return 1;
+    std::ostringstream out, err;
+    const int code = root.exit(error, out, err);
+    fmt::print("{}", out.str());
+    fmt::print(stderr, "{}{}", code == 0 ? "" : suggestion(root, argc, argv), err.str());
+    return code == 0 ? 0 : 2;
+  } catch (const Error& error) {
+    return failed(error.what());
+  } catch (const std::filesystem::filesystem_error& error) {
+    return failed(fmt::format("[io] {}: {}", error.path1().string(), error.code().message()));
+  } catch (const std::bad_alloc&) {
+    return failed(
+        "[memory] out of memory: a smaller --batch, --size or --cache-mb needs less of it");
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "thorax: error: %s\n", error.what());
-    return 1;
+    return failed(
+        fmt::format("[internal] {}: this should have been found earlier; please report "
+                    "it with the command line",
+                    error.what()));
   }
   // On stderr: stdout may be JSON.
-  if (thorax::autotuning())
-    fmt::print(stderr, "kernels chosen:\n{}", thorax::describe_choices(thorax::provider_choices()));
+  if (autotuning()) fmt::print(stderr, "kernels chosen:\n{}", describe_choices(provider_choices()));
   return exit_code;
+}
+
+// A program that is started without one of these would give its number to the next file it opens
+// and print into that.
+void occupy_standard_descriptors() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(descriptor, F_GETFD) < 0)
+      static_cast<void>(::open("/dev/null", descriptor == STDIN_FILENO ? O_WRONLY : O_RDONLY));
+}
+
+}  // namespace
+}  // namespace thorax::app
+
+int main(int argc, char** argv) {
+  using namespace thorax::app;
+  occupy_standard_descriptors();
+  // A reader that goes away, and a limit on the size of files, are errors of the call that meets
+  // them.
+  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);
+  guard_output();
+  const int code = run(argc, argv);
+  const std::string lost = flush_output();
+  if (lost.empty()) return code;
+  fmt::print(stderr,
+             "thorax: error: [output] standard output: {}; what was printed is incomplete\n", lost);
+  return code == 0 ? 1 : code;
 }

@@ -5,14 +5,20 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "apps/settings.h"
+#include "engine/io/config.h"
+#include "engine/io/json_text.h"
 #include "engine/io/safetensors.h"
 #include "engine/stats/curves.h"
+#include "models/factory.h"
 
 namespace thorax::app {
+
+namespace fs = std::filesystem;
+
 namespace {
-constexpr const char* kKey = "thorax.input";
 constexpr const char* kThresholdKey = "thorax.threshold";
-}  // namespace
+}
 
 std::map<std::string, std::string> input_metadata(const ModelInput& input) {
   nlohmann::json json{{"task", input.task},
@@ -21,7 +27,7 @@ std::map<std::string, std::string> input_metadata(const ModelInput& input) {
                       {"classes", input.classes},
                       {"intensity", name_of(input.intensity)}};
   if (input.classes.size() == 2) json["positive"] = input.classes.back();
-  return {{kKey, json.dump()}};
+  return {{kInputKey, dump_json(json)}};
 }
 
 std::map<std::string, std::string> threshold_metadata(std::span<const int> labels,
@@ -37,40 +43,60 @@ std::map<std::string, std::string> threshold_metadata(std::span<const int> label
   return {{kThresholdKey, json.dump()}};
 }
 
-ModelInput read_model_input(const std::filesystem::path& checkpoint) {
-  const SafetensorsHeader header = read_safetensors_header(checkpoint);
-  const auto found = header.metadata.find(kKey);
-  THORAX_CHECK(found != header.metadata.end(),
-               "[model] {}: no '{}' in its metadata: not written by thorax train or kfold",
-               checkpoint.string(), kKey);
-  const char* key = kKey;
-  try {
-    const auto json = nlohmann::json::parse(found->second);
-    ModelInput input{json.at("task"),
-                     json.at("size"),
-                     parse_view(json.at("view").get<std::string>()),
-                     json.at("classes"),
-                     parse_intensity(json.value("intensity", name_of(Intensity::full))),
-                     json.contains("positive"),
-                     {}};
-    THORAX_CHECK(input.size > 0, "[model] {}: input size {}", checkpoint.string(), input.size);
-    THORAX_CHECK(!input.positive_stated ||
-                     (input.classes.size() == 2 && json["positive"] == input.classes.back()),
-                 "[model] {}: the positive class {} is not the last of {}", checkpoint.string(),
-                 json["positive"].dump(), fmt::join(input.classes, ", "));
-    if (const auto entry = header.metadata.find(kThresholdKey); entry != header.metadata.end()) {
-      key = kThresholdKey;
-      const auto t = nlohmann::json::parse(entry->second);
-      input.threshold = {t.at("threshold"), t.at("sensitivity"), t.at("specificity"),
-                         t.at("images")};
-      THORAX_CHECK(input.threshold->threshold >= 0 && input.threshold->threshold <= 1,
-                   "[model] {}: threshold {} is no probability", checkpoint.string(),
-                   input.threshold->threshold);
-    }
-    return input;
-  } catch (const nlohmann::json::exception& error) {
-    fail("[model] {}: metadata '{}' is broken: {}", checkpoint.string(), key, error.what());
+ModelInput read_model_input(const std::map<std::string, std::string>& metadata,
+                            const std::string& name) {
+  const auto found = metadata.find(kInputKey);
+  THORAX_CHECK(found != metadata.end(),
+               "[model] {}: no '{}' in its metadata: not written by thorax train or kfold", name,
+               kInputKey);
+  const std::string what = fmt::format("{}: metadata '{}'", name, kInputKey);
+  const ConfigObject entry(parse_json(found->second, what), what);
+  ModelInput input;
+  input.task = entry.choice("task", {"segmenter", "classifier"});
+  input.size = static_cast<int>(entry.integer("size", limits::kSize.low, limits::kSize.high));
+  input.view = parse_view(entry.choice("view", view_names()));
+  input.classes = entry.texts_or("classes", {});
+  input.intensity =
+      parse_intensity(entry.choice_or("intensity", name_of(Intensity::full), intensity_names()));
+  input.positive_stated = entry.has("positive");
+  if (input.positive_stated)
+    THORAX_CHECK(input.classes.size() == 2 && entry.text("positive") == input.classes.back(),
+                 "[model] {}: the positive class '{}' is not the last of {}", name,
+                 entry.text("positive"), fmt::join(input.classes, ", "));
+  if (const auto text = metadata.find(kThresholdKey); text != metadata.end()) {
+    const std::string where = fmt::format("{}: metadata '{}'", name, kThresholdKey);
+    const ConfigObject t(parse_json(text->second, where), where);
+    input.threshold = {t.number("threshold", 0, 1), t.number("sensitivity", 0, 1),
+                       t.number("specificity", 0, 1), t.integer("images", 0)};
   }
+  return input;
+}
+
+ModelInput read_model_input(const fs::path& checkpoint) {
+  return read_model_input(read_safetensors_header(checkpoint).metadata, checkpoint.string());
+}
+
+void note_unverified(const std::map<std::string, std::string>& metadata, const fs::path& file) {
+  if (has_checksum(metadata)) return;
+  fmt::print(stderr, "note: {} has no checksum: damage to it would not be noticed\n",
+             file.string());
+}
+
+TrainedModel load_trained(const fs::path& checkpoint, const std::string& task) {
+  // The task first: that a file is for the other network is more helpful than what it lacks.
+  const ModelInput claimed = read_model_input(checkpoint);
+  THORAX_CHECK(claimed.task == task, "[model] {}: holds a {}, not a {}", checkpoint.string(),
+               claimed.task, task);
+  ModelFile file = read_model(checkpoint);
+  note_unverified(file.metadata, checkpoint);
+  return {read_model_input(file.metadata, checkpoint.string()), std::move(file.model)};
+}
+
+void check_logits(const Tensor& logits, const char* module, const std::string& what) {
+  THORAX_CHECK(all_finite(logits),
+               "[{}] {}: the network's output is not finite (NaN or infinite): its weights do not "
+               "suit this input, or overflow in this --precision",
+               module, what);
 }
 
 void normalise(const std::vector<float>& pixels, float* out) {

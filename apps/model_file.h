@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -12,6 +13,7 @@
 
 #include "data/decode.h"
 #include "data/view.h"
+#include "models/model.h"
 
 namespace thorax::app {
 
@@ -22,6 +24,7 @@ struct OperatingThreshold {
   double sensitivity = 0, specificity = 0;  // there
   std::int64_t images = 0;                  // held out
 };
+inline constexpr const char* kInputKey = "thorax.input";
 
 struct ModelInput {
   std::string task;                  // "segmenter" or "classifier"
@@ -42,8 +45,26 @@ std::map<std::string, std::string> input_metadata(const ModelInput& input);
 // or no threshold does better than chance.
 std::map<std::string, std::string> threshold_metadata(std::span<const int> labels,
                                                       std::span<const double> probabilities);
-// Throws Error naming the file when the entry is absent or one of the two is broken.
-ModelInput read_model_input(const std::filesystem::path& checkpoint);
+// Throws Error naming the file `name` when the entry is absent or one of the two is broken.
+ModelInput read_model_input(const std::map<std::string, std::string>& metadata,
+                            const std::string& name);
+ModelInput read_model_input(const std::filesystem::path& checkpoint);  // its header's metadata
+
+// A network with what it expects, from one reading of its checkpoint, in eval mode on the CPU.
+// Throws Error naming the file when it is damaged (its checksum is compared), incomplete or for
+// another task; says on stderr when a file has no checksum that could tell.
+struct TrainedModel {
+  ModelInput input;
+  std::unique_ptr<Model> model;
+};
+TrainedModel load_trained(const std::filesystem::path& checkpoint, const std::string& task);
+// "note: FILE has no checksum ..." on stderr, for a file whose metadata has none.
+void note_unverified(const std::map<std::string, std::string>& metadata,
+                     const std::filesystem::path& file);
+
+// Logits of which one is NaN or infinite would end as a verdict: a NaN is not >= any threshold.
+// `module` and `what` begin the message: "[predict] IMAGE: ...".
+void check_logits(const Tensor& logits, const char* module, const std::string& what);
 
 // Pixels 0..1 -> network input: (x - 0.5) / 0.25, for every network of this program.
 void normalise(const std::vector<float>& pixels, float* out);

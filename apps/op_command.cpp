@@ -69,7 +69,7 @@ void add(CLI::App& root) {
   command->add_flag("--grad", options.grad,
                     "Also read grad_output and write grad.<argument> of every argument");
   command->add_option("--threads", options.threads, "Threads to compute with; 0 = all cores")
-      ->check(kNonNegative);
+      ->check(kThreads);
   command->footer(
       "Example:\n"
       "  thorax op conv2d --inputs in.safetensors --output out.safetensors --provider gemm --grad\n"

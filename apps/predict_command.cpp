@@ -11,12 +11,14 @@
 #include "apps/command.h"
 #include "apps/image_list.h"
 #include "apps/intensity.h"
+#include "apps/number_checks.h"
 #include "apps/segmenter.h"
 #include "data/decode.h"
 #include "data/encode.h"
 #include "data/image_check.h"
 #include "data/overlay.h"
 #include "engine/io/file_name.h"
+#include "engine/io/json_text.h"
 #include "engine/io/output_folder.h"
 
 namespace thorax::app {
@@ -98,6 +100,13 @@ void run(const Options& o) {
     fmt::print("{}\n{:>11}  {:>9}  {:<12}  image\n", threshold_line(o, classifier),
                "P(" + classifier.positive_class() + ")", "lung area", "verdict");
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  const auto show = [&](const Prediction& p) {
+    if (o.json) {
+      rows.push_back(to_json(p, classifier.positive_class(), threshold));
+    } else {
+      fmt::print("{}\n", to_line(p));
+    }
+  };
   ReadingNotes notes;
   for (std::size_t i = 0; i < images.size(); ++i) {
     Prediction p;
@@ -113,6 +122,10 @@ void run(const Options& o) {
     } catch (const Error& error) {
       if (o.on_error != "skip") throw;
       fmt::print(stderr, "skipped: {}\n", error.what());
+      // Listed all the same: who reads only the results must see that one is lacking.
+      p.verdict = "unreadable";
+      p.reason = error.what();
+      show(p);
       continue;
     }
     p.notes = reading_notes(facts, intensity);
@@ -138,13 +151,9 @@ void run(const Options& o) {
       save_image(file, overlay_mask(gray, p.lungs->mask, colour));
       p.overlay = file.string();
     }
-    if (o.json) {
-      rows.push_back(to_json(p, classifier.positive_class(), threshold));
-    } else {
-      fmt::print("{}\n", to_line(p));
-    }
+    show(p);
   }
-  if (o.json) fmt::print("{}\n", rows.dump(2));
+  if (o.json) fmt::print("{}\n", dump_json(rows, 2));
   for (const std::string& line : notes.lines()) fmt::print(stderr, "note: {}\n", line);
 }
 
@@ -159,12 +168,13 @@ void add(CLI::App& root) {
                 "Folder for overlays (blue: negative, orange: positive, red: rejected)");
   c->add_option("--min-area", o.min_area,
                 "Reject images whose lungs cover fewer pixels of 512 x 512")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(kArea);
   c->add_option(
        "--threshold", o.threshold,
        "Probability from which the verdict is positive (default: the checkpoint's, chosen on "
        "its validation images; 0.5 when it has none)")
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(kShare);
   c->add_option("--on-error", o.on_error, "What an unreadable image does: fail or skip")
       ->capture_default_str()
       ->check(CLI::IsMember({"fail", "skip"}));

@@ -41,7 +41,8 @@ void check_network(const TrainSettings& s) {
                "equal ones",
                channels);
   const Shape input{1, s.size, s.size, channels};
-  const Shape found = model->forward(Variable(Tensor::zeros(input))).shape();
+  const Variable image(Tensor::zeros(input));
+  const Shape found = model->forward(image).shape();
   const Shape wanted = s.task == Task::segmenter ? Shape{1, s.size, s.size, 1} : Shape{1, 1};
   THORAX_CHECK(found == wanted,
                "[run] the network makes {} of an input {}; a {} is to give {}, one logit for {} "
@@ -49,6 +50,15 @@ void check_network(const TrainSettings& s) {
                found, input, name_of(s.task), wanted,
                s.task == Task::segmenter ? "every pixel" : "the image",
                s.task == Task::segmenter ? "out_channels" : "outputs");
+  if (s.batch > 1) return;
+  // Where a layer's maps are 1 x 1, one image leaves batch norm a single value to measure.
+  model->train();
+  try {
+    model->forward(image);
+  } catch (const Error& error) {
+    fail("[run] --batch 1 with --size {}: {}; give --batch 2 or more, or a larger --size", s.size,
+         error.what());
+  }
 }
 
 void check_inputs_outside(const TrainSettings& settings, const Dataset& dataset,

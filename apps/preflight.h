@@ -16,7 +16,7 @@ void check_learnable(Task task, const Dataset& dataset);
 
 // Builds the network, with the weights it starts from, and shows it an empty image: throws Error
 // when its input cannot have this size, or it does not give one logit an image (classifier) or a
-// pixel (segmenter).
+// pixel (segmenter), or cannot be trained on one image at a time where --batch 1 asks for it.
 void check_network(const TrainSettings& settings);
 
 // Throws Error when an image, mask, segmenter or file of weights lies in `folder` (without symbolic

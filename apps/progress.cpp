@@ -5,6 +5,8 @@
 
 #include <cstdio>
 
+#include "apps/report/text.h"
+
 namespace thorax::app {
 
 std::string format_duration(double seconds) {
@@ -59,8 +61,10 @@ void Progress::show(const std::string& note) {
   }
   constexpr int kWidth = 20;
   const int filled = total_ > 0 ? static_cast<int>(done_ * kWidth / total_) : kWidth;
-  fmt::print(stderr, "\r\033[K[{:=<{}}{:<{}}] {}", "", filled, "", kWidth - filled, line);
-  std::fflush(stderr);
+  // Past the filter of stderr (console.h), which would show the escape sequence instead.
+  const std::string bar =
+      fmt::format("\r\033[K[{:=<{}}{:<{}}] {}", "", filled, "", kWidth - filled, visible(line));
+  static_cast<void>(!::write(STDERR_FILENO, bar.data(), bar.size()));
 }
 
 }  // namespace thorax::app

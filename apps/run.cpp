@@ -9,8 +9,10 @@
 #include "apps/cut_lungs.h"
 #include "apps/data_checksum.h"
 #include "apps/preflight.h"
+#include "data/csv.h"
 #include "data/duplicates.h"
 #include "data/inspect.h"
+#include "engine/io/atomic_file.h"
 #include "engine/io/checksum.h"
 #include "engine/io/config.h"
 #include "engine/registry/autotune.h"
@@ -127,6 +129,19 @@ std::vector<std::string> inspect(const TrainSettings& settings, bool many_views,
   return inspection_lines(seen);
 }
 
+// folder/unreadable.csv and stderr: what --on-error skip has left out, and why.
+void list_left_out(const Dataset& dataset, const fs::path& folder) {
+  std::string csv = csv_line({"rule", "reason"});
+  for (const FilterRule& rule : dataset.report.rules) {
+    if (rule.name != "readable file" && rule.name != "image shows something") continue;
+    for (const std::string& reason : rule.files) {
+      say("left out: " + reason);
+      csv += csv_line({rule.name, reason});
+    }
+  }
+  atomic_write(folder / "unreadable.csv", csv);
+}
+
 // One entry per start: a run may be continued on another machine, which is said.
 RunHistory record_start(const RunFolder& home, const TrainSettings& settings,
                         const Compute& compute) {
@@ -223,6 +238,7 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
     run.dataset = cut_dataset(*segmenter, run.dataset, run.data_checksum, run.folder / "cut",
                               {.skip_unreadable = settings.on_error == "skip"});
   if (settings.duplicates == "join") join_duplicates(run.dataset, settings);
+  if (settings.on_error == "skip") list_left_out(run.dataset, run.folder);
   print_report(run.dataset);
   for (const std::string& line : *lines) fmt::print("{}\n", line);
   for (const Sample& sample : run.dataset.samples)

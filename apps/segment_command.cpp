@@ -67,10 +67,11 @@ void add(CLI::App& root) {
       ->required();
   c->add_option("--min-area", o.min_area,
                 "Reject images whose lungs cover fewer pixels of 512 x 512")
-      ->capture_default_str();
+      ->capture_default_str()
+      ->check(kArea);
   c->add_option("--batch", o.batch, "Images computed at once")
       ->capture_default_str()
-      ->check(kPositive);
+      ->check(kBatch);
   c->add_option("--on-error", o.on_error, "What an unreadable image does: fail or skip")
       ->capture_default_str()
       ->check(CLI::IsMember({"fail", "skip"}));

@@ -8,7 +8,6 @@
 #include "data/overlay.h"
 #include "data/resize.h"
 #include "engine/io/checksum.h"
-#include "models/factory.h"
 #include "models/lung_postprocess.h"
 
 namespace thorax::app {
@@ -36,13 +35,11 @@ ImageU8 picture(const Tensor& mask) {
 LungSegmenter::LungSegmenter(const std::filesystem::path& checkpoint, double min_area,
                              const Compute& compute)
     : min_area_(min_area), compute_(compute) {
-  const ModelInput input = read_model_input(checkpoint);
-  THORAX_CHECK(input.task == "segmenter", "[segment] {}: holds a {}, not a segmenter",
-               checkpoint.string(), input.task);
-  size_ = input.size;
-  intensity_ = input.intensity;
+  TrainedModel trained = load_trained(checkpoint, "segmenter");
+  size_ = trained.input.size;
+  model_ = std::move(trained.model);
+  intensity_ = trained.input.intensity;
   checksum_ = file_checksum(checkpoint);
-  model_ = load_model(checkpoint);
   model_->to(compute.device);
 }
 
@@ -63,6 +60,7 @@ std::vector<Image> LungSegmenter::logits(const std::vector<Image>& grays) const 
                             .value()
                             .to(Device{})
                             .to_contiguous();
+  check_logits(logits, "segment", count == 1 ? "the image" : fmt::format("{} images", count));
   std::vector<Image> result;
   for (std::int64_t n = 0; n < count; ++n) {
     Image plane(size_, size_);

@@ -9,6 +9,7 @@
 #include "data/augment.h"
 #include "data/decode.h"
 #include "engine/io/config.h"
+#include "engine/optim/optimizer.h"
 #include "engine/optim/schedule.h"
 #include "engine/train/run_folder.h"
 #include "models/factory.h"
@@ -100,6 +101,19 @@ void erase_places(nlohmann::json& settings) {
 
 namespace {
 
+double number(const ConfigObject& c, const char* key, double otherwise,
+              const limits::Range<double>& range) {
+  return c.number_or(key, otherwise, range.low, range.high);
+}
+std::int64_t whole(const ConfigObject& c, const char* key, std::int64_t otherwise,
+                   const limits::Range<std::int64_t>& range) {
+  return c.integer_or(key, otherwise, range.low, range.high);
+}
+template <class T>
+CLI::Validator within(const limits::Range<T>& range) {
+  return in_range(range.low, range.high);
+}
+
 // Keys of the file, which may be the config.json of a run, replace the defaults one by one; objects
 // are replaced whole.
 void merge_file(TrainSettings& s, const std::filesystem::path& path) {
@@ -119,20 +133,20 @@ void merge_file(TrainSettings& s, const std::filesystem::path& path) {
   s.duplicates = c.choice_or("duplicates", s.duplicates, {"ignore", "join"});
   s.on_error = c.choice_or("on_error", s.on_error, {"fail", "skip"});
   s.segmenter = c.text_or("segmenter", s.segmenter);
-  s.min_area = c.number_or("min_area", s.min_area, 0);
+  s.min_area = number(c, "min_area", s.min_area, limits::kMinArea);
   s.view = c.text_or("view", s.view);
   s.group = c.choice_or("group", s.group, {"patient", "image"});
-  s.folds = c.integer_or("folds", s.folds, 2, 1000);
-  s.validation_share = c.number_or("validation_share", s.validation_share, 0.01, 0.9);
+  s.folds = whole(c, "folds", s.folds, limits::kFolds);
+  s.validation_share = number(c, "validation_share", s.validation_share, limits::kValidationShare);
   s.weights = c.text_or("weights", s.weights);
-  s.size = c.integer_or("size", s.size, 8, 8192);
+  s.size = whole(c, "size", s.size, limits::kSize);
   s.intensity = c.choice_or("intensity", s.intensity, {"depth", "full", "percentiles"});
-  s.epochs = c.integer_or("epochs", s.epochs, 1);
-  s.batch = c.integer_or("batch", s.batch, 1, 4096);
-  s.clip_norm = c.number_or("clip_norm", s.clip_norm, 0);
-  s.norm_batches = c.integer_or("norm_batches", s.norm_batches, 0);
+  s.epochs = whole(c, "epochs", s.epochs, limits::kEpochs);
+  s.batch = whole(c, "batch", s.batch, limits::kBatch);
+  s.clip_norm = number(c, "clip_norm", s.clip_norm, limits::kClipNorm);
+  s.norm_batches = whole(c, "norm_batches", s.norm_batches, limits::kNormBatches);
   s.precision = c.choice_or("precision", s.precision, {"float32", "float16", "bfloat16"});
-  s.seed = c.integer_or("seed", s.seed, 0);
+  s.seed = whole(c, "seed", s.seed, limits::kSeed);
   // Checked by their own readers when they are used; here only taken over.
   for (const auto& [key, target] : {std::pair<const char*, nlohmann::json*>{"model", &s.model},
                                     {"optimizer", &s.optimizer},
@@ -180,6 +194,8 @@ void check_settings(const TrainSettings& s) {
   s.seen();
   schedule_options(ConfigObject(s.schedule, "schedule"));
   augment_from_json(s.augment);
+  make_optimizer(ConfigObject(s.optimizer, "optimizer"),
+                 {{"x", Variable(Tensor::zeros({1}), true)}});
 }
 
 SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) : task_(task) {
@@ -208,7 +224,8 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
     add(command, "--segmenter", &TrainSettings::segmenter,
         "Cut the lungs with this checkpoint first");
     add(command, "--min-area", &TrainSettings::min_area,
-        "Smallest lung area in pixels of 512 x 512");
+        "Smallest lung area in pixels of 512 x 512")
+        ->check(within(limits::kMinArea));
     if (use != SettingsFor::rows)
       add(command, "--view", &TrainSettings::view,
           "What the network is shown: lungs (default with --segmenter), whole (default without), "
@@ -220,11 +237,11 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
       ->check(CLI::IsMember({"patient", "image"}));
   if (use != SettingsFor::train) {
     add(command, "--folds", &TrainSettings::folds, "Number of folds (default 3)")
-        ->check(CLI::Range(2, 1000));
+        ->check(within(limits::kFolds));
   } else {
     add(command, "--validation-share", &TrainSettings::validation_share,
         "Share held out for validation (default 0.15)")
-        ->check(CLI::Range(0.01, 0.9));
+        ->check(within(limits::kValidationShare));
   }
   if (use != SettingsFor::rows)
     overrides_.emplace_back(command.add_option("--model", model_name_,
@@ -233,26 +250,29 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
                             [this](TrainSettings& s) { s.model["model"] = model_name_; });
   if (!classifier)
     overrides_.emplace_back(
-        command.add_option("--width", width_, "Channels of the UNet's first block (default 32)"),
+        command.add_option("--width", width_, "Channels of the UNet's first block (default 32)")
+            ->check(within(limits::kWidth)),
         [this](TrainSettings& s) { s.model["width"] = width_; });
   add(command, "--weights", &TrainSettings::weights, "Start from these weights (safetensors)");
   add(command, "--size", &TrainSettings::size,
       classifier ? "Side of the square input (default 224)"
-                 : "Side of the square input (default 512)");
+                 : "Side of the square input (default 512)")
+      ->check(within(limits::kSize));
   add(command, "--intensity", &TrainSettings::intensity,
       "Which stored value is white: the largest of the effective bit depth (depth, default), of "
       "the "
       "file's samples (full), or the 99.5th percentile (percentiles)")
       ->check(CLI::IsMember(intensity_names()));
-  add(command, "--epochs", &TrainSettings::epochs, "Epochs (default 25)")->check(kPositive);
+  add(command, "--epochs", &TrainSettings::epochs, "Epochs (default 25)")
+      ->check(within(limits::kEpochs));
   add(command, "--batch", &TrainSettings::batch,
       classifier ? "Batch size (default 8)" : "Batch size (default 4)")
-      ->check(kPositive);
+      ->check(within(limits::kBatch));
   overrides_.emplace_back(command
                               .add_option("--lr", lr_,
                                           classifier ? "Learning rate (default 0.0005)"
                                                      : "Learning rate (default 0.001)")
-                              ->check(kPositive),
+                              ->check(within(limits::kLearningRate)),
                           [this](TrainSettings& s) { s.schedule["lr"] = lr_; });
   overrides_.emplace_back(
       command.add_option("--optimizer", optimizer_, "sgd or adamw")
@@ -276,23 +296,25 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
           ->check(CLI::IsMember({"study", "light", "none"})),
       [this](TrainSettings& s) { s.augment = augment_; });
   add(command, "--clip-norm", &TrainSettings::clip_norm,
-      "Upper limit of the gradient norm (default 1; 0 = none)");
+      "Upper limit of the gradient norm (default 1; 0 = none)")
+      ->check(within(limits::kClipNorm));
   add(command, "--norm-batches", &TrainSettings::norm_batches,
       "Training batches over which batch norm's statistics are measured before a validation "
       "(default 16; 0 = keep the moving averages)")
-      ->check(kNonNegative);
+      ->check(within(limits::kNormBatches));
   add(command, "--precision", &TrainSettings::precision,
       "Type of the activations: float32 (default), or float16 or bfloat16 on a GPU")
       ->check(CLI::IsMember({"float32", "float16", "bfloat16"}));
   add(command, "--seed", &TrainSettings::seed, "Seed of everything random (default 0)")
-      ->check(kNonNegative);
+      ->check(within(limits::kSeed));
   add(command, "--workers", &TrainSettings::workers,
       "Threads that read and augment images (default 1)")
-      ->check(CLI::Range(1, 256));
-  add(command, "--cache-mb", &TrainSettings::cache_mb, "Memory for decoded images (default 2048)");
+      ->check(within(limits::kWorkers));
+  add(command, "--cache-mb", &TrainSettings::cache_mb, "Memory for decoded images (default 2048)")
+      ->check(within(limits::kCacheMb));
   add(command, "--checkpoint-seconds", &TrainSettings::checkpoint_seconds,
       "Time between checkpoints (default 300)")
-      ->check(kPositive);
+      ->check(within(limits::kCheckpointSeconds));
   command.add_flag("--graph", graph,
                    "Capture a training step once and replay it as one launch (cuda and sim); the "
                    "same bits");

@@ -17,6 +17,28 @@ namespace thorax::app {
 enum class Task { segmenter, classifier };
 const char* name_of(Task task);
 
+// What settings may be, on the command line and in a file.
+namespace limits {
+template <class T>
+struct Range {
+  T low, high;
+};
+inline constexpr Range<std::int64_t> kSize{8, 8192};  // side of a network's square input, pixels
+inline constexpr Range<std::int64_t> kWidth{1, 4096};
+inline constexpr Range<std::int64_t> kEpochs{1, 1'000'000};
+inline constexpr Range<std::int64_t> kBatch{1, 4096};
+inline constexpr Range<std::int64_t> kFolds{2, 1000};
+inline constexpr Range<std::int64_t> kNormBatches{0, 1'000'000};
+inline constexpr Range<std::int64_t> kSeed{0, INT64_MAX};
+inline constexpr Range<std::int64_t> kWorkers{1, 256};
+inline constexpr Range<std::int64_t> kCacheMb{0, std::int64_t{1} << 30};
+inline constexpr Range<std::int64_t> kCheckpointSeconds{1, 1'000'000'000};
+inline constexpr Range<double> kMinArea{0, 512 * 512};
+inline constexpr Range<double> kValidationShare{0.01, 0.9};
+inline constexpr Range<double> kClipNorm{0, 1e30};
+inline constexpr Range<double> kLearningRate{1e-30, 1e6};
+}  // namespace limits
+
 struct TrainSettings {
   Task task = Task::classifier;
   // What is learned from

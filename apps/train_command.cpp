@@ -39,10 +39,8 @@ void run(Task task, const SettingsOptions& options) {
   if (result.seconds > 0) run.history->note("fold_seconds", "train", result.seconds);
   if (task == Task::segmenter) {
     const SegmenterReport report = segmenter_report(result.scored);
-    fmt::print(
-        "validation, {} images: Dice {:.4f}  IoU {:.4f}  Hausdorff 95 % {:.2f} pixels  loss "
-        "{:.4f}\n",
-        result.scored.size(), report.dice, report.iou, report.hausdorff95, result.loss);
+    fmt::print("validation, {} images: Dice {:.4f}  IoU {:.4f}  Hausdorff 95 % {}  loss {:.4f}\n",
+               result.scored.size(), report.dice, report.iou, hausdorff_text(report), result.loss);
   } else {
     const BinaryReport report = classifier_report(result.scored);
     fmt::print("positive class: {}\n{}\n{}\n", run.dataset.positive,

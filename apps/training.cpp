@@ -16,6 +16,7 @@
 #include "data/augment.h"
 #include "data/loader.h"
 #include "engine/io/atomic_file.h"
+#include "engine/io/safetensors.h"
 #include "engine/optim/optimizer.h"
 #include "engine/optim/schedule.h"
 #include "engine/stats/surface_distance.h"
@@ -90,11 +91,13 @@ std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader,
   for (const Sample& sample : loader.samples()) by_image[sample.image.string()] = &sample;
   for (std::int64_t index = 0; index < loader.batches_per_epoch(); ++index) {
     const Batch batch = loader.get(0, index);
+    if (batch.names.empty()) continue;  // every file of it was unreadable, and that was allowed
     Batch there = batch;
     for (auto& [name, tensor] : there.tensors) tensor = tensor.to(compute.device);
     const Variable computed = model.logits(Variable(there.tensors.at("image")), compute.precision);
     const Tensor logits = computed.value().to(Device{});
     const auto count = static_cast<std::int64_t>(batch.names.size());
+    check_logits(logits, "train", fmt::format("{}", fmt::join(batch.names, ", ")));
     loss += batch_loss(s.task, computed, there).value().item() * static_cast<double>(count);
     for (std::int64_t n = 0; n < count; ++n) {
       const std::string& name = batch.names[static_cast<std::size_t>(n)];
@@ -129,6 +132,9 @@ void describe(const WeightReport& report, const std::string& file) {
                clean_text(fmt::format("{}", fmt::join(shown, ", "))),
                names.size() > kShown ? ", ..." : "");
   };
+  if (!report.prefix.empty())
+    fmt::print("[weights] {}: names are read without their prefix '{}'\n", clean_text(file),
+               clean_text(report.prefix));
   line("renamed from an older version", [&] {
     std::vector<std::string> names;
     for (const auto& [before, now] : report.renamed) names.push_back(before);
@@ -141,6 +147,26 @@ void describe(const WeightReport& report, const std::string& file) {
   std::erase_if(missing,
                 [](const std::string& name) { return name.ends_with(".num_batches_tracked"); });
   line("not in the file, left as initialised", missing);
+}
+
+// Weights of the same task on the same classes go on with their head; of any other, and of those
+// that do not say, the head starts new.
+void start_from(const TrainSettings& s, const std::vector<std::string>& classes,
+                const Model& model) {
+  const std::map<std::string, std::string> metadata = read_safetensors_header(s.weights).metadata;
+  note_unverified(metadata, s.weights);
+  bool same_task = false;
+  if (metadata.contains(kInputKey)) {
+    const ModelInput input = read_model_input(metadata, s.weights);
+    same_task =
+        input.task == name_of(s.task) && (s.task == Task::segmenter || input.classes == classes);
+  }
+  const WeightReport report =
+      load_model_weights(model, s.weights, same_task ? WeightUse::adapt : WeightUse::pretrain);
+  describe(report, s.weights);
+  if (same_task && report.left_out.empty())
+    fmt::print("[weights] {}: of the same task and classes: its head is taken over, too\n",
+               clean_text(s.weights));
 }
 
 // Only what a finished fold is used for stays: a checkpoint holds the optimizer's state too, two
@@ -217,13 +243,32 @@ BinaryReport classifier_report(const std::vector<Scored>& scored) {
 
 SegmenterReport segmenter_report(const std::vector<Scored>& scored) {
   std::vector<double> dice, iou, distance;
+  SegmenterReport report;
   for (const Scored& row : scored) {
     dice.push_back(row.score);
     iou.push_back(row.iou);
-    distance.push_back(row.hausdorff95);
+    ++report.images;
+    if (!std::isnan(row.hausdorff95)) {
+      distance.push_back(row.hausdorff95);
+      ++report.measured;
+    } else if (!(row.score > 0)) {
+      ++report.missed;
+    }
   }
-  return {spread(dice).mean, spread(iou).mean, spread(distance).mean};
+  report.dice = spread(dice).mean;
+  report.iou = spread(iou).mean;
+  report.hausdorff95 = spread(distance).mean;
+  return report;
 }
+
+std::string hausdorff_text(const SegmenterReport& report) {
+  const std::string over =
+      fmt::format("over {} of {} images", report.measured, report.images) +
+      (report.missed > 0 ? fmt::format(", {} missed", report.missed) : std::string());
+  return report.measured == 0 ? "- " + over
+                              : fmt::format("{:.2f} pixels {}", report.hausdorff95, over);
+}
+
 std::vector<Scored> score_samples(const TrainSettings& settings, Model& model,
                                   const std::vector<Sample>& samples, const Compute& compute) {
   Loader loader(samples, loader_config(settings, false, samples.size()));
@@ -238,11 +283,13 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
     if (fold.weights_only) drop_checkpoints(folder);
     return load_fold(folder, s.task);
   }
+  THORAX_CHECK(s.task == Task::segmenter || train.size() > 1,
+               "[train] {} image to train on: a classifier's batch norm needs two at least",
+               train.size());
   create_folders(folder);
   const auto started = std::chrono::steady_clock::now();
   const std::unique_ptr<Model> model = create_model(s.model, static_cast<std::uint64_t>(s.seed));
-  if (!s.weights.empty())
-    describe(load_model_weights(*model, s.weights, WeightUse::pretrain), s.weights);
+  if (!s.weights.empty()) start_from(s, classes, *model);
   model->to(compute.device);  // before the optimizer is made: its state follows
   Loader train_loader(train, loader_config(s, true, train.size()));
   Loader validation_loader(validation, loader_config(s, false, validation.size()));
@@ -303,6 +350,7 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
       metrics["dice"] = report.dice;
       metrics["iou"] = report.iou;
       metrics["hausdorff95"] = report.hausdorff95;
+      metrics["missed"] = static_cast<double>(report.missed);
     } else {
       const BinaryReport report = classifier_report(scored);
       metrics["accuracy"] = report.counts.accuracy();

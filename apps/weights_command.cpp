@@ -6,8 +6,11 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
+#include "apps/model_file.h"
 #include "apps/number_checks.h"
+#include "apps/report/text.h"
 #include "engine/io/config.h"
+#include "engine/io/json_text.h"
 #include "engine/io/safetensors.h"
 #include "models/factory.h"
 
@@ -16,20 +19,16 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Text from a file may hold anything: control characters, which a terminal would obey, as escapes,
-// and no more than `most` bytes.
+// No more than `most` bytes of a text from a file, on one line.
 std::string printable(const std::string& text, std::size_t most = 200) {
-  std::string result;
-  for (const char c : text) {
-    if (result.size() >= most) return result + "...";
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      result += fmt::format("\\x{:02x}", byte);
-    } else {
-      result += c;
-    }
-  }
-  return result;
+  return text.size() <= most ? visible(text) : visible(text.substr(0, most)) + "...";
+}
+
+// "F8_E4M3" -> "f8_e4m3"
+std::string lower_case(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
 }
 
 // 1234567 -> "1,234,567"
@@ -48,6 +47,10 @@ bool is_parameter(const std::string& name, bool checkpoint) {
 
 void show(const std::string& file, bool as_json) {
   const SafetensorsHeader header = read_safetensors_header(file);
+  // Reading the whole file compares the checksum; files without one may hold any type and are not
+  // read.
+  const bool verified = has_checksum(header.metadata);
+  if (verified) read_safetensors(file);
   const bool checkpoint =
       std::any_of(header.entries.begin(), header.entries.end(),
                   [](const SafetensorsEntry& e) { return e.name.starts_with("model."); });
@@ -63,7 +66,7 @@ void show(const std::string& file, bool as_json) {
     bytes += e.end - e.begin;
     width = std::max(width, printable(e.name).size());
     tensors.push_back({{"name", e.name},
-                       {"dtype", name_of(e.dtype)},
+                       {"dtype", lower_case(e.type)},
                        {"shape", e.shape},
                        {"parameters", learned ? count : 0}});
   }
@@ -71,12 +74,13 @@ void show(const std::string& file, bool as_json) {
     const Json all{{"file", file},
                    {"tensors", tensors},
                    {"metadata", header.metadata},
+                   {"verified", verified},
                    {"totals",
                     {{"tensors", tensors.size()},
                      {"parameters", parameters},
                      {"other_values", others},
                      {"bytes", bytes}}}};
-    fmt::print("{}\n", all.dump(2));
+    fmt::print("{}\n", dump_json(all, 2));
     return;
   }
   fmt::print("{:<{}}  {:<5}  {:<16} {:>12}\n", "name", width, "type", "shape", "parameters");
@@ -91,8 +95,9 @@ void show(const std::string& file, bool as_json) {
   if (!header.metadata.empty()) fmt::print("\nmetadata\n");
   for (const auto& [key, value] : header.metadata)
     fmt::print("  {}: {}\n", printable(key), printable(value));
-  fmt::print("\n{} tensors, {} parameters, {} other values, {:.1f} MB\n", tensors.size(),
-             grouped(parameters), grouped(others), static_cast<double>(bytes) / 1e6);
+  fmt::print("\n{} tensors, {} parameters, {} other values, {:.1f} MB; checksum: {}\n",
+             tensors.size(), grouped(parameters), grouped(others), static_cast<double>(bytes) / 1e6,
+             verified ? "correct" : "none, damage would not be noticed");
 }
 
 struct ConvertOptions {
@@ -123,6 +128,7 @@ void convert(const ConvertOptions& o) {
   if (o.outputs > 0) config["outputs"] = o.outputs;
   const std::unique_ptr<Model> model = create_model(config, static_cast<std::uint64_t>(o.seed));
   const WeightReport report = load_model_weights(*model, o.file, WeightUse::adapt);
+  note_unverified(read_safetensors_header(o.file).metadata, o.file);
   std::vector<std::string> renamed;
   for (const auto& [before, now] : report.renamed)
     renamed.push_back(fmt::format("{} -> {}", before, now));
@@ -131,16 +137,19 @@ void convert(const ConvertOptions& o) {
                   {"model", model->config()},
                   {"out", o.out},
                   {"loaded", loaded},
+                  {"prefix", report.prefix},
                   {"renamed", renamed},
                   {"adapted", report.adapted},
                   {"left_out", report.left_out},
                   {"new", report.missing}};
-  save_model(*model, o.out, {{"thorax.source", fs::path(o.file).filename().string()}});
+  save_model(*model, o.out,
+             {{"thorax.source", to_json_text(fs::path(o.file).filename().string())}});
   if (o.json) {
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}\n", dump_json(json, 2));
     return;
   }
   fmt::print("{}: {} of {} tensors from {} -> {}\n", o.model, loaded, all, o.file, o.out);
+  if (!report.prefix.empty()) fmt::print("prefix    '{}' taken off\n", printable(report.prefix));
   print_list("renamed", renamed);
   print_list("adapted", report.adapted);
   print_list("left out", report.left_out);
@@ -168,15 +177,13 @@ void add_convert(CLI::App& weights) {
   c->add_option("--out", o.out, "The model file to write")->required();
   c->add_option("--in-channels", o.in_channels,
                 "Channels of the image (default 3); 1 sums the first filter over its colours")
-      ->check(kPositive);
+      ->check(in_range(1, 1 << 20));
   c->add_option("--head", o.head, "imagenet (default): the file's own; study: new layers")
       ->check(CLI::IsMember({"imagenet", "study"}));
   c->add_option("--outputs", o.outputs, "Outputs of the head (default 1000, or 1 with study)")
-      ->check(kPositive);
+      ->check(in_range(1, 1 << 20));
   c->add_option("--config", o.config, "JSON file with more keys of the model");
-  c->add_option("--seed", o.seed, "Seed of what is new")
-      ->capture_default_str()
-      ->check(kNonNegative);
+  c->add_option("--seed", o.seed, "Seed of what is new")->capture_default_str()->check(kSeed);
   c->add_flag("--json", o.json, "Print JSON");
   c->footer(
       "Example:\n"

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <set>
 
 #include "engine/io/atomic_file.h"
@@ -10,6 +11,20 @@
 
 namespace thorax {
 namespace {
+
+// Whether a spreadsheet could take the text for a formula, apostrophes before it left aside.
+bool like_formula(std::string_view text) {
+  const size_t first = text.find_first_not_of('\'');
+  return first != std::string_view::npos &&
+         std::string_view("=+-@\t\r").find(text[first]) != std::string_view::npos;
+}
+
+bool is_number(std::string_view text) {
+  double value = 0;
+  const char* end = text.data() + text.size();
+  const auto [rest, error] = std::from_chars(text.data(), end, value);
+  return error == std::errc() && rest == end;
+}
 
 // One pass over the text, one record at a time.
 class CsvScanner {
@@ -30,6 +45,7 @@ class CsvScanner {
         quoted(record.back());
       else
         unquoted(record.back());
+      if (record.back().starts_with('\'') && like_formula(record.back())) record.back().erase(0, 1);
       if (at_ >= text_.size()) return true;
       if (text_[at_] != ',') break;
       ++at_;
@@ -141,8 +157,10 @@ std::string CsvTable::where(int64_t row) const {
   return fmt::format("{}:{}", name_, lines_.at(static_cast<size_t>(row)));
 }
 
-std::string csv_field(std::string_view text) {
-  if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
+std::string csv_field(std::string_view plain) {
+  const std::string text =
+      like_formula(plain) && !is_number(plain) ? "'" + std::string(plain) : std::string(plain);
+  if (text.find_first_of(",\"\r\n") == std::string_view::npos) return text;
   std::string out = "\"";
   for (const char c : text) {
     if (c == '"') out += '"';

@@ -1,4 +1,10 @@
 // RFC 4180 tables: quoted fields, embedded commas, quotes and newlines, CRLF, byte order mark.
+//
+// Spreadsheets take a cell for a formula when it begins with = + - @ TAB or CR, and a file or class
+// name may. Written, such a field gets an apostrophe in front, as a person would type it, unless
+// the whole of it is a number (-0.5); read, an apostrophe before one of these characters is taken
+// off. A field that begins so by itself ('=x) gets one more, so that every text comes back as it
+// was.
 #pragma once
 
 #include <cstdint>
@@ -38,7 +44,7 @@ class CsvTable {
   std::vector<int64_t> lines_;       // first line of each row, from 1
 };
 
-// A field as RFC 4180 wants it: quoted only where it must be.
+// A field as RFC 4180 wants it, quoted only where it must be, and no formula.
 std::string csv_field(std::string_view text);
 // Fields joined by commas, ended by "\n".
 std::string csv_line(const std::vector<std::string>& fields);

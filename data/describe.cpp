@@ -6,6 +6,7 @@
 #include <set>
 
 #include "data/classes.h"
+#include "engine/io/json_text.h"
 #include "engine/tensor/error.h"
 
 namespace thorax {
@@ -52,9 +53,7 @@ nlohmann::json json_of(const Spread& s) {
 
 // File names from a table may hold any bytes; JSON must be UTF-8.
 std::string utf8(const std::string& text) {
-  const std::string dumped =
-      nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  return nlohmann::json::parse(dumped).get<std::string>();
+  return to_json_text(text);
 }
 
 std::vector<std::string> utf8(const std::vector<std::string>& texts) {

@@ -8,6 +8,7 @@
 #include "models/config_reader.h"
 #include "models/densenet.h"
 #include "models/hrnet.h"
+#include "models/layers.h"
 #include "models/resnet.h"
 #include "models/unet.h"
 
@@ -15,7 +16,6 @@ namespace thorax {
 namespace {
 
 constexpr const char* kConfigKey = "thorax.model";
-constexpr const char* kCheckpointPrefix = "model.";
 
 std::unique_ptr<Model> create_unet(const std::string& name, const nlohmann::json& json,
                                    std::uint64_t seed) {
@@ -149,37 +149,35 @@ void save_model(const Model& model, const std::filesystem::path& path,
   save_weights(path, model.state_dict(), all);
 }
 
-std::unique_ptr<Model> load_model(const std::filesystem::path& path) {
-  const SafetensorsFile file = read_safetensors(path, FileOrder::pytorch);
+ModelFile read_model(const std::filesystem::path& path) {
+  SafetensorsFile file = read_safetensors(path, FileOrder::pytorch);
   const auto entry = file.metadata.find(kConfigKey);
   THORAX_CHECK(entry != file.metadata.end(),
                "[model] {}: no '{}' in its metadata: only weights? Then name the model and load "
-               "them into it",
+               "them into it (thorax weights convert)",
                path.string(), kConfigKey);
   const nlohmann::json config = nlohmann::json::parse(entry->second, nullptr, false);
   THORAX_CHECK(!config.is_discarded(), "[model] {}: '{}' in its metadata is not JSON",
                path.string(), kConfigKey);
-  std::unique_ptr<Model> model;
+  StateDict dict = model_tensors(std::move(file.tensors), file.metadata);
+  std::int64_t weights = 0;
+  for (const auto& [name, tensor] : dict) weights += tensor.numel();
+  ModelFile result;
   try {
-    model = create_model(config);
+    // A network that is a little too large is built, so that the error can name what is missing.
+    const WeightBudget budget(4 * weights + (1 << 20));
+    result.model = create_model(config);
   } catch (const Error& error) {
     fail("[model] {}: {}", path.string(), error.what());
   }
-  // A training checkpoint keeps the weights under a prefix, beside the optimizer's state.
-  const bool checkpoint = std::any_of(file.tensors.begin(), file.tensors.end(), [](const auto& t) {
-    return t.first.starts_with(kCheckpointPrefix);
-  });
-  StateDict dict;
-  for (const auto& [name, tensor] : file.tensors) {
-    if (!checkpoint) {
-      dict[name] = tensor;
-    } else if (name.starts_with(kCheckpointPrefix)) {
-      dict[name.substr(std::string_view(kCheckpointPrefix).size())] = tensor;
-    }
-  }
-  load_model_weights(*model, std::move(dict), path, WeightUse::exact);
-  model->eval();
-  return model;
+  load_model_weights(*result.model, std::move(dict), path, WeightUse::exact);
+  result.model->eval();
+  result.metadata = std::move(file.metadata);
+  return result;
+}
+
+std::unique_ptr<Model> load_model(const std::filesystem::path& path) {
+  return read_model(path).model;
 }
 
 }  // namespace thorax

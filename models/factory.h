@@ -34,7 +34,14 @@ void save_model(const Model& model, const std::filesystem::path& path,
 std::map<std::string, std::string> model_metadata(const Model& model);
 
 // Rebuilds the model that save_model (or a training checkpoint: tensors "model.*" among others)
-// wrote, from the file alone, in eval mode.
+// wrote, from the file alone, in eval mode. Throws Error naming the file when it is damaged, has no
+// configuration, describes a network that does not fit its tensors, or holds values that are not
+// finite.
+struct ModelFile {
+  std::unique_ptr<Model> model;
+  std::map<std::string, std::string> metadata;
+};
+ModelFile read_model(const std::filesystem::path& path);
 std::unique_ptr<Model> load_model(const std::filesystem::path& path);
 
 }  // namespace thorax

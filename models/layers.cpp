@@ -18,6 +18,16 @@ namespace {
 
 thread_local double norm_momentum = -1;  // < 0: each layer its own
 thread_local bool folding_forbidden = false;
+thread_local std::int64_t weights_left = -1;  // < 0: as many as one likes
+
+// Takes a parameter's share of the budget before its memory.
+Shape counted(const Shape& shape) {
+  if (weights_left < 0) return shape;
+  THORAX_CHECK(shape.numel() <= weights_left,
+               "[model] the network is described as larger than the file that holds its weights");
+  weights_left -= shape.numel();
+  return shape;
+}
 
 std::uint64_t mix(std::uint64_t hash, const Tensor& values) {
   return XXH3_64bits_withSeed(values.raw(), values.bytes(), hash);
@@ -27,7 +37,8 @@ std::uint64_t mix(std::uint64_t hash, const Tensor& values) {
 
 Conv2d::Conv2d(const ConvSpec& spec)
     : spec_(spec),
-      weight(add_parameter("weight", Tensor::zeros({spec.out, spec.kernel, spec.kernel, spec.in}))),
+      weight(add_parameter("weight",
+                           Tensor::zeros(counted({spec.out, spec.kernel, spec.kernel, spec.in})))),
       bias(spec.bias ? add_parameter("bias", Tensor::zeros({spec.out})) : Variable()) {}
 
 Variable Conv2d::operator()(const Variable& x, bool relu, const Tensor& out,
@@ -42,7 +53,7 @@ Variable Conv2d::operator()(const Variable& x, bool relu, const Tensor& out,
 
 ConvTranspose2d::ConvTranspose2d(std::int64_t in, std::int64_t out, std::int64_t kernel)
     : kernel_(kernel),
-      weight(add_parameter("weight", Tensor::zeros({in, kernel, kernel, out}))),
+      weight(add_parameter("weight", Tensor::zeros(counted({in, kernel, kernel, out})))),
       bias(add_parameter("bias", Tensor::zeros({out}))) {}
 
 Variable ConvTranspose2d::operator()(const Variable& x, const Tensor& out) const {
@@ -52,7 +63,7 @@ Variable ConvTranspose2d::operator()(const Variable& x, const Tensor& out) const
 BatchNorm2d::BatchNorm2d(std::int64_t channels, double momentum, double epsilon)
     : momentum_(momentum),
       epsilon_(epsilon),
-      weight(add_parameter("weight", Tensor::full({channels}, 1))),
+      weight(add_parameter("weight", Tensor::full(counted({channels}), 1))),
       bias(add_parameter("bias", Tensor::zeros({channels}))),
       running_mean(add_buffer("running_mean", Tensor::zeros({channels}))),
       running_var(add_buffer("running_var", Tensor::full({channels}, 1))),
@@ -74,11 +85,18 @@ Variable BatchNorm2d::operator()(const Variable& x, bool relu, const Variable& r
 }
 
 Linear::Linear(std::int64_t in, std::int64_t out)
-    : weight(add_parameter("weight", Tensor::zeros({out, in}))),
+    : weight(add_parameter("weight", Tensor::zeros(counted({out, in})))),
       bias(add_parameter("bias", Tensor::zeros({out}))) {}
 
 Variable Linear::operator()(const Variable& x, bool relu) const {
   return linear(x, weight, bias, relu);
+}
+
+WeightBudget::WeightBudget(std::int64_t weights) : previous_(weights_left) {
+  weights_left = weights;
+}
+WeightBudget::~WeightBudget() {
+  weights_left = previous_;
 }
 
 NormMomentum::NormMomentum(double momentum) : previous_(norm_momentum) {

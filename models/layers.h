@@ -33,6 +33,20 @@ inline ConvSpec same_conv(std::int64_t in, std::int64_t out, std::int64_t kernel
           .bias = bias};
 }
 
+// While it lives, the layers made on this thread may have so many weights together; the one with
+// which there would be more throws Error before it takes memory. For networks that a file
+// describes: a few bytes of text can ask for any size.
+class WeightBudget {
+ public:
+  explicit WeightBudget(std::int64_t weights);
+  ~WeightBudget();
+  WeightBudget(const WeightBudget&) = delete;
+  WeightBudget& operator=(const WeightBudget&) = delete;
+
+ private:
+  std::int64_t previous_;
+};
+
 // `weight` out x k x k x in (KRSC), `bias` out (or none).
 class Conv2d : public Module {
  public:

@@ -1,6 +1,7 @@
 #include "models/weights.h"
 
 #include <algorithm>
+#include <map>
 
 #include "engine/io/safetensors.h"
 #include "models/model.h"
@@ -23,6 +24,45 @@ std::string modern_name(const std::string& name) {
     if (at != std::string::npos) return std::string(name).erase(at + old.size() - 3, 1);
   }
   return name;
+}
+
+// Wrappers of modules (data parallel, compiled, averaged) put a word before every name. The prefix
+// that gives most of the model's names is taken off, unless it is the empty one.
+void strip_prefix(StateDict& dict, const StateDict& own, WeightReport& report) {
+  std::map<std::string, std::size_t> names_with;  // by prefix
+  std::size_t wanted = 0;
+  for (const auto& [name, tensor] : own) wanted += !name.ends_with(".num_batches_tracked");
+  for (const auto& [name, tensor] : dict) {
+    if (name.ends_with(".num_batches_tracked")) continue;
+    if (own.contains(modern_name(name))) ++names_with[""];
+    for (std::size_t dot = name.find('.'); dot != std::string::npos; dot = name.find('.', dot + 1))
+      if (own.contains(modern_name(name.substr(dot + 1)))) ++names_with[name.substr(0, dot + 1)];
+  }
+  std::size_t most = 0;
+  for (const auto& [prefix, count] : names_with) most = std::max(most, count);
+  if (2 * most < wanted || (names_with.contains("") && names_with.at("") == most)) return;
+  std::vector<std::string> best;
+  for (const auto& [prefix, count] : names_with)
+    if (count == most) best.push_back(prefix);
+  THORAX_CHECK(best.size() == 1,
+               "[load] the file holds the network {} times, under the prefixes {}: keep the one "
+               "that is meant, or write it to a file of its own",
+               best.size(), fmt::join(best, ", "));
+  report.prefix = best.front();
+  StateDict stripped;
+  for (auto& [name, tensor] : dict)
+    stripped.emplace(name.starts_with(report.prefix) ? name.substr(report.prefix.size()) : name,
+                     tensor);
+  dict = std::move(stripped);
+}
+
+// One value that is not finite makes every result NaN, or worse, something that looks like one.
+void check_finite(const StateDict& dict, const StateDict& own) {
+  for (const auto& [name, tensor] : dict)
+    THORAX_CHECK(!own.contains(name) || all_finite(tensor),
+                 "[load] '{}' has values that are not finite (NaN or infinite): these weights are "
+                 "of no use; take an earlier checkpoint",
+                 name);
 }
 
 void rename_old(StateDict& dict, const StateDict& own, WeightReport& report) {
@@ -74,13 +114,27 @@ bool head_fits(const StateDict& dict, const StateDict& own, const std::vector<st
 
 }  // namespace
 
+StateDict model_tensors(StateDict tensors, const std::map<std::string, std::string>& metadata) {
+  constexpr std::string_view kPrefix = "model.";
+  const auto is_model = [&](const auto& entry) { return entry.first.starts_with(kPrefix); };
+  const bool ours = std::any_of(metadata.begin(), metadata.end(), [](const auto& entry) {
+    return entry.first.starts_with("thorax.");
+  });
+  if (!ours || std::none_of(tensors.begin(), tensors.end(), is_model)) return tensors;
+  StateDict result;
+  for (const auto& [name, tensor] : tensors)
+    if (name.starts_with(kPrefix)) result[name.substr(kPrefix.size())] = tensor;
+  return result;
+}
+
 WeightReport load_model_weights(const Model& model, StateDict dict,
                                 const std::filesystem::path& path, WeightUse use) {
   WeightReport report;
   std::vector<std::string> may_miss;
   try {
+    const StateDict own = model.state_dict();
     if (use != WeightUse::exact) {
-      const StateDict own = model.state_dict();
+      strip_prefix(dict, own, report);
       const std::vector<std::string> head = model.head_names();
       rename_old(dict, own, report);
       adapt_first_filter(dict, own, report);
@@ -98,6 +152,7 @@ WeightReport load_model_weights(const Model& model, StateDict dict,
         return true;
       });
     }
+    check_finite(dict, own);
     static_cast<LoadReport&>(report) = model.load_state_dict(dict, may_miss);
   } catch (const Error& error) {
     fail("[model] {}: {}", path.string(), error.what());
@@ -107,7 +162,9 @@ WeightReport load_model_weights(const Model& model, StateDict dict,
 
 WeightReport load_model_weights(const Model& model, const std::filesystem::path& path,
                                 WeightUse use) {
-  return load_model_weights(model, load_weights(path), path, use);
+  SafetensorsFile file = read_safetensors(path, FileOrder::pytorch);
+  return load_model_weights(model, model_tensors(std::move(file.tensors), file.metadata), path,
+                            use);
 }
 
 }  // namespace thorax

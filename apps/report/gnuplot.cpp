@@ -72,9 +72,18 @@ class MemoryFile {
   int descriptor_;
 };
 
+constexpr const char* kInstall =
+    "gnuplot is not installed; third_party/install.sh installs it (Debian package gnuplot-nox)";
+
+// Why no figure can be drawn; empty while there is no reason.
+std::string& trouble() {
+  static std::string text;
+  return text;
+}
+
 // Waits for the process; past the limit it is killed and the figure named.
-int wait_for(pid_t process, const std::string& figure) {
-  const auto end = std::chrono::steady_clock::now() + kLongestRun;
+int wait_for(pid_t process, const std::string& figure, std::chrono::seconds longest) {
+  const auto end = std::chrono::steady_clock::now() + longest;
   for (;;) {
     int status = 0;
     const pid_t ended = waitpid(process, &status, WNOHANG);
@@ -84,13 +93,15 @@ int wait_for(pid_t process, const std::string& figure) {
     if (std::chrono::steady_clock::now() > end) {
       kill(process, SIGKILL);
       waitpid(process, &status, 0);
-      fail("{}gnuplot took longer than {} s and was ended", where(figure), kLongestRun.count());
+      trouble() = fmt::format("gnuplot did not end within {} s and was ended", longest.count());
+      fail("{}{}", where(figure), trouble());
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
 }
 
-std::string run(const std::string& script, const std::string& figure) {
+std::string run(const std::string& script, const std::string& figure,
+                std::vector<std::string> arguments, std::chrono::seconds longest) {
   MemoryFile commands(figure), picture(figure), messages(figure);
   commands.fill(script, figure);
   posix_spawn_file_actions_t actions;
@@ -98,18 +109,25 @@ std::string run(const std::string& script, const std::string& figure) {
   posix_spawn_file_actions_adddup2(&actions, commands.descriptor(), STDIN_FILENO);
   posix_spawn_file_actions_adddup2(&actions, picture.descriptor(), STDOUT_FILENO);
   posix_spawn_file_actions_adddup2(&actions, messages.descriptor(), STDERR_FILENO);
-  // -d: the reader's own ~/.gnuplot must not change the figures.
-  std::string name = "gnuplot", defaults = "-d";
-  char* arguments[] = {name.data(), defaults.data(), nullptr};
+  // What this program ignores, another one may rely on.
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t usual;
+  sigemptyset(&usual);
+  for (const int signal : {SIGPIPE, SIGXFSZ}) sigaddset(&usual, signal);
+  posix_spawnattr_setsigdefault(&attributes, &usual);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
+  arguments.insert(arguments.begin(), "gnuplot");
+  std::vector<char*> argv;
+  for (std::string& argument : arguments) argv.push_back(argument.data());
+  argv.push_back(nullptr);
   pid_t process = 0;
-  const int error = posix_spawnp(&process, "gnuplot", &actions, nullptr, arguments, environ);
+  const int error = posix_spawnp(&process, "gnuplot", &actions, &attributes, argv.data(), environ);
+  posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
-  THORAX_CHECK(error != ENOENT,
-               "{}gnuplot is not installed; third_party/install.sh installs it (Debian package "
-               "gnuplot-nox)",
-               where(figure));
+  THORAX_CHECK(error != ENOENT, "{}{}", where(figure), kInstall);
   THORAX_CHECK(error == 0, "{}gnuplot cannot be started: {}", where(figure), std::strerror(error));
-  const int status = wait_for(process, figure);
+  const int status = wait_for(process, figure, longest);
   std::string message = clean_text(messages.content(figure));
   message.erase(0, message.find_first_not_of(' '));
   if (message.size() > 500) message.resize(500);
@@ -120,6 +138,12 @@ std::string run(const std::string& script, const std::string& figure) {
   std::string bytes = picture.content(figure);
   THORAX_CHECK(!bytes.empty(), "{}gnuplot drew nothing: {}", where(figure), message);
   return bytes;
+}
+
+// -d: the reader's own ~/.gnuplot must not change the figures.
+std::string drawn(const std::string& script, const std::string& figure) {
+  THORAX_CHECK(trouble().empty(), "{}{}", where(figure), trouble());
+  return run(script, figure, {"-d"}, kLongestRun);
 }
 
 void replace_all(std::string& text, std::string_view from, std::string_view to) {
@@ -164,6 +188,20 @@ std::vector<std::string> lines_of(const std::string& text, std::size_t columns) 
 }
 
 }  // namespace
+
+const std::string& problem() {
+  static bool asked = false;
+  if (!asked) {
+    asked = true;
+    try {
+      run("", "version", {"--version"}, std::chrono::seconds(10));
+    } catch (const Error& error) {
+      const std::string text = error.what(), before = where("version");
+      trouble() = text.starts_with(before) ? text.substr(before.size()) : text;
+    }
+  }
+  return trouble();
+}
 
 std::string literal(std::string_view text) {
   std::string out = "'";
@@ -293,8 +331,8 @@ Figure render(const std::string& script, const std::string& title, int width, in
       "set terminal pngcairo noenhanced size {},{} font '{}' fontscale 1.5 linewidth 2 pointscale "
       "2 background '#ffffff'\nPOINT = 1\n",
       2 * width, 2 * height, kFont);
-  figure.svg = tidy_svg(run(svg + script, title), title);
-  figure.png = run(png + script, title);
+  figure.svg = tidy_svg(drawn(svg + script, title), title);
+  figure.png = drawn(png + script, title);
   return figure;
 }
 

@@ -47,7 +47,14 @@ std::string legend_below(const LegendLayout& layout, int height);
 // gnuplot's own place for it differs between SVG and PNG.
 std::string axis_label(const std::string& label, int bottom, int height);
 
+// What is wrong with the gnuplot that figures would be drawn with: not installed, cannot be
+// started, does not answer. Empty when it works. The answer is kept: it takes a process to find
+// out.
+const std::string& problem();
+
 // Runs the script once for SVG and once for PNG. `script` must not choose terminal or output.
+// Throws Error "[plot] figure 'TITLE': ..."; after gnuplot has been ended for taking too long, at
+// once and for every further figure.
 Figure render(const std::string& script, const std::string& title, int width, int height);
 
 // "[plot] figure 'TITLE': " for messages.

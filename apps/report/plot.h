@@ -21,6 +21,7 @@ struct Figure {
   std::string alt;            // for those who cannot see it
   std::string svg;            // a whole SVG document
   std::string png;            // the bytes of a PNG file, twice the size
+  std::string missing = {};   // why there is no picture, which a report then says in its place
   int width = 0, height = 0;  // of the SVG, CSS pixels
 };
 

@@ -145,6 +145,11 @@ Report& Report::figures(const std::vector<Figure>& figures) {
   if (figures.empty()) return *this;
   std::string out = "<div class=\"figures\">\n";
   for (const Figure& figure : figures) {
+    if (!figure.missing.empty()) {
+      out += fmt::format("<div class=\"box\"><strong>No figure</strong>{}</div>\n",
+                         escape_html(figure.missing));
+      continue;
+    }
     out += fmt::format("<figure class=\"plot\" style=\"max-width: {}px\">\n", figure.width) +
            inline_svg(figure, ++figures_);
     if (!figure.caption.empty())

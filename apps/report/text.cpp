@@ -1,36 +1,19 @@
 #include "apps/report/text.h"
 
+#include <fmt/format.h>
+
 #include <cstdint>
+
+#include "engine/io/json_text.h"
 
 namespace thorax::app {
 namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 
-// Length of the well-formed sequence that begins at `i`, and its code point; 0 when malformed
-// (overlong forms, surrogates and what lies above U+10FFFF included).
-std::size_t sequence(std::string_view text, std::size_t i, std::uint32_t& code) {
-  const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[k]); };
-  const unsigned char first = byte(i);
-  if (first < 0x80) {
-    code = first;
-    return 1;
-  }
-  const std::size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-  if (first < 0xC2 || first > 0xF4 || i + length > text.size()) return 0;
-  code = first & (0xFFu >> (length + 1));
-  for (std::size_t k = 1; k < length; ++k) {
-    if ((byte(i + k) & 0xC0) != 0x80) return 0;
-    code = code << 6 | (byte(i + k) & 0x3Fu);
-  }
-  constexpr std::uint32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
-  if (code < kLeast[length] || code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) return 0;
-  return length;
-}
-
 // Control characters of ASCII and Latin-1, those that turn the direction of writing (a file name
 // could show itself backwards), and the two code points that XML forbids.
-bool is_control(std::uint32_t code) {
+bool is_control(char32_t code) {
   return code < 0x20 || (code >= 0x7F && code < 0xA0) || (code >= 0x202A && code <= 0x202E) ||
          (code >= 0x2066 && code <= 0x2069) || code == 0xFFFE || code == 0xFFFF;
 }
@@ -39,8 +22,8 @@ std::string clean(std::string_view text, bool keep_lines) {
   std::string out;
   out.reserve(text.size());
   for (std::size_t i = 0; i < text.size();) {
-    std::uint32_t code = 0;
-    const std::size_t length = sequence(text, i, code);
+    char32_t code = 0;
+    const std::size_t length = utf8_sequence(text, i, code);
     if (length == 0) {
       out += kReplacement;
       ++i;
@@ -59,7 +42,32 @@ std::string clean(std::string_view text, bool keep_lines) {
   return out;
 }
 
+std::string made_visible(std::string_view text, bool keep_lines) {
+  std::string out;
+  out.reserve(text.size());
+  for (std::size_t i = 0; i < text.size();) {
+    char32_t code = 0;
+    const std::size_t length = utf8_sequence(text, i, code);
+    if (length == 0)
+      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[i]));
+    else if (is_control(code) && !(keep_lines && (code == '\n' || code == '\t')))
+      out += fmt::format("\\u{:04x}", static_cast<std::uint32_t>(code));
+    else
+      out += text.substr(i, length);
+    i += length == 0 ? 1 : length;
+  }
+  return out;
+}
+
 }  // namespace
+
+std::string visible(std::string_view text) {
+  return made_visible(text, false);
+}
+
+std::string visible_lines(std::string_view text) {
+  return made_visible(text, true);
+}
 
 std::string clean_text(std::string_view text) {
   return clean(text, false);
@@ -72,8 +80,8 @@ std::string clean_lines(std::string_view text) {
 std::size_t text_columns(std::string_view text) {
   std::size_t columns = 0;
   for (std::size_t i = 0; i < text.size();) {
-    std::uint32_t code = 0;
-    const std::size_t length = sequence(text, i, code);
+    char32_t code = 0;
+    const std::size_t length = utf8_sequence(text, i, code);
     const bool combining = code >= 0x300 && code < 0x370;
     if (length == 0 || !combining) ++columns;
     i += length == 0 ? 1 : length;

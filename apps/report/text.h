@@ -14,6 +14,11 @@ std::string clean_text(std::string_view text);
 // clean_text, but line breaks stay.
 std::string clean_lines(std::string_view text);
 
+// For a terminal, so that nothing is lost: control characters as \u001b, malformed bytes as \xff.
+std::string visible(std::string_view text);
+// The same, but line breaks and tabs stay.
+std::string visible_lines(std::string_view text);
+
 // Columns on a terminal: the number of code points, without combining marks.
 std::size_t text_columns(std::string_view text);
 

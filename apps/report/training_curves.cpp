@@ -156,7 +156,8 @@ std::vector<Plot> training_plots(const std::vector<TrainingLog>& logs, const std
   Plot others{before + "validation metrics", x, {"metric"}};
   others.caption = caption;
   int look = 0;
-  for (const char* other : {"loss", "train_loss", "lr", "step", "seconds"}) metrics.erase(other);
+  for (const char* other : {"loss", "train_loss", "lr", "step", "seconds", "missed"})
+    metrics.erase(other);
   for (const std::string& name : metrics) {
     const bool training = name.starts_with("train_");
     add_curve(others, logs, name, training ? spelled(name.substr(6)) + ", training" : spelled(name),

@@ -12,6 +12,7 @@
 #include <cstring>
 #include <system_error>
 
+#include "engine/io/file_kind.h"
 #include "engine/tensor/error.h"
 
 namespace thorax {
@@ -259,7 +260,7 @@ void remove_leftovers_of(const fs::path& path) {
   for (const fs::path& file : files) remove_leftover(file);
 }
 
-InputFile::InputFile(std::filesystem::path path) : path_(std::move(path)) {
+InputFile::InputFile(std::filesystem::path path, Pointer pointer) : path_(std::move(path)) {
   // Without O_NONBLOCK, opening a named pipe would wait for a writer.
   descriptor_ =
       uninterrupted([&] { return ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK); });
@@ -271,6 +272,16 @@ InputFile::InputFile(std::filesystem::path path) : path_(std::move(path)) {
     fail("[io] {}: is not a regular file", path_.string());
   }
   size_ = static_cast<std::uint64_t>(status.st_size);
+  // Whatever was to be read: the format's own reader would only say that it makes no sense.
+  constexpr std::uint64_t kMaxPointer = 1024;  // by the specification
+  if (pointer == Pointer::accept || size_ >= kMaxPointer) return;
+  std::byte start[128];
+  const ssize_t got = ::pread(descriptor_, start, sizeof(start), 0);
+  if (got > 0 && is_lfs_pointer(std::span(start, static_cast<std::size_t>(got)))) {
+    ::close(descriptor_);
+    fail("[io] {}: {}", path_.string(),
+         foreign_kind(std::span(start, static_cast<std::size_t>(got))));
+  }
 }
 
 InputFile::~InputFile() {

@@ -74,7 +74,10 @@ std::vector<std::byte> read_bytes(const std::filesystem::path& path, std::uint64
 // A regular file opened for reading at any position.
 class InputFile {
  public:
-  explicit InputFile(std::filesystem::path path);
+  // A Git LFS pointer in place of the file is an error, unless its bytes are wanted whatever they
+  // are.
+  enum class Pointer { refuse, accept };
+  explicit InputFile(std::filesystem::path path, Pointer pointer = Pointer::refuse);
   ~InputFile();
   InputFile(const InputFile&) = delete;
   InputFile& operator=(const InputFile&) = delete;

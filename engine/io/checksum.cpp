@@ -44,7 +44,7 @@ std::string Checksum::hex() const {
 }
 
 std::string file_checksum(const std::filesystem::path& path) {
-  const InputFile file(path);
+  const InputFile file(path, InputFile::Pointer::accept);
   std::vector<std::byte> piece(std::size_t{1} << 20);
   Checksum sum;
   for (std::uint64_t at = 0; at < file.size();) {

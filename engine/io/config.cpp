@@ -8,6 +8,7 @@
 #include <set>
 
 #include "engine/io/atomic_file.h"
+#include "engine/io/json_text.h"
 #include "engine/tensor/error.h"
 
 namespace thorax {
@@ -76,6 +77,8 @@ json parse_json(std::string_view text, std::string_view what) {
     if (event == json::parse_event_t::key &&
         !keys.back().insert(parsed.get_ref<const std::string&>()).second)
       fail("[config] {}: key '{}' appears twice", what, parsed.get<std::string>());
+    if (event == json::parse_event_t::value && parsed.is_string())
+      parsed = from_json_text(parsed.get_ref<const std::string&>());
     return true;
   };
   try {
@@ -93,7 +96,7 @@ json load_json(const std::filesystem::path& path) {
 
 void save_json(const std::filesystem::path& path, const json& value) {
   try {
-    atomic_write(path, value.dump(2) + "\n");
+    atomic_write(path, dump_json(value, 2) + "\n");
   } catch (const json::exception& error) {
     fail("[config] {}: {}", path.string(), error.what());
   }

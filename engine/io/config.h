@@ -12,7 +12,8 @@
 
 namespace thorax {
 
-// Parses JSON text. Throws Error "[config] WHAT: ..." for invalid JSON, a key that appears twice,
+// Parses JSON text; texts that dump_json (json_text.h) made of file names are those names again.
+// Throws Error "[config] WHAT: ..." for invalid JSON, a key that appears twice,
 // or nesting deeper than 64.
 nlohmann::json parse_json(std::string_view text, std::string_view what);
 // The same for a file of at most 64 MiB.

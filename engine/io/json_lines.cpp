@@ -9,6 +9,7 @@
 
 #include "engine/io/atomic_file.h"
 #include "engine/io/config.h"
+#include "engine/io/json_text.h"
 #include "engine/tensor/error.h"
 
 namespace thorax {

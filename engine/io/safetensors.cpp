@@ -10,6 +10,8 @@
 #include <numeric>
 
 #include "engine/io/atomic_file.h"
+#include "engine/io/checksum.h"
+#include "engine/io/file_kind.h"
 #include "engine/runtime/parallel.h"
 
 namespace thorax {
@@ -69,6 +71,32 @@ bool reorders(const Shape& shape, FileOrder order) {
   return order == FileOrder::pytorch && shape.rank() == 4;
 }
 
+// NCHW -> NHWC.
+Tensor channels_last(const Tensor& t) {
+  const Shape& s = t.shape();
+  const Tensor result = Tensor::empty({s[0], s[2], s[3], s[1]}, t.dtype());
+  transpose(t.raw(), result.raw(), size_of(t.dtype()), s[0], s[1], s[2] * s[3]);
+  return result;
+}
+
+constexpr const char* kChecksum = "checksum";
+
+// Over tensors as they lie in memory after a reader asked for PyTorch's order.
+std::string content_checksum(const std::map<std::string, Tensor>& tensors,
+                             const std::map<std::string, std::string>& metadata, FileOrder order) {
+  Checksum sum;
+  for (const auto& [name, tensor] : tensors) {
+    sum.add(name);
+    sum.add(order == FileOrder::as_is && tensor.rank() == 4 ? channels_last(tensor) : tensor);
+  }
+  for (const auto& [key, text] : metadata) {
+    if (key == kChecksum) continue;
+    sum.add(key);
+    sum.add(text);
+  }
+  return sum.hex();
+}
+
 struct Layout {
   SafetensorsHeader header;
   std::uint64_t data = 0;  // where the buffer starts
@@ -81,6 +109,14 @@ Layout read_layout(std::uint64_t size, std::string_view what, const Read& read) 
                "[safetensors] {}: {} bytes are too few for the 8-byte header length", what, size);
   std::uint64_t length = 0;
   read(0, std::as_writable_bytes(std::span(&length, 1)));
+  // Another kind of file reads as a length, too.
+  std::vector<std::byte> head(static_cast<std::size_t>(std::min<std::uint64_t>(size, 512)));
+  read(0, head);
+  if (length > kMaxHeader || length > size - kLengthBytes || head.size() == kLengthBytes ||
+      head[kLengthBytes] != std::byte{'{'}) {
+    const std::string kind = foreign_kind(head);
+    THORAX_CHECK(kind.empty(), "[safetensors] {}: is no safetensors file: it {}", what, kind);
+  }
   THORAX_CHECK(length <= kMaxHeader, "[safetensors] {}: header of {} bytes, the limit is {}", what,
                length, kMaxHeader);
   THORAX_CHECK(length <= size - kLengthBytes,
@@ -101,19 +137,35 @@ SafetensorsFile read_all(std::uint64_t size, std::string_view what, FileOrder or
   SafetensorsFile file;
   file.metadata = std::move(layout.header.metadata);
   for (const SafetensorsEntry& entry : layout.header.entries) {
+    THORAX_CHECK(entry.dtype.has_value(),
+                 "[safetensors] {}: tensor '{}': {} is no type that this program computes with "
+                 "(F32 F64 F16 BF16 I32 I64 U8 BOOL): convert it to F32",
+                 what, entry.name, entry.type);
+    THORAX_CHECK(
+        entry.shape.size() <= Shape::kMaxRank,
+        "[safetensors] {}: tensor '{}': shape [{}] has rank {}, this program computes with "
+        "ranks up to {}",
+        what, entry.name, fmt::join(entry.shape, ", "), entry.shape.size(), Shape::kMaxRank);
+  }
+  for (const SafetensorsEntry& entry : layout.header.entries) {
     const Shape in_file{std::span<const std::int64_t>(entry.shape)};
-    const Tensor stored = Tensor::empty(in_file, entry.dtype);
+    const Tensor stored = Tensor::empty(in_file, *entry.dtype);
     read(layout.data + entry.begin,
          std::span(static_cast<std::byte*>(stored.raw()), stored.bytes()));
     if (!reorders(in_file, order)) {
       file.tensors[entry.name] = stored;
       continue;
     }
-    const Tensor tensor =
-        Tensor::empty({in_file[0], in_file[2], in_file[3], in_file[1]}, entry.dtype);
-    transpose(stored.raw(), tensor.raw(), size_of(entry.dtype), in_file[0], in_file[1],
-              in_file[2] * in_file[3]);
-    file.tensors[entry.name] = tensor;
+    file.tensors[entry.name] = channels_last(stored);
+  }
+  // Here, where every reader comes by: whoever loads weights cannot forget to ask.
+  if (has_checksum(file.metadata)) {
+    const std::string& wanted = file.metadata.at(kChecksum);
+    const std::string found = content_checksum(file.tensors, file.metadata, order);
+    THORAX_CHECK(wanted == found,
+                 "[safetensors] {}: checksum {} does not match the content ({}): the file is "
+                 "damaged; copy it again from where it came, or use another checkpoint of the run",
+                 what, wanted, found);
   }
   return file;
 }
@@ -210,13 +262,33 @@ void write_safetensors(const std::filesystem::path& path,
   file.commit();
 }
 
+bool has_checksum(const std::map<std::string, std::string>& metadata) {
+  const auto found = metadata.find(kChecksum);
+  if (found == metadata.end()) return false;
+  const std::string& text = found->second;
+  const bool our_form =
+      text.size() == 16 && text.find_first_not_of("0123456789abcdef") == text.npos;
+  return our_form || std::any_of(metadata.begin(), metadata.end(), [](const auto& entry) {
+           return entry.first.starts_with("thorax.");
+         });
+}
+
 StateDict load_weights(const std::filesystem::path& path) {
   return read_safetensors(path, FileOrder::pytorch).tensors;
 }
 
 void save_weights(const std::filesystem::path& path, const StateDict& weights,
                   const std::map<std::string, std::string>& metadata) {
-  write_safetensors(path, weights, metadata, FileOrder::pytorch);
+  // To the host once, for the checksum and for the file.
+  StateDict here;
+  for (const auto& [name, tensor] : weights) {
+    THORAX_CHECK(tensor.defined(), "[safetensors] {}: tensor '{}' is undefined", path.string(),
+                 name);
+    here[name] = tensor.to(Device{});
+  }
+  std::map<std::string, std::string> all = metadata;
+  all[kChecksum] = content_checksum(here, metadata, FileOrder::pytorch);
+  write_safetensors(path, here, all, FileOrder::pytorch);
 }
 
 }  // namespace thorax

@@ -13,13 +13,29 @@ namespace {
 
 using nlohmann::json;
 
+// All types of the official library (0.6, enum Dtype).
 struct NamedDType {
   std::string_view name;
-  DType dtype;
+  int bits;
+  std::optional<DType> dtype;
 };
-constexpr NamedDType kDTypes[] = {{"F32", DType::f32},   {"F64", DType::f64}, {"F16", DType::f16},
-                                  {"BF16", DType::bf16}, {"I32", DType::i32}, {"I64", DType::i64},
-                                  {"U8", DType::u8},     {"BOOL", DType::u8}};
+constexpr NamedDType kDTypes[] = {{"F32", 32, DType::f32}, {"F64", 64, DType::f64},
+                                  {"F16", 16, DType::f16}, {"BF16", 16, DType::bf16},
+                                  {"I32", 32, DType::i32}, {"I64", 64, DType::i64},
+                                  {"U8", 8, DType::u8},    {"BOOL", 8, DType::u8},
+                                  {"I8", 8, {}},           {"I16", 16, {}},
+                                  {"U16", 16, {}},         {"U32", 32, {}},
+                                  {"U64", 64, {}},         {"F8_E5M2", 8, {}},
+                                  {"F8_E4M3", 8, {}},      {"F8_E8M0", 8, {}},
+                                  {"F6_E2M3", 6, {}},      {"F6_E3M2", 6, {}},
+                                  {"F4", 4, {}},           {"C64", 64, {}}};
+constexpr std::size_t kMaxRank = 64;  // PyTorch's
+
+int bits_of(std::string_view type) {
+  return std::find_if(std::begin(kDTypes), std::end(kDTypes),
+                      [&](const NamedDType& known) { return known.name == type; })
+      ->bits;
+}
 
 // Receives parse events instead of building a document: a document would keep only the last of two
 // equal keys, and a header of a hundred million brackets would fill the memory before anyone could
@@ -46,8 +62,8 @@ class HeaderSax : public nlohmann::json_sax<json> {
     if (place_ == Place::shape) {
       if (number > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
         broken("{}: extent {} is too large", where(), number);
-      if (entry_.shape.size() >= Shape::kMaxRank)
-        broken("{}: rank is above the limit of {}", where(), Shape::kMaxRank);
+      if (entry_.shape.size() >= kMaxRank)
+        broken("{}: rank is above the limit of {}", where(), kMaxRank);
       entry_.shape.push_back(static_cast<std::int64_t>(number));
       return true;
     }
@@ -66,11 +82,14 @@ class HeaderSax : public nlohmann::json_sax<json> {
     if (place_ == Place::entry && key_ == "dtype") {
       for (const NamedDType& known : kDTypes) {
         if (known.name == text) {
+          entry_.type = text;
           entry_.dtype = known.dtype;
           return true;
         }
       }
-      broken("{}: dtype '{}' is not one of F32 F64 F16 BF16 I32 I64 U8 BOOL", where(), text);
+      std::vector<std::string_view> all;
+      for (const NamedDType& known : kDTypes) all.push_back(known.name);
+      broken("{}: dtype '{}' is not one of {}", where(), text, fmt::join(all, " "));
     }
     return value("a string");
   }
@@ -188,16 +207,20 @@ SafetensorsHeader parse_safetensors_header(std::string_view text, std::uint64_t 
             });
   std::uint64_t position = 0;
   for (const SafetensorsEntry& entry : header.entries) {
-    std::int64_t bytes = static_cast<std::int64_t>(size_of(entry.dtype));
+    std::int64_t bits = bits_of(entry.type);
     bool empty = false;
     for (const std::int64_t extent : entry.shape) {
       empty = empty || extent == 0;
       // Even beside an extent of 0, so that no later product in any order can overflow.
-      THORAX_CHECK(!__builtin_mul_overflow(bytes, std::max<std::int64_t>(extent, 1), &bytes),
+      THORAX_CHECK(!__builtin_mul_overflow(bits, std::max<std::int64_t>(extent, 1), &bits),
                    "[safetensors] {}: tensor '{}': size of shape [{}] overflows", what, entry.name,
                    fmt::join(entry.shape, ", "));
     }
-    if (empty) bytes = 0;
+    if (empty) bits = 0;
+    THORAX_CHECK(bits % 8 == 0,
+                 "[safetensors] {}: tensor '{}': {} of shape [{}] does not fill whole bytes", what,
+                 entry.name, entry.type, fmt::join(entry.shape, ", "));
+    const std::int64_t bytes = bits / 8;
     THORAX_CHECK(entry.begin <= entry.end,
                  "[safetensors] {}: tensor '{}': range {}..{} is reversed", what, entry.name,
                  entry.begin, entry.end);
@@ -213,7 +236,7 @@ SafetensorsHeader parse_safetensors_header(std::string_view text, std::uint64_t 
                  entry.begin - position, entry.name, entry.begin);
     THORAX_CHECK(entry.end - entry.begin == static_cast<std::uint64_t>(bytes),
                  "[safetensors] {}: tensor '{}': {} of shape [{}] needs {} bytes, its range has {}",
-                 what, entry.name, name_of(entry.dtype), fmt::join(entry.shape, ", "), bytes,
+                 what, entry.name, entry.type, fmt::join(entry.shape, ", "), bytes,
                  entry.end - entry.begin);
     position = entry.end;
   }

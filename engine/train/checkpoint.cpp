@@ -6,7 +6,6 @@
 #include <system_error>
 
 #include "engine/io/atomic_file.h"
-#include "engine/io/checksum.h"
 #include "engine/io/safetensors.h"
 
 namespace thorax {
@@ -18,29 +17,6 @@ constexpr const char* kVersion = "2";
 constexpr const char* kEarlierVersion = "1";
 constexpr const char* kChecksum = "checksum";
 constexpr std::string_view kModel = "model.", kOptimizer = "optimizer.";
-
-std::string checksum_of(const std::map<std::string, Tensor>& tensors,
-                        const std::map<std::string, std::string>& metadata) {
-  Checksum sum;
-  for (const auto& [name, tensor] : tensors) {
-    sum.add(name);
-    sum.add(tensor);
-  }
-  for (const auto& [key, text] : metadata) {
-    if (key == kChecksum) continue;
-    sum.add(key);
-    sum.add(text);
-  }
-  return sum.hex();
-}
-
-void verify(const std::filesystem::path& path, const SafetensorsFile& file) {
-  const std::string wanted = file.metadata.at(kChecksum);
-  const std::string found = checksum_of(file.tensors, file.metadata);
-  THORAX_CHECK(wanted == found,
-               "[checkpoint] {}: checksum {} does not match the content ({}): the file is damaged",
-               path.string(), wanted, found);
-}
 
 std::filesystem::path with_word(const std::filesystem::path& path, const char* word) {
   std::filesystem::path result = path;
@@ -60,19 +36,16 @@ void clear_checkpoint_leftovers(const std::filesystem::path& path) {
 }
 
 void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint) {
-  std::map<std::string, Tensor> tensors;
-  // To the host once, for the checksum and for the file.
-  for (const auto& [name, tensor] : checkpoint.model)
-    tensors[std::string(kModel) + name] = tensor.to(Device{});
+  StateDict tensors;
+  for (const auto& [name, tensor] : checkpoint.model) tensors[std::string(kModel) + name] = tensor;
   for (const auto& [name, tensor] : checkpoint.optimizer)
-    tensors[std::string(kOptimizer) + name] = tensor.to(Device{});
+    tensors[std::string(kOptimizer) + name] = tensor;
   std::map<std::string, std::string> metadata = checkpoint.texts;
   metadata[kFormat] = kVersion;
-  metadata[kChecksum] = checksum_of(tensors, metadata);
   // First the new file, whole and durable; then two renames, between which `path` stays what it
   // was.
   const std::filesystem::path fresh = with_word(path, "new");
-  write_safetensors(fresh, tensors, metadata, FileOrder::pytorch);
+  save_weights(fresh, tensors, metadata);
   if (std::filesystem::exists(path)) {
     const std::filesystem::path previous = previous_checkpoint(path);
     const std::filesystem::path link = with_word(path, "link");
@@ -102,9 +75,8 @@ void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkp
 Checkpoint load_checkpoint(const std::filesystem::path& path) {
   SafetensorsFile file = read_safetensors(path, FileOrder::pytorch);
   const auto format = file.metadata.find(kFormat);
-  THORAX_CHECK(format != file.metadata.end() && file.metadata.contains(kChecksum),
+  THORAX_CHECK(format != file.metadata.end() && has_checksum(file.metadata),
                "[checkpoint] {}: is not a checkpoint", path.string());
-  verify(path, file);
   THORAX_CHECK(format->second == kVersion || format->second == kEarlierVersion,
                "[checkpoint] {}: version {}, this program reads {} and {}", path.string(),
                format->second, kEarlierVersion, kVersion);
@@ -158,14 +130,12 @@ std::optional<Checkpoint> load_latest_checkpoint(
 }
 
 void save_model_weights(const std::filesystem::path& path, const StateDict& weights,
-                        std::map<std::string, std::string> metadata) {
-  metadata[kChecksum] = checksum_of(weights, metadata);
-  write_safetensors(path, weights, metadata, FileOrder::pytorch);
+                        const std::map<std::string, std::string>& metadata) {
+  save_weights(path, weights, metadata);
 }
 
 ModelWeights load_model_weights(const std::filesystem::path& path) {
   SafetensorsFile file = read_safetensors(path, FileOrder::pytorch);
-  if (file.metadata.contains(kChecksum)) verify(path, file);
   ModelWeights result;
   const bool checkpoint = file.metadata.contains(kFormat);
   for (auto& [name, tensor] : file.tensors) {

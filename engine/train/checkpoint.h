@@ -41,7 +41,7 @@ std::optional<Checkpoint> load_latest_checkpoint(
 
 // Weights alone, in PyTorch's order, with a checksum in the metadata: what `best.safetensors` is.
 void save_model_weights(const std::filesystem::path& path, const StateDict& weights,
-                        std::map<std::string, std::string> metadata);
+                        const std::map<std::string, std::string>& metadata);
 
 struct ModelWeights {
   StateDict weights;

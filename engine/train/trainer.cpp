@@ -11,6 +11,7 @@
 
 #include "engine/io/atomic_file.h"
 #include "engine/io/json_lines.h"
+#include "engine/io/json_text.h"
 #include "engine/runtime/device.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/device_batches.h"
@@ -191,7 +192,7 @@ void Trainer::save() const {
   json state = state_->to_json();
   if (loss_scale_) state["loss_scale"] = {exact(loss_scale_->scale()), loss_scale_->good_steps()};
   checkpoint.texts["state"] = state.dump();
-  checkpoint.texts["config"] = full_config().dump();
+  checkpoint.texts["config"] = dump_json(full_config());
   save_checkpoint(options_.folder / "last.safetensors", checkpoint);
 }
 
@@ -248,7 +249,7 @@ bool Trainer::restore() {
   if (before.is_object() && before.contains("run") && before["run"].is_object())
     for (const std::string& key : options_.not_compared) before["run"].erase(key);
   // Through text, so that both sides are what parsing gives (numbers of equal kind).
-  const std::string different = config_differences(before, json::parse(full_config().dump()));
+  const std::string different = config_differences(before, json::parse(dump_json(full_config())));
   THORAX_CHECK(different.empty(),
                "[train] {}: was written with another configuration and cannot be resumed with "
                "this one: {}",
@@ -460,7 +461,7 @@ void Trainer::end_epoch() {
         metadata["epoch"] = std::to_string(s.epoch + 1);
         metadata["metric"] = options_.best_metric;
         metadata["value"] = fmt::format("{}", value);
-        metadata["config"] = options_.config.dump();
+        metadata["config"] = dump_json(options_.config);
         save_model_weights(options_.folder / "best.safetensors", model_.state_dict(), metadata);
       }
     }

@@ -75,7 +75,7 @@ TEST_CASE("weights show: tensors, metadata, totals") {
   CHECK(text.find("format: pt") != std::string::npos);
   // A terminal is not to obey what stands in a file.
   CHECK(text.find('\x1b') == std::string::npos);
-  CHECK(text.find("evil: \\x1b[2J\\x0aname") != std::string::npos);
+  CHECK(text.find("evil: \\u001b[2J\\u000aname") != std::string::npos);
 
   fails({"weights", "show", t / "none.safetensors"}, 1, "none.safetensors");
   write_text(t / "junk.safetensors", "this is no safetensors file");

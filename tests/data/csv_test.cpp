@@ -95,3 +95,21 @@ TEST_CASE("csv: random text ends in a table or an error") {
   CHECK(tables > 100);
   CHECK(errors > 100);
 }
+
+TEST_CASE("no cell is a formula for a spreadsheet, and every text comes back as it was") {
+  CHECK(thorax::csv_field("=1+1") == "'=1+1");
+  CHECK(thorax::csv_field("@x,y") == "\"'@x,y\"");
+  CHECK(thorax::csv_field("+49") == "'+49");
+  CHECK(thorax::csv_field("-x.png") == "'-x.png");
+  CHECK(thorax::csv_field("\tx") == "'\tx");
+  CHECK(thorax::csv_field("\rx") == "\"'\rx\"");
+  // Numbers stay numbers, and a name like any other stays as it is.
+  for (const char* plain : {"-0.5", "-1e-300", "-3", "12", "it's", "'quoted'", "a=b", ""})
+    CHECK(thorax::csv_field(plain) == plain);
+  for (const std::string text : {"=1+1", "'=1", "''=1", "-x", "'-0.5", "-0.5", "@", "+", "\tx",
+                                 "\rx", "'", "''", "'a", "=\"a\"", "-"}) {
+    CAPTURE(text);
+    const auto table = thorax::CsvTable::parse("a,b\n" + thorax::csv_line({text, "end"}), "x.csv");
+    CHECK(table.at(0, 0) == text);
+  }
+}

@@ -36,6 +36,12 @@ std::string error_of(std::string_view header, std::size_t data_bytes, std::int64
   return "accepted";
 }
 
+std::string repeated(const char* text, int times) {
+  std::string result;
+  for (int i = 0; i < times; ++i) result += text;
+  return result;
+}
+
 template <class T>
 std::vector<T> values(const Tensor& tensor) {
   return {tensor.data<T>(), tensor.data<T>() + tensor.numel()};
@@ -217,11 +223,15 @@ TEST_CASE("every rule of the format, broken once, is named") {
   check(error_of(entry("\"F32\"", "[2.0]", "[0,8]"), 8), "shape: 2.0 is not a whole number");
   check(error_of(entry("\"F32\"", "[18446744073709551616]", "[0,8]"), 8), "is not a whole number");
   check(error_of(entry("\"F32\"", "[9223372036854775808]", "[0,8]"), 8), "is too large");
-  check(error_of(entry("\"F32\"", "[1,1,1,1,1,1]", "[0,4]"), 4), "rank is above the limit of 5");
+  check(error_of(entry("\"F32\"", "[1,1,1,1,1,1]", "[0,4]"), 4), "has rank 6, this program");
+  check(error_of(entry("\"F32\"", ("[1" + repeated(",1", 64) + "]").c_str(), "[0,4]"), 4),
+        "rank is above the limit of 64");
+  check(error_of(entry("\"F4\"", "[3]", "[0,2]"), 2), "does not fill whole bytes");
+  check(error_of(entry("\"I8\"", "[3]", "[0,3]"), 3), "I8 is no type that this program computes");
   check(error_of(entry("\"F32\"", "[4294967296,4294967296]", "[0,8]"), 8), "overflows");
   check(error_of(entry("\"F32\"", "[4611686018427387904]", "[0,8]"), 8), "overflows");
   check(error_of(entry("\"F32\"", "[4294967296,0,4294967296,1]", "[0,0]"), 0), "overflows");
-  check(error_of(entry("\"F32\"", "[3]", "[0,8]"), 8), "f32 of shape [3] needs 12 bytes");
+  check(error_of(entry("\"F32\"", "[3]", "[0,8]"), 8), "F32 of shape [3] needs 12 bytes");
   check(error_of(entry("\"F16\"", "[2]", "[0,8]"), 8), "needs 4 bytes, its range has 8");
   // Ranges.
   check(error_of(entry("\"F32\"", "[2]", "[0]"), 8), "1 numbers instead of two");
