@@ -3,11 +3,11 @@
 
 #include <nlohmann/json.hpp>
 
-#include "apps/model_file.h"
 #include "data/csv.h"
 #include "data/decode_mask.h"
 #include "data/encode.h"
 #include "engine/io/atomic_file.h"
+#include "engine/io/safetensors.h"
 #include "tests/support/program.h"
 
 using namespace thorax::test;
@@ -104,7 +104,8 @@ TEST_CASE("images that show nothing are rejected with the reason; the depth is p
   INFO(trained.output);
   REQUIRE(trained.exit_code == 0);
   const std::string model = t / "lungs/last.safetensors";
-  CHECK(thorax::app::read_model_input(model).intensity == thorax::Intensity::percentiles);
+  CHECK(has(thorax::read_safetensors_header(model).metadata.at("thorax.input"),
+            "\"intensity\":\"percentiles\""));
   CHECK(has(file_text(t / "lungs/config.json"), "\"intensity\": \"percentiles\""));
 
   fs::create_directories(t / "in");
