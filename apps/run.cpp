@@ -70,10 +70,24 @@ void say(const std::string& text) {
   fmt::print(stderr, "{}\n", text);
 }
 
+// Removes from `now` the settings that an earlier version did not know, where they are the default,
+// and names them.
+std::vector<std::string> forget_unknown(nlohmann::json& now, const nlohmann::json& before,
+                                        Task task) {
+  std::vector<std::string> unknown;
+  const nlohmann::json defaults = default_settings(task).to_json();
+  for (const auto& [key, value] : defaults.items()) {
+    if (before.contains(key) || !now.contains(key) || now.at(key) != value) continue;
+    now.erase(key);
+    unknown.push_back(key);
+  }
+  return unknown;
+}
+
 // Throws when the run cannot go on with what the command says now. `now` loses what earlier
 // versions did not record.
 void check_continues(const RunFolder& home, nlohmann::json now, const Run& run,
-                     const FileChecksums& files) {
+                     const FileChecksums& files, Task task) {
   const fs::path file = home.path() / "config.json";
   const nlohmann::json& before = home.config();
   std::string data = run.data_checksum;
@@ -93,7 +107,19 @@ void check_continues(const RunFolder& home, nlohmann::json now, const Run& run,
                "another run",
                file.string(), began_with, data, changed);
   now.erase("data_checksum");
-  if (home.format() == 1) now.erase("weights_checksum");
+  if (home.format() == 1) {
+    now.erase("weights_checksum");
+    const std::vector<std::string> unknown =
+        forget_unknown(now.at("settings"), before.at("settings"), task);
+    if (!unknown.empty())
+      say(fmt::format("[run] {}: says nothing of {}, which goes on with its default", file.string(),
+                      fmt::join(unknown, ", ")));
+    const nlohmann::json::json_pointer rows("/experiment/rows");
+    if (now.contains(rows) && before.contains(rows) &&
+        now.at(rows).size() == before.at(rows).size())
+      for (std::size_t i = 0; i < now.at(rows).size(); ++i)
+        forget_unknown(now.at(rows)[i].at("settings"), before.at(rows)[i].at("settings"), task);
+  }
   if (!before.contains("classes")) now.erase("classes");
   nlohmann::json comparable = before;
   comparable.erase("data_checksum");
@@ -224,7 +250,7 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
     lines = inspect(settings, !request.extra.is_null(), run.dataset);
     home.create(config);
   }
-  if (home.resumed()) check_continues(home, config, run, files);
+  if (home.resumed()) check_continues(home, config, run, files, settings.task);
   if (!lines) lines = inspect(settings, !request.extra.is_null(), run.dataset);
   files.save(run.folder / "data_checksums.json");
   // With autotuning a run keeps its choices, so that it goes on with the kernels that it began

@@ -210,6 +210,21 @@ json earlier_lines(const std::filesystem::path& log, std::int64_t count) {
   return lines;
 }
 
+// Removes from `now` what a configuration of an earlier version could not hold, and names it.
+std::vector<std::string> forget_unknown(json& now, const json& before) {
+  std::vector<std::string> unknown;
+  for (const char* part : {"run", "trainer"}) {
+    if (!now.at(part).is_object() || !before.contains(part)) continue;
+    const json all = now.at(part);
+    for (const auto& [key, value] : all.items()) {
+      if (before.at(part).contains(key)) continue;
+      now.at(part).erase(key);
+      unknown.push_back(key);
+    }
+  }
+  return unknown;
+}
+
 }  // namespace
 
 // Loads the folder's checkpoint, if there is one, and opens the log to go on behind it.
@@ -249,7 +264,11 @@ bool Trainer::restore() {
   if (before.is_object() && before.contains("run") && before["run"].is_object())
     for (const std::string& key : options_.not_compared) before["run"].erase(key);
   // Through text, so that both sides are what parsing gives (numbers of equal kind).
-  const std::string different = config_differences(before, json::parse(dump_json(full_config())));
+  json now = json::parse(dump_json(full_config()));
+  const bool earlier = restored.lines.is_null();
+  std::vector<std::string> unknown;
+  if (earlier) unknown = forget_unknown(now, before);
+  const std::string different = config_differences(before, now);
   THORAX_CHECK(different.empty(),
                "[train] {}: was written with another configuration and cannot be resumed with "
                "this one: {}",
@@ -262,13 +281,15 @@ bool Trainer::restore() {
         {{"scale", Tensor::full({1}, exact(saved.at(0)), DType::f64)},
          {"good_steps", Tensor::full({1}, saved.at(1).get<double>(), DType::i64)}});
   }
-  if (restored.lines.is_null()) {
+  if (earlier) {
     restored.lines = earlier_lines(log, state.at("lines"));
     message(
         fmt::format("[train] {}: was written by an earlier version, which kept no copy of the log: "
                     "the {} lines "
-                    "of {} are taken as they are",
-                    last.string(), restored.lines.size(), log.string()));
+                    "of {} are taken as they are{}{}",
+                    last.string(), restored.lines.size(), log.string(),
+                    unknown.empty() ? "" : "; what it did not record is taken as it is now: ",
+                    fmt::join(unknown, ", ")));
   }
   restored.log = std::make_unique<JsonLines>(log, restored.lines);
   if (restored.log->first_wrong() != 0)

@@ -10,6 +10,7 @@
 #include "data/dataset.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/file_lock.h"
+#include "engine/train/checkpoint.h"
 #include "tests/support/program.h"
 
 using namespace thorax::test;
@@ -252,6 +253,17 @@ TEST_CASE("a run of an earlier version goes on, with lines about what it did not
   for (const char* key : {"format", "format_version"}) config.erase(key);
   const std::string source = "shenzhen:" + (t / "phantoms");
   config["data_checksum"] = thorax::dataset_checksum(thorax::load_datasets({source}));
+  config["settings"].erase("intensity");  // which that version did not know
+  thorax::Checkpoint checkpoint = thorax::load_checkpoint(t / "run/last.safetensors");
+  auto state = nlohmann::json::parse(checkpoint.texts.at("state"));
+  state["lines"] = state.at("log").size();
+  state.erase("log");
+  auto trained = nlohmann::json::parse(checkpoint.texts.at("config"));
+  trained["run"].erase("intensity");
+  trained["run"]["data"] = {source};
+  checkpoint.texts["state"] = state.dump();
+  checkpoint.texts["config"] = trained.dump();
+  thorax::save_checkpoint(t / "run/last.safetensors", checkpoint);
   const std::string earlier = config.dump();
   fs::copy(t / "run", t / "other", fs::copy_options::recursive);
   thorax::atomic_write(t / "run/config.json", std::string_view(earlier));
@@ -259,6 +271,8 @@ TEST_CASE("a run of an earlier version goes on, with lines about what it did not
   INFO(goes_on.output);
   CHECK(goes_on.exit_code == 0);
   CHECK(says(goes_on, "was begun by an earlier version"));
+  CHECK(says(goes_on, "says nothing of intensity, which goes on with its default"));
+  CHECK(says(goes_on, "what it did not record is taken as it is now: intensity"));
   CHECK(file_text(t / "run/last.safetensors") == file_text(t / "whole/last.safetensors"));
   config["data_checksum"] = "0123456789abcdef";
   thorax::atomic_write(t / "other/config.json", std::string_view(config.dump()));

@@ -444,6 +444,7 @@ TEST_CASE("a checkpoint of the earlier version goes on, with a line about its lo
   checkpoint.texts["state"] = state.dump();
   nlohmann::json config = nlohmann::json::parse(checkpoint.texts.at("config"));
   config["run"]["place"] = "/data";
+  config["run"].erase("model");  // as if that version had not known this setting
   checkpoint.texts["config"] = config.dump();
   save_checkpoint(path, checkpoint);
   std::string log;
@@ -460,6 +461,7 @@ TEST_CASE("a checkpoint of the earlier version goes on, with a line about its lo
   second.options.not_compared = {"place"};
   second.run();
   CHECK(second.observer.told("was written by an earlier version"));
+  CHECK(second.observer.told("what it did not record is taken as it is now: model"));
   check_same_end(folder.path(), whole.folder.path());
 }
 
