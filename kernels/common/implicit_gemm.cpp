@@ -6,6 +6,7 @@
 #include "engine/runtime/allocator.h"
 #include "engine/runtime/parallel.h"
 #include "kernels/common/gemm.h"
+#include "kernels/common/lanes.h"
 
 namespace thorax::gemm {
 namespace {
@@ -186,7 +187,8 @@ void conv_adjoint(const ConvShape& s, Pixels y, Pixels gate, const float* w, con
       for (std::int64_t p = first; p < last; ++p) {
         const float *from = y.at(p), *g = gate.at(p);
         float* to = copy.data() + p * s.out_channels;
-        for (std::int64_t k = 0; k < s.out_channels; ++k) to[k] = g[k] <= 0 ? 0.0f : from[k];
+        for (std::int64_t k = 0; k < s.out_channels; ++k)
+          to[k] = lanes::relu_gradient(g[k], from[k]);
       }
     });
     y = {copy.data(), s.out_channels};
@@ -257,7 +259,7 @@ void copy_gradient(Pixels dy, Pixels gate, std::int64_t channel, std::int64_t co
     const float* from = dy.at(first + i) + channel;
     if (gate.data) {
       const float* g = gate.at(first + i) + channel;
-      for (std::int64_t k = 0; k < columns; ++k) to[k] = g[k] <= 0 ? 0.0f : from[k];
+      for (std::int64_t k = 0; k < columns; ++k) to[k] = lanes::relu_gradient(g[k], from[k]);
     } else {
       for (std::int64_t k = 0; k < columns; ++k) to[k] = from[k];
     }

@@ -4,6 +4,7 @@
 // Its filter gradient splits the reduction by the number of threads, so its last bits may change
 // with that number; the other providers' do not.
 #include "engine/runtime/parallel.h"
+#include "kernels/common/lanes.h"
 #include "kernels/common/onednn.h"
 #include "kernels/conv2d/conv2d.h"
 
@@ -100,7 +101,7 @@ Tensor gated(const Conv2dProblem& p, const Tensor& dy, const Tensor& y) {
       const float* from = dy.data<float>() + i * dy.pixel_stride();
       const float* gate = y.data<float>() + i * y.pixel_stride();
       float* to = result.data<float>() + i * channels;
-      for (std::int64_t k = 0; k < channels; ++k) to[k] = gate[k] <= 0 ? 0.0f : from[k];
+      for (std::int64_t k = 0; k < channels; ++k) to[k] = lanes::relu_gradient(gate[k], from[k]);
     }
   });
   return result;
@@ -112,7 +113,7 @@ void apply_relu(const Tensor& y) {
   parallel_for(0, y.pixels(), 1024, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t i = first; i < last; ++i) {
       float* to = y.data<float>() + i * y.pixel_stride();
-      for (std::int64_t k = 0; k < channels; ++k) to[k] = to[k] < 0 ? 0.0f : to[k];
+      for (std::int64_t k = 0; k < channels; ++k) to[k] = lanes::relu(to[k]);
     }
   });
 }
