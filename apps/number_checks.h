@@ -41,7 +41,7 @@ inline const CLI::Validator kPositiveCount = in_range<std::int64_t>(1, 1'000'000
 inline const CLI::Validator kBatch = in_range<int>(1, 4096);
 inline const CLI::Validator kThreads = in_range<int>(0, 4096);
 inline const CLI::Validator kShare = in_range<double>(0, 1);
-// Lung area, in pixels of 512 x 512.
-inline const CLI::Validator kArea = in_range<double>(0, 512 * 512);
+// Lung area, in pixels of 512 x 512; more than an image has rejects every image.
+inline const CLI::Validator kArea = in_range<double>(0, 1e9);
 
 }  // namespace thorax::app

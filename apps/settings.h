@@ -33,7 +33,7 @@ inline constexpr Range<std::int64_t> kSeed{0, INT64_MAX};
 inline constexpr Range<std::int64_t> kWorkers{1, 256};
 inline constexpr Range<std::int64_t> kCacheMb{0, std::int64_t{1} << 30};
 inline constexpr Range<std::int64_t> kCheckpointSeconds{1, 1'000'000'000};
-inline constexpr Range<double> kMinArea{0, 512 * 512};
+inline constexpr Range<double> kMinArea{0, 1e9};
 inline constexpr Range<double> kValidationShare{0.01, 0.9};
 inline constexpr Range<double> kClipNorm{0, 1e30};
 inline constexpr Range<double> kLearningRate{1e-30, 1e6};

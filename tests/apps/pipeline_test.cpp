@@ -250,7 +250,7 @@ TEST_CASE("wrong use ends with a clear message and nothing changed") {
   const Outcome negative =
       run_thorax(train_segmenter(t / "phantoms", t / "n") + std::vector<std::string>{"--lr", "-1"});
   CHECK(negative.exit_code == 2);
-  CHECK(negative.output.find("--lr: must be above 0, is -1") != std::string::npos);
+  CHECK(negative.output.find("--lr: -1 is not within 1e-30 to") != std::string::npos);
   // Nothing to learn from: said before a folder is made.
   const Outcome maskless =
       run_thorax({"train", "segmenter", "--data",
