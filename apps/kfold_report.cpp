@@ -98,11 +98,11 @@ void report_segmenter(const Experiment& e, const std::vector<FoldResult>& folds,
   Table table{"Held-out images, by fold",
               {{"fold", CellKind::text},
                {"images", CellKind::integer},
+               {"with distance", CellKind::integer},
+               {"missed", CellKind::integer},
                {"Dice", CellKind::number, 4},
                {"IoU", CellKind::number, 4},
                {"Hausdorff 95 % (pixels)", CellKind::number, 2},
-               {"over images", CellKind::integer},
-               {"missed", CellKind::integer},
                {"loss", CellKind::number, 4}},
               {}};
   std::vector<std::vector<double>> columns(4);
@@ -110,12 +110,13 @@ void report_segmenter(const Experiment& e, const std::vector<FoldResult>& folds,
     const SegmenterReport r = segmenter_report(folds[k].scored);
     const std::vector<double> values{r.dice, r.iou, r.hausdorff95, folds[k].loss};
     for (std::size_t m = 0; m < values.size(); ++m) columns[m].push_back(values[m]);
-    table.rows.push_back({std::to_string(k + 1), r.images, r.dice, r.iou, r.hausdorff95, r.measured,
-                          r.missed, folds[k].loss});
+    table.rows.push_back({std::to_string(k + 1), r.images, r.measured, r.missed, r.dice, r.iou,
+                          r.hausdorff95, folds[k].loss});
   }
   add_fold_means(table, columns);
   table.notes = {
-      "The distance is a mean over the images in which both the network and the truth have an "
+      "The distance is a mean over the images \"with distance\", in which both the network and the "
+      "truth have an "
       "outline. An image where only one of them has is missed: its Dice and IoU are 0."};
   save_json(out / "summary.json", to_json(table));
   Report report("Cross-validation: lung segmentation", fmt::format("{} folds", folds.size()));

@@ -79,16 +79,30 @@ TEST_CASE("names of any bytes are printed harmlessly and come back from JSON") {
   command.push_back("--json");
   const Outcome json = run_thorax(command);
   REQUIRE(json.exit_code == 0);
-  const auto rows = nlohmann::json::parse(json.output);
+  const auto rows = nlohmann::json::parse(json.output.substr(json.output.find("[\n")));
   REQUIRE(rows.size() == names.size());
   for (std::size_t i = 0; i < names.size(); ++i)
     CHECK(thorax::from_json_text(rows[i].at("image").get<std::string>()) == t / names[i]);
 
   // A whole run, and its continuation, which finds every image under its name.
-  std::vector<std::string> train{"train",   "classifier", "--data",   "folder:" + (t / "classes"),
-                                 "--model", "resnet18",   "--size",   "48",
-                                 "--batch", "4",          "--epochs", "1",
-                                 "--group", "image",      "--out",    t / "run"};
+  std::vector<std::string> train{"train",
+                                 "classifier",
+                                 "--data",
+                                 "folder:" + (t / "classes"),
+                                 "--model",
+                                 "resnet18",
+                                 "--size",
+                                 "48",
+                                 "--batch",
+                                 "4",
+                                 "--epochs",
+                                 "1",
+                                 "--group",
+                                 "image",
+                                 "--validation-share",
+                                 "0.5",
+                                 "--out",
+                                 t / "run"};
   const Outcome first = run_thorax(train);
   INFO(first.output);
   REQUIRE(first.exit_code == 0);

@@ -26,7 +26,7 @@ void write_text(const std::string& path, const std::string& text) {
 
 struct Files : TemporaryFolder {
   Files() {
-    REQUIRE(run_thorax({"data", "phantoms", "--out", *this / "ph", "--patients", "4", "--size",
+    REQUIRE(run_thorax({"data", "phantoms", "--out", *this / "ph", "--patients", "10", "--size",
                         "64", "--max-images", "1"})
                 .exit_code == 0);
     save_tiny_segmenter(*this / "seg.safetensors");

@@ -62,9 +62,20 @@ TEST_CASE("skipped images are decided on before the split, and listed") {
   for (const std::size_t i : {0, 2, 5}) fs::resize_file(images[i], 100);
   std::ofstream(t / "c.json") << R"({"model": {"model": "resnet18", "in_channels": 1,
     "head": "study", "hidden": [4], "outputs": 1, "stem": 4, "width": 2}})";
-  const Arguments train{"train",    "classifier", "--data",   "manifest:" + (t / "ph/manifest.csv"),
-                        "--config", t / "c.json", "--size",   "64",
-                        "--batch",  "2",          "--epochs", "1"};
+  const Arguments train{"train",
+                        "classifier",
+                        "--data",
+                        "manifest:" + (t / "ph/manifest.csv"),
+                        "--validation-share",
+                        "0.4",
+                        "--config",
+                        t / "c.json",
+                        "--size",
+                        "64",
+                        "--batch",
+                        "2",
+                        "--epochs",
+                        "1"};
   run(with(train, {"--out", t / "fail"}), 1);
   const std::string said = run(with(train, {"--out", t / "run", "--on-error", "skip"}));
   const auto list = thorax::CsvTable::read(t / "run/unreadable.csv");
@@ -116,7 +127,7 @@ TEST_CASE("without gnuplot a run says so first, and its tables are written all t
       measured += distance;
       missed += !distance && std::stod(scored.at(row, scored.column("dice"))) == 0;
     }
-    CHECK(folds.at(k, folds.column("over images")) == std::to_string(measured));
+    CHECK(folds.at(k, folds.column("with distance")) == std::to_string(measured));
     CHECK(folds.at(k, folds.column("missed")) == std::to_string(missed));
   }
   CHECK(
