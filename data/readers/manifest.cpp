@@ -111,7 +111,7 @@ Dataset read_manifest(const SourceSpec& spec) {
       s.patient =
           from + "/" +
           (id.empty() ? "file " + fs::path(field(r, path)).lexically_normal().string() : id);
-    source_of[s.image.string()] = from;
+    source_of.emplace(s.image.string(), from);  // of rows for one image, the first counts
     collect.add(std::move(s));
   }
   if (!patients_named)

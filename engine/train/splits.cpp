@@ -68,21 +68,25 @@ double unevenness(const Group& group) {
   return squares;
 }
 
-// Distributes groups over bins so that bin b gets about share[b] of every class.
-std::map<std::string, std::size_t> distribute(std::vector<Group> groups,
-                                              const std::vector<double>& shares,
-                                              std::uint64_t seed) {
+// Deals groups to bins so that bin b gets about shares[b] of every class; `fixed[i]` is the bin of
+// group i, or -1 where that is open. Gives the bin of each.
+std::vector<int> deal(const std::vector<Group>& groups, const std::vector<double>& shares,
+                      const std::vector<int>& fixed) {
   const std::size_t classes = groups.empty() ? 0 : groups[0].counts.size();
   std::vector<double> totals(classes);
   for (const Group& group : groups)
     for (std::size_t c = 0; c < classes; ++c) totals[c] += static_cast<double>(group.counts[c]);
-  Philox random(seed, 0x73706c69);
-  for (std::size_t i = groups.size(); i > 1; --i) std::swap(groups[i - 1], groups[random.below(i)]);
-  std::stable_sort(groups.begin(), groups.end(),
-                   [](const Group& a, const Group& b) { return unevenness(a) > unevenness(b); });
   std::vector<std::vector<double>> filled(shares.size(), std::vector<double>(classes));
-  std::map<std::string, std::size_t> bin_of;
-  for (const Group& group : groups) {
+  std::vector<int> bin_of = fixed;
+  const auto put = [&](std::size_t i, std::size_t bin) {
+    bin_of[i] = static_cast<int>(bin);
+    for (std::size_t c = 0; c < classes; ++c)
+      filled[bin][c] += static_cast<double>(groups[i].counts[c]);
+  };
+  for (std::size_t i = 0; i < groups.size(); ++i)
+    if (fixed[i] >= 0) put(i, static_cast<std::size_t>(fixed[i]));
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    if (fixed[i] >= 0) continue;
     // Squared distance from the target, each class weighing the same. Only the bin that receives
     // the group changes, so comparing the changes compares the sums.
     std::size_t best = 0;
@@ -94,7 +98,7 @@ std::map<std::string, std::size_t> distribute(std::vector<Group> groups,
         const double target = shares[b] * totals[c];
         const double before = (filled[b][c] - target) / target;
         const double after =
-            (filled[b][c] + static_cast<double>(group.counts[c]) - target) / target;
+            (filled[b][c] + static_cast<double>(groups[i].counts[c]) - target) / target;
         // Relative to the bin's own target, weighted by its share: a bin of a tenth and one of nine
         // tenths fill up at the same pace.
         change += shares[b] * (after * after - before * before);
@@ -107,11 +111,85 @@ std::map<std::string, std::size_t> distribute(std::vector<Group> groups,
         best_fill = fill;
       }
     }
-    for (std::size_t c = 0; c < classes; ++c)
-      filled[best][c] += static_cast<double>(group.counts[c]);
-    bin_of[group.name] = best;
+    put(i, best);
   }
   return bin_of;
+}
+
+// The (bin, class) pairs without a group, rarest class first.
+std::vector<std::pair<int, std::size_t>> lacking(const std::vector<Group>& groups,
+                                                 const std::vector<int>& bin_of, int bins) {
+  const std::size_t classes = groups.empty() ? 0 : groups[0].counts.size();
+  std::vector<std::pair<std::int64_t, std::size_t>> rarest;  // how many groups hold the class
+  for (std::size_t c = 0; c < classes; ++c)
+    rarest.emplace_back(std::count_if(groups.begin(), groups.end(),
+                                      [&](const Group& g) { return g.counts[c] > 0; }),
+                        c);
+  std::sort(rarest.begin(), rarest.end());
+  std::vector<std::pair<int, std::size_t>> missing;
+  for (const auto& [holders, c] : rarest) {
+    std::vector<bool> there(static_cast<std::size_t>(bins), holders == 0);
+    for (std::size_t i = 0; i < groups.size(); ++i)
+      if (bin_of[i] >= 0 && groups[i].counts[c] > 0)
+        there[static_cast<std::size_t>(bin_of[i])] = true;
+    for (int b = 0; b < bins; ++b)
+      if (!there[static_cast<std::size_t>(b)]) missing.emplace_back(b, c);
+  }
+  return missing;
+}
+
+// Fixes bins of some groups so that every bin has every class, by trying; false when that is not
+// possible, or not found in `tries`. The pairs that are lacking are served one by one, each by any
+// of the open groups, so that nothing is overlooked.
+bool cover(const std::vector<Group>& groups, std::vector<int>& fixed, int bins, int& tries) {
+  const auto missing = lacking(groups, fixed, bins);
+  if (missing.empty()) return true;
+  // Too few open groups for the bins that lack a class: no need to try.
+  for (const auto& pair : missing) {
+    const std::size_t c = pair.second;
+    std::int64_t open = 0;
+    for (std::size_t i = 0; i < groups.size(); ++i) open += fixed[i] < 0 && groups[i].counts[c] > 0;
+    if (open <
+        std::count_if(
+            missing.begin(), missing.end(), [&](const auto& other) { return other.second == c; }))
+      return false;
+  }
+  const auto [bin, cls] = missing.front();
+  for (std::size_t i = 0; i < groups.size() && tries > 0; ++i) {
+    if (fixed[i] >= 0 || groups[i].counts[cls] == 0) continue;
+    --tries;
+    fixed[i] = bin;
+    if (cover(groups, fixed, bins, tries)) return true;
+    fixed[i] = -1;
+  }
+  return false;
+}
+
+// Distributes groups over bins so that bin b gets about shares[b] of every class, and at least one
+// group of each wherever its share of the groups that hold the class comes to one.
+std::map<std::string, std::size_t> distribute(std::vector<Group> groups,
+                                              const std::vector<double>& shares,
+                                              std::uint64_t seed) {
+  Philox random(seed, 0x73706c69);
+  for (std::size_t i = groups.size(); i > 1; --i) std::swap(groups[i - 1], groups[random.below(i)]);
+  std::stable_sort(groups.begin(), groups.end(),
+                   [](const Group& a, const Group& b) { return unevenness(a) > unevenness(b); });
+  std::vector<int> fixed(groups.size(), -1);
+  std::vector<int> bin_of = deal(groups, shares, fixed);
+  const int bins = static_cast<int>(shares.size());
+  const auto missing = lacking(groups, bin_of, bins);
+  const bool owed = std::all_of(missing.begin(), missing.end(), [&](const auto& pair) {
+    const auto holders = std::count_if(groups.begin(), groups.end(),
+                                       [&](const Group& g) { return g.counts[pair.second] > 0; });
+    return static_cast<double>(holders) * shares[static_cast<std::size_t>(pair.first)] > 1 - 1e-9;
+  });
+  int tries = 100'000;
+  if (!missing.empty() && owed && cover(groups, fixed, bins, tries))
+    bin_of = deal(groups, shares, fixed);
+  std::map<std::string, std::size_t> by_name;
+  for (std::size_t i = 0; i < groups.size(); ++i)
+    by_name[groups[i].name] = static_cast<std::size_t>(bin_of[i]);
+  return by_name;
 }
 
 std::string listed(const std::set<std::string>& ids) {

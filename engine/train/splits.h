@@ -36,7 +36,8 @@ struct Splits {
 // K folds, stratified: each fold's share of every class is as even as whole groups allow. Groups,
 // those with the most uneven class counts first and in a random order among equals, go one by one
 // to the fold that they leave most even. Depends on the samples and the seed, not on the order in
-// which samples are given. Throws Error "[splits] ..." when an id appears twice, a group is empty,
+// which samples are given. Every fold gets every class wherever some deal of whole groups does
+// that. Throws Error "[splits] ..." when an id appears twice, a group is empty,
 // a class has fewer groups than there are folds, or a fold would lack a class; these name the
 // class, its numbers and what to do.
 Splits k_fold(const std::vector<SplitItem>& samples, int folds, std::uint64_t seed,
