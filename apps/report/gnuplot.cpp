@@ -204,8 +204,12 @@ const std::string& problem() {
 }
 
 std::string literal(std::string_view text) {
-  std::string out = "'";
-  for (const char c : clean_text(text)) {
+  const std::string clean = clean_text(text);
+  // gnuplot takes two quotes at the beginning for an empty string: quotes that lead are joined from
+  // outside.
+  const std::size_t quotes = std::min(clean.find_first_not_of('\''), clean.size());
+  std::string out = quotes > 0 ? "\"" + clean.substr(0, quotes) + "\".'" : "'";
+  for (const char c : clean.substr(quotes)) {
     if (c == '\'') out += c;
     out += c;
   }
