@@ -267,8 +267,11 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
   if (settings.on_error == "skip") list_left_out(run.dataset, run.folder);
   print_report(run.dataset);
   for (const std::string& line : *lines) fmt::print("{}\n", line);
+  // A segmenter learns masks: its images are dealt out by patient, whatever class they are of.
+  const bool classes = settings.task == Task::classifier;
   for (const Sample& sample : run.dataset.samples)
-    run.items.push_back({sample.id, sample.patient, std::max(sample.label, 0), sample.class_name});
+    run.items.push_back({sample.id, sample.patient, classes ? std::max(sample.label, 0) : 0,
+                         classes ? sample.class_name : ""});
   write_manifest(run.dataset, run.folder / "manifest.csv");
   return run;
 }

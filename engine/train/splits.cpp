@@ -212,6 +212,18 @@ std::string name_of_class(const std::vector<SplitItem>& samples, int label) {
   return std::to_string(label);
 }
 
+// "class 'sick'"; "the data" where nothing has a class.
+std::string subject(const std::vector<SplitItem>& samples, int label) {
+  const bool classless = std::all_of(samples.begin(), samples.end(), [](const SplitItem& s) {
+    return s.label == 0 && s.class_name.empty();
+  });
+  return classless ? "the data" : "class " + name_of_class(samples, label);
+}
+
+const char* of_that_class(const std::vector<SplitItem>& samples) {
+  return subject(samples, 0) == "the data" ? "" : " of that class";
+}
+
 // "class 'sick': 5 images of 2 patients", a part for every class.
 std::string class_sizes(const std::vector<SplitItem>& samples) {
   std::map<int, std::pair<std::int64_t, std::set<std::string>>> sizes;
@@ -222,8 +234,8 @@ std::string class_sizes(const std::vector<SplitItem>& samples) {
   }
   std::vector<std::string> parts;
   for (const auto& [label, size] : sizes)
-    parts.push_back(fmt::format("class {}: {} images of {} patients", name_of_class(samples, label),
-                                size.first, size.second.size()));
+    parts.push_back(fmt::format("{}: {} images of {} patients", subject(samples, label), size.first,
+                                size.second.size()));
   return fmt::format("{}", fmt::join(parts, "; "));
 }
 
@@ -234,20 +246,19 @@ void check_classes(const Splits& splits, const std::vector<SplitItem>& samples) 
     label[sample.id] = sample.label;
     classes.insert(sample.label);
   }
-  const char* remedy =
-      splits.cross_validation
-          ? "use fewer folds, or bring more patients of that class"
-          : "hold out another share, try another seed, or bring more patients of that class";
+  const char* remedy = splits.cross_validation
+                           ? "use fewer folds, or bring more patients"
+                           : "hold out another share, try another seed, or bring more patients";
   for (std::size_t f = 0; f < splits.folds.size(); ++f) {
     for (const auto& [side, ids] : {std::pair{"training", &splits.folds[f].train},
                                     std::pair{"validation", &splits.folds[f].validation}}) {
       std::set<int> present;
       for (const std::string& id : *ids) present.insert(label.at(id));
       for (const int cls : classes)
-        THORAX_CHECK(present.contains(cls), "[splits] {} has no image of class {}; {} ({})",
+        THORAX_CHECK(present.contains(cls), "[splits] {} has no image of {}; {}{} ({})",
                      splits.cross_validation ? fmt::format("fold {}: its {} part", f + 1, side)
                                              : fmt::format("the {} part", side),
-                     name_of_class(samples, cls), remedy, class_sizes(samples));
+                     subject(samples, cls), remedy, of_that_class(samples), class_sizes(samples));
     }
   }
 }
@@ -265,9 +276,9 @@ Splits k_fold(const std::vector<SplitItem>& samples, int folds, std::uint64_t se
     });
     const char* unit = grouping == Grouping::group ? "patients" : "images";
     THORAX_CHECK(holders == 0 || holders >= folds,
-                 "[splits] class {} has {} {}, fewer than the {} folds, and each fold needs one to "
-                 "hold out; use at most {} folds, or bring more {} of that class ({})",
-                 name_of_class(samples, c), holders, unit, folds, holders, unit,
+                 "[splits] {} has {} {}, fewer than the {} folds, and each fold needs one to "
+                 "hold out; use at most {} folds, or bring more {}{} ({})",
+                 subject(samples, c), holders, unit, folds, holders, unit, of_that_class(samples),
                  class_sizes(samples));
   }
   THORAX_CHECK(!groups.empty(), "[splits] no samples");
@@ -296,9 +307,10 @@ Splits hold_out(const std::vector<SplitItem>& samples, double share, std::uint64
     });
     const char* unit = grouping == Grouping::group ? "patients" : "images";
     THORAX_CHECK(holders != 1,
-                 "[splits] class {} has 1 of the {} {}, and training and validation need one each; "
-                 "bring more {} of that class ({})",
-                 name_of_class(samples, c), groups.size(), unit, unit, class_sizes(samples));
+                 "[splits] {} has 1 of the {} {}, and training and validation need one each; "
+                 "bring more {}{} ({})",
+                 subject(samples, c), groups.size(), unit, unit, of_that_class(samples),
+                 class_sizes(samples));
   }
   const auto bin_of = distribute(std::move(groups), {1 - share, share}, seed);
   Splits splits{grouping, seed, false, std::vector<Fold>(1)};
@@ -406,8 +418,10 @@ std::string describe_splits(const Splits& splits, const std::vector<SplitItem>& 
       }
       std::vector<std::string> parts;
       for (const auto& [cls, count] : counts)
-        parts.push_back(fmt::format("{} of class {}", count, name_of_class(samples, cls)));
-      return fmt::format("{} images ({}), {} patients", ids.size(), fmt::join(parts, ", "),
+        if (const std::string of = subject(samples, cls); of != "the data")
+          parts.push_back(fmt::format("{} of {}", count, of));
+      return fmt::format("{} images{}, {} patients", ids.size(),
+                         parts.empty() ? "" : fmt::format(" ({})", fmt::join(parts, ", ")),
                          groups.size());
     };
     if (splits.cross_validation) text += fmt::format("fold {}: ", f + 1);

@@ -13,8 +13,8 @@ namespace thorax {
 struct SplitItem {
   std::string id;               // unique: the image's path or name
   std::string group;            // the patient
-  int label = 0;                // class, from 0
-  std::string class_name = {};  // for messages; "class 0" without
+  int label = 0;                // class, from 0; 0 for all where classes do not matter
+  std::string class_name = {};  // for messages; "class 1" without
 };
 
 // `group`: all samples of a patient land on one side. `image`: each sample by itself, as the

@@ -177,6 +177,20 @@ TEST_CASE("messages and descriptions name the classes, and one split is told not
   CHECK(text.find("fold") == std::string::npos);
 }
 
+TEST_CASE("samples without classes are dealt out by patient alone") {
+  const std::vector<SplitItem> two{{"a", "p", 0}, {"b", "q", 0}};
+  const Splits splits = hold_out(two, 0.5, 1);
+  CHECK(splits.folds[0].train.size() == 1);
+  CHECK(describe_splits(splits, two) ==
+        "training 1 images, 1 patients; validation 1 images, 1 patients\n");
+  CHECK_THROWS_WITH_AS(
+      k_fold(two, 3, 1),
+      doctest::Contains(
+          "the data has 2 patients, fewer than the 3 folds, and each fold needs one to hold "
+          "out; use at most 2 folds, or bring more patients (the data: 2 images of 2 patients)"),
+      Error);
+}
+
 TEST_CASE("splits from a file are verified, and the offending ids are named") {
   test::TempFolder folder;
   const auto samples = cohort(40, 4);
