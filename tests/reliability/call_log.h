@@ -44,7 +44,9 @@ struct CallRecord {
 //       broken  this and every later call that can fail with ERRNO does
 //   THORAX_FAULT_MEMORY   "NUMBER AT_LEAST KIND": the NUMBER-th allocation of AT_LEAST bytes or
 //                         more returns nothing; KIND once, or all: later ones neither
-//   THORAX_MEMORY_REPORT  file for "allocations peak_bytes allocations_of_at_least" at the end
+//   THORAX_MEMORY_REPORT  file for "ALLOCATIONS PEAK LARGE TENSORS" at the end: how many, most
+//                         bytes of the heap at a time, how many of AT_LEAST bytes or more, most
+//                         bytes of blocks with a tensor's alignment
 //   THORAX_MEMORY_LEAST   AT_LEAST of that report when no fault is asked for
 
 }  // namespace thorax::reliability

@@ -3,9 +3,11 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <signal.h>
-#include <xxhash.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <fstream>
+#include <random>
 #include <set>
 #include <stdexcept>
 
@@ -26,7 +28,9 @@ constexpr const char* kNames[kFaults] = {"kill -9",
                                          "EIO",
                                          "EMFILE",
                                          "EINTR",
-                                         "short write"};
+                                         "short write",
+                                         "ENOMEM once",
+                                         "ENOMEM from then on if large"};
 
 struct Injection {
   const char* kind;
@@ -82,18 +86,13 @@ bool is_state(Fault fault) {
          fault == Fault::power_names || fault == Fault::power_prefixes;
 }
 
-std::string hash_of(const Tree& tree) {
-  XXH3_state_t* state = XXH3_createState();
-  XXH3_128bits_reset(state);
-  for (const auto& [name, content] : tree) {
-    const std::uint64_t sizes[] = {name.size(), content.size()};
-    XXH3_128bits_update(state, sizes, sizeof sizes);
-    XXH3_128bits_update(state, name.data(), name.size());
-    XXH3_128bits_update(state, content.data(), content.size());
-  }
-  const XXH128_hash_t hash = XXH3_128bits_digest(state);
-  XXH3_freeState(state);
-  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+LoggedCall half_of(LoggedCall write) {
+  write.data.resize(write.data.size() / 2);
+  return write;
+}
+
+bool is_memory(Fault fault) {
+  return fault == Fault::no_memory || fault == Fault::no_large_memory;
 }
 
 // Everything between `from` and the next `to`, wherever it occurs.
@@ -106,18 +105,15 @@ void blank(std::string& text, std::string_view from, std::string_view to) {
   }
 }
 
-std::string last_line(const std::string& text) {
+// What a run has said in the end; standard output may follow what was said first.
+std::string last_line(std::string text) {
+  if (const std::size_t error = text.rfind("thorax: error:"); error != std::string::npos)
+    text = text.substr(error, text.find('\n', error) - error);
   const std::size_t end = text.find_last_not_of('\n');
   if (end == std::string::npos) return "(it said nothing)";
   const std::size_t begin = text.rfind('\n', end);
   return text.substr(begin == std::string::npos ? 0 : begin + 1,
                      end - (begin == std::string::npos ? 0 : begin + 1) + 1);
-}
-
-std::string ended(const ProcessOutcome& outcome) {
-  if (outcome.hung) return "did not end";
-  if (outcome.exit_code < 0) return fmt::format("ended by signal {}", outcome.signal);
-  return fmt::format("exit code {}: {}", outcome.exit_code, last_line(outcome.output));
 }
 
 // The name that a temporary file is written for: what precedes the mark.
@@ -126,6 +122,20 @@ std::string target_of(const std::string& path) {
 }
 
 }  // namespace
+
+std::string ended(const ProcessOutcome& outcome) {
+  if (outcome.hung) return "did not end";
+  if (outcome.exit_code < 0) return fmt::format("ended by signal {}", outcome.signal);
+  return fmt::format("exit code {}: {}", outcome.exit_code, last_line(outcome.output));
+}
+
+MemoryUse read_memory_use(const fs::path& report) {
+  MemoryUse use;
+  std::ifstream file(report);
+  if (!(file >> use.allocations >> use.peak_bytes >> use.large_allocations >> use.tensor_bytes))
+    throw std::runtime_error(report.string() + ": the program wrote no report of its memory");
+  return use;
+}
 
 const char* name_of(Fault fault) {
   return kNames[static_cast<int>(fault)];
@@ -150,7 +160,8 @@ Tree comparable(const Tree& tree) {
 }
 
 ProcessOutcome Campaign::run(const Arguments& arguments, const fs::path& folder,
-                             std::vector<std::pair<std::string, std::string>> extra) const {
+                             std::vector<std::pair<std::string, std::string>> extra,
+                             std::vector<Signal> signals) const {
   ProcessRequest request{.arguments = {places_.thorax.string()}, .folder = folder};
   request.arguments.insert(request.arguments.end(), arguments.begin(), arguments.end());
   request.environment = {{"LD_PRELOAD", places_.shim},
@@ -160,11 +171,13 @@ ProcessOutcome Campaign::run(const Arguments& arguments, const fs::path& folder,
                          {"HOME", places_.base / "home"},
                          {"XDG_CACHE_HOME", places_.base / "home"},
                          {"PATH", (places_.base / "bin").string() + ":/usr/bin:/bin"}};
+  request.signals = std::move(signals);
   request.environment.insert(request.environment.end(), extra.begin(), extra.end());
   return run_process(request);
 }
 
-Campaign::Campaign(Scenario scenario, Places places, int variants, std::uint64_t seed)
+Campaign::Campaign(Scenario scenario, Places places, int variants, int allocations,
+                   std::uint64_t seed)
     : scenario_(std::move(scenario)), places_(std::move(places)) {
   const fs::path folder = places_.base / "reference", log = places_.base / "reference.log";
   const auto prepare = [&](const fs::path& where) {
@@ -187,14 +200,19 @@ Campaign::Campaign(Scenario scenario, Places places, int variants, std::uint64_t
   log_ = read_log(log);
   Disk disk = start_[0];
   for (const LoggedCall& call : log_) disk.apply(call);
-  if (hash_of(disk.tree(Survivors::all)) != hash_of(after_))
+  if (disk.tree(Survivors::all) != after_)
     throw std::runtime_error(fmt::format(
         "{}: its {} logged calls do not give its folder: something writes past the shim",
         scenario_.name, log_.size()));
   // Elsewhere, and in a folder of another name: where a run lies may not show in its files.
   const fs::path second = places_.base / "second";
   prepare(second);
-  const ProcessOutcome again = run(scenario_.command, second);
+  const fs::path report = places_.base / "memory.txt";
+  const ProcessOutcome again =
+      run(scenario_.command, second,
+          {{"THORAX_MEMORY_REPORT", report}, {"THORAX_MEMORY_LEAST", fmt::format("{}", kLarge)}});
+  memory_ = read_memory_use(report);
+  seconds_ = again.seconds;
   const std::string different = again.exit_code != 0 ? ended(again) : difference(read_tree(second));
   if (!different.empty())
     throw std::runtime_error(
@@ -211,32 +229,50 @@ Campaign::Campaign(Scenario scenario, Places places, int variants, std::uint64_t
     }
     if (call.call == Call::open && target_of(call.path) == call.path) known_[call.path] = true;
   }
+  if (variants < 0) return;
   enumerate(variants, seed);
+  sample_allocations(allocations, seed);
+}
+
+void Campaign::sample_allocations(int count, std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  for (const auto& [fault, all] : {std::pair{Fault::no_memory, memory_.allocations},
+                                   {Fault::no_large_memory, memory_.large_allocations}}) {
+    std::set<std::uint32_t> chosen;
+    const auto wanted = static_cast<std::size_t>(std::min<std::int64_t>(count, all));
+    while (chosen.size() < wanted)
+      chosen.insert(static_cast<std::uint32_t>(1 + random() % static_cast<std::uint64_t>(all)));
+    for (const std::uint32_t number : chosen) groups_.push_back({{fault, number}});
+  }
 }
 
 void Campaign::enumerate(int variants, std::uint64_t seed) {
   std::map<std::string, std::size_t> states;
-  const auto add_state = [&](const Point& point, const Tree& tree) {
-    const auto [found, fresh] = states.try_emplace(hash_of(tree), groups_.size());
+  const auto add_state = [&](const Point& point, const std::string& hash) {
+    const auto [found, fresh] = states.try_emplace(hash, groups_.size());
     if (fresh) groups_.emplace_back();
     groups_[found->second].push_back(point);
   };
   Disk disk = start_[0];
   for (std::uint32_t i = 1; i <= log_.size() + 1; ++i) {
     // Before call i; after the last one what was done must be there.
-    add_state({Fault::kill, i}, disk.tree(Survivors::all));
-    add_state({Fault::power_none, i}, disk.tree(Survivors::none));
-    add_state({Fault::power_names, i}, disk.tree(Survivors::names));
+    add_state({Fault::kill, i}, disk.hash(Survivors::all));
+    add_state({Fault::power_none, i}, disk.hash(Survivors::none));
+    add_state({Fault::power_names, i}, disk.hash(Survivors::names));
     for (int v = 0; v < variants; ++v) {
       const std::uint64_t variant = seed + static_cast<std::uint64_t>(v);
-      add_state({Fault::power_prefixes, i, variant}, disk.tree(Survivors::prefixes, variant + i));
+      add_state({Fault::power_prefixes, i, variant}, disk.hash(Survivors::prefixes, variant + i));
     }
     if (i > log_.size()) break;
     const LoggedCall& call = log_[i - 1];
-    if (applies(Fault::torn, call)) add_state({Fault::torn, i}, state({Fault::torn, i}));
+    if (applies(Fault::torn, call)) {
+      disk.apply(half_of(call));
+      add_state({Fault::torn, i}, disk.hash(Survivors::all));
+      disk.take_back(call);
+    }
     disk.apply(call);
     groups_.push_back({{Fault::real_kill, i}});
-    for (int f = static_cast<int>(Fault::disk_full); f < kFaults; ++f)
+    for (int f = static_cast<int>(Fault::disk_full); f <= static_cast<int>(Fault::short_write); ++f)
       if (applies(static_cast<Fault>(f), call)) groups_.push_back({{static_cast<Fault>(f), i}});
   }
 }
@@ -245,12 +281,9 @@ Tree Campaign::state(const Point& point) const {
   Disk disk = start_[0];
   for (std::uint32_t i = 1; i < point.call; ++i) disk.apply(log_[i - 1]);
   switch (point.fault) {
-    case Fault::torn: {
-      LoggedCall half = log_[point.call - 1];
-      half.data.resize(half.data.size() / 2);
-      disk.apply(half);
+    case Fault::torn:
+      disk.apply(half_of(log_[point.call - 1]));
       return disk.tree(Survivors::all);
-    }
     case Fault::power_none:
       return disk.tree(Survivors::none);
     case Fault::power_names:
@@ -263,6 +296,7 @@ Tree Campaign::state(const Point& point) const {
 }
 
 std::string Campaign::describe(const Point& point) const {
+  if (is_memory(point.fault)) return "an allocation";
   return point.call <= log_.size() ? reliability::describe(log_[point.call - 1]) : "(the end)";
 }
 
@@ -312,6 +346,7 @@ std::string Campaign::remedied(const fs::path& folder) const {
 }
 
 std::string Campaign::check(const Point& point, const fs::path& folder) const {
+  if (is_memory(point.fault)) return check_memory(point, folder);
   return is_state(point.fault) ? check_state(point, folder) : check_failure(point, folder);
 }
 
@@ -370,6 +405,30 @@ std::string Campaign::check_failure(const Point& point, const fs::path& folder) 
       if (const std::string left = leftovers(there); !left.empty())
         return fmt::format("left over after the error: {}", left);
   }
+  return remedied(folder);
+}
+
+// Once memory is short, a command may go on without (a cache) or must say so and end; what it has
+// written by then is whole.
+std::string Campaign::check_memory(const Point& point, const fs::path& folder) const {
+  write_tree(before_, folder);
+  const bool all = point.fault == Fault::no_large_memory;
+  const ProcessOutcome outcome =
+      run(scenario_.command, folder,
+          {{"THORAX_FAULT_MEMORY",
+            fmt::format("{} {} {}", point.call, all ? kLarge : 0, all ? "all" : "once")}});
+  const Tree there = read_tree(folder);
+  if (const std::string broken = broken_replacement(there); !broken.empty()) return broken;
+  if (outcome.exit_code == 0) {
+    const std::string different = difference(there);
+    if (!different.empty()) return "exit code 0, but " + different;
+    return {};
+  }
+  if (outcome.exit_code != 1) return ended(outcome);
+  if (outcome.output.find("memory") == std::string::npos)
+    return "the message does not speak of memory: " + ended(outcome);
+  if (const std::string left = leftovers(there); !left.empty())
+    return fmt::format("left over after the error: {}", left);
   return remedied(folder);
 }
 

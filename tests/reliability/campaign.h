@@ -28,14 +28,17 @@ enum class Fault {
   power_none,  // power loss: see Survivors
   power_names,
   power_prefixes,
-  disk_full,      // ENOSPC from this call on
-  read_only,      // EROFS from this call on
-  io_error,       // EIO once
-  no_descriptor,  // EMFILE once
-  interrupted,    // EINTR once
-  short_write,    // half a write once
+  disk_full,        // ENOSPC from this call on
+  read_only,        // EROFS from this call on
+  io_error,         // EIO once
+  no_descriptor,    // EMFILE once
+  interrupted,      // EINTR once
+  short_write,      // half a write once
+  no_memory,        // ENOMEM once; `call` counts allocations
+  no_large_memory,  // ENOMEM for this and every later allocation of kLarge bytes or more
 };
-constexpr int kFaults = 12;
+constexpr int kFaults = 14;
+constexpr std::size_t kLarge = 65536;
 const char* name_of(Fault fault);
 
 struct Point {
@@ -50,6 +53,14 @@ struct Tally {
   Tally& operator+=(const Tally& other);
 };
 
+// Of one run.
+struct MemoryUse {
+  std::int64_t allocations = 0;        // how many
+  std::int64_t large_allocations = 0;  // of kLarge bytes or more
+  std::int64_t peak_bytes = 0;         // of the heap
+  std::int64_t tensor_bytes = 0;       // most at a time of the blocks of the engine's allocator
+};
+
 struct Loss {
   std::string scenario;
   Point point;
@@ -61,9 +72,10 @@ struct Loss {
 class Campaign {
  public:
   // Runs the command undisturbed, twice, and checks that the log gives the folder and that both
-  // give the same files. `variants` random power losses are made at each call. Throws
-  // std::runtime_error when a check fails.
-  Campaign(Scenario scenario, Places places, int variants, std::uint64_t seed);
+  // give the same files. `variants` random power losses are made at each call, and `allocations`
+  // random ones fail; with `variants` < 0 there are no points. Throws std::runtime_error when a
+  // check fails.
+  Campaign(Scenario scenario, Places places, int variants, int allocations, std::uint64_t seed);
 
   const Scenario& scenario() const { return scenario_; }
   // Points that leave the same files are in one group and are judged by one run.
@@ -72,10 +84,14 @@ class Campaign {
   std::string check(const Point& point, const std::filesystem::path& folder) const;
   std::string describe(const Point& point) const;
   std::size_t calls() const { return log_.size(); }
+  const MemoryUse& memory() const { return memory_; }
+  double seconds() const { return seconds_; }  // of the undisturbed run
 
   // A run of `arguments` in `folder` under the shim, with `extra` in its environment.
   ProcessOutcome run(const Arguments& arguments, const std::filesystem::path& folder,
-                     std::vector<std::pair<std::string, std::string>> extra = {}) const;
+                     std::vector<std::pair<std::string, std::string>> extra = {},
+                     std::vector<Signal> signals = {}) const;
+  // A new start: the folder as it is before the command, with what `scenario.before` makes.
   const Tree& before() const { return before_; }
   // "": the folder holds what an undisturbed run leaves; else what differs.
   std::string difference(const Tree& found) const;
@@ -87,6 +103,8 @@ class Campaign {
 
  private:
   void enumerate(int variants, std::uint64_t seed);
+  void sample_allocations(int count, std::uint64_t seed);
+  std::string check_memory(const Point& point, const std::filesystem::path& folder) const;
   Tree state(const Point& point) const;
   std::string check_state(const Point& point, const std::filesystem::path& folder) const;
   std::string check_failure(const Point& point, const std::filesystem::path& folder) const;
@@ -99,7 +117,15 @@ class Campaign {
   std::vector<LoggedCall> log_;
   std::map<std::string, bool> known_;  // names that files have for good at some time
   std::vector<std::vector<Point>> groups_;
+  MemoryUse memory_;
+  double seconds_ = 0;
 };
+
+// What a run with THORAX_MEMORY_REPORT has written.
+MemoryUse read_memory_use(const std::filesystem::path& report);
+
+// "exit code 1: thorax: error: ...", for messages.
+std::string ended(const ProcessOutcome& outcome);
 
 // Files as they are compared: what tells when and how often a run was started is left out.
 Tree comparable(const Tree& tree);

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <cstring>
@@ -35,6 +36,11 @@ void put(std::string& content, std::uint64_t offset, const std::string& data) {
 }
 
 }  // namespace
+
+std::string hash_of(std::string_view bytes) {
+  const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
+  return fmt::format("{:016x}{:016x}", hash.high64, hash.low64);
+}
 
 std::vector<LoggedCall> read_log(const fs::path& file) {
   const std::string bytes = read_file(file);
@@ -202,8 +208,11 @@ void Disk::apply(const LoggedCall& call) {
     case Call::sync: {
       const int node = node_of_inode();
       Node& n = nodes_[static_cast<std::size_t>(node)];
-      n.durable = n.content();
-      n.writes.clear();
+      if (!n.writes.empty()) {
+        n.durable = n.content();
+        n.durable_hash.clear();
+        n.writes.clear();
+      }
       if (n.folder) make_names_durable(node, next_change_);
       break;
     }
@@ -240,6 +249,10 @@ void Disk::apply(const LoggedCall& call) {
   ++next_change_;
 }
 
+void Disk::take_back(const LoggedCall& write) {
+  nodes_[static_cast<std::size_t>(by_inode_.at(write.inode))].writes.pop_back();
+}
+
 // How many of each folder's pending changes survive: a random number, raised until every rename
 // between two folders happens in both.
 namespace {
@@ -249,6 +262,30 @@ std::uint64_t mixed(std::uint64_t seed, std::uint64_t node) {
 }  // namespace
 
 Tree Disk::tree(Survivors survivors, std::uint64_t seed) const {
+  Tree result;
+  walk(survivors, seed, [&](const std::string& path, int node) {
+    result[path] = path.ends_with('/') ? "" : content(node, survivors, seed);
+  });
+  return result;
+}
+
+std::string Disk::hash(Survivors survivors, std::uint64_t seed) const {
+  std::string all;
+  walk(survivors, seed, [&](const std::string& path, int node) {
+    all += fmt::format("{} {}", path.size(), path);
+    if (path.ends_with('/')) return;
+    const Node& n = nodes_[static_cast<std::size_t>(node)];
+    if (!n.writes.empty()) {
+      all += hash_of(content(node, survivors, seed));
+    } else {
+      if (n.durable_hash.empty()) n.durable_hash = hash_of(n.durable);
+      all += n.durable_hash;
+    }
+  });
+  return hash_of(all);
+}
+
+void Disk::walk(Survivors survivors, std::uint64_t seed, const Visit& visit) const {
   std::map<int, std::size_t> kept;
   for (std::size_t i = 0; i < nodes_.size(); ++i) {
     const std::vector<Change>& changes = nodes_[i].changes;
@@ -277,16 +314,14 @@ Tree Disk::tree(Survivors survivors, std::uint64_t seed) const {
         }
       }
   }
-  Tree result;
-  collect(0, "", kept, survivors, seed, result);
-  return result;
+  walk(0, "", kept, visit);
 }
 
-void Disk::collect(int node, const std::string& path, const std::map<int, std::size_t>& kept,
-                   Survivors survivors, std::uint64_t seed, Tree& tree) const {
+void Disk::walk(int node, const std::string& path, const std::map<int, std::size_t>& kept,
+                const Visit& visit) const {
   const Node& n = nodes_[static_cast<std::size_t>(node)];
   if (n.folder) {
-    if (!path.empty()) tree[path + "/"];
+    if (!path.empty()) visit(path + "/", node);
     std::map<std::string, int> names = n.names;
     const auto found = kept.find(node);
     for (std::size_t c = 0; found != kept.end() && c < found->second; ++c) {
@@ -297,9 +332,14 @@ void Disk::collect(int node, const std::string& path, const std::map<int, std::s
         names[change.name] = change.node;
     }
     for (const auto& [name, child] : names)
-      collect(child, path.empty() ? name : path + "/" + name, kept, survivors, seed, tree);
+      walk(child, path.empty() ? name : path + "/" + name, kept, visit);
     return;
   }
+  visit(path, node);
+}
+
+std::string Disk::content(int node, Survivors survivors, std::uint64_t seed) const {
+  const Node& n = nodes_[static_cast<std::size_t>(node)];
   std::string content = n.durable;
   switch (survivors) {
     case Survivors::all:
@@ -329,7 +369,7 @@ void Disk::collect(int node, const std::string& path, const std::map<int, std::s
       break;
     }
   }
-  tree[path] = std::move(content);
+  return content;
 }
 
 }  // namespace thorax::reliability

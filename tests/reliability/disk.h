@@ -4,8 +4,10 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tests/reliability/call_log.h"
@@ -18,6 +20,8 @@ struct LoggedCall : CallRecord {
 std::vector<LoggedCall> read_log(const std::filesystem::path& file);
 // "rename a -> b", for messages.
 std::string describe(const LoggedCall& call);
+// 128 bits, as text.
+std::string hash_of(std::string_view bytes);
 
 // Contents by path relative to the folder; folders have a trailing '/' and no content.
 using Tree = std::map<std::string, std::string>;
@@ -42,8 +46,12 @@ class Disk {
 
   // Throws std::runtime_error when the call cannot have happened so (the shim missed another).
   void apply(const LoggedCall& call);
+  // Undoes the write that was applied last.
+  void take_back(const LoggedCall& write);
   // `seed` is used by Survivors::prefixes.
   Tree tree(Survivors survivors, std::uint64_t seed = 0) const;
+  // Equal for equal trees, without making them.
+  std::string hash(Survivors survivors, std::uint64_t seed = 0) const;
 
  private:
   struct Change {  // of a folder's names
@@ -64,15 +72,20 @@ class Disk {
     std::map<std::string, int> names = {};
     std::vector<Change> changes = {};  // since then
     std::map<std::string, int> now = {};
+    mutable std::string durable_hash = {};  // "": not computed yet
     std::string content() const;
   };
+  // A file, or a folder (its path ends in '/').
+  using Visit = std::function<void(const std::string& path, int node)>;
 
   int find(const std::string& path) const;  // -1: not there
   int parent(const std::string& path, std::string& name) const;
   void set(int folder, const std::string& name, int node, int elsewhere = -1);
   void make_names_durable(int folder, std::uint64_t up_to);
-  void collect(int node, const std::string& path, const std::map<int, std::size_t>& kept,
-               Survivors survivors, std::uint64_t seed, Tree& tree) const;
+  void walk(Survivors survivors, std::uint64_t seed, const Visit& visit) const;
+  void walk(int node, const std::string& path, const std::map<int, std::size_t>& kept,
+            const Visit& visit) const;
+  std::string content(int node, Survivors survivors, std::uint64_t seed) const;
 
   std::vector<Node> nodes_;  // 0: the folder itself
   std::map<std::uint64_t, int> by_inode_;

@@ -14,6 +14,8 @@
 
 #include "tests/reliability/campaign.h"
 #include "tests/reliability/gnuplot_stub.h"
+#include "tests/reliability/memory_checks.h"
+#include "tests/reliability/soak.h"
 #include "tests/support/temp_folder.h"
 
 namespace thorax::reliability {
@@ -33,8 +35,11 @@ constexpr const char* kUsage =
     "0\n"
     "  --seed N         order of the points, and what random power losses leave\n"
     "  --variants N     random power losses at each call (default 3)\n"
+    "  --allocations N  allocations that fail, one a run, of each kind (default 200)\n"
     "  --jobs N         processes at a time (default 2)\n"
-    "  --table FILE     CSV file for the figures\n";
+    "  --table FILE     CSV file for the figures\n"
+    "  --signals N      instead of points: signals at random moments until N have met a run\n"
+    "  --memory 1       instead of points: peak memory, --memory-limit, image bombs\n";
 
 struct Options {
   Places places;
@@ -43,8 +48,11 @@ struct Options {
   std::vector<std::string> commands;
   std::string only_point;  // "CALL FAULT [VARIANT]"
   std::string table;
+  std::int64_t signals = 0;
+  bool memory = false;
   std::uint64_t seed = 0;
   int variants = 3;
+  int allocations = 200;
   int jobs = 2;
 };
 
@@ -151,6 +159,17 @@ std::string table_of(const std::vector<Work>& works) {
          fmt::format("all,all,{},{},{},{}\n", whole.all, whole.tried, whole.runs, whole.lost);
 }
 
+// Whether all is well.
+bool memory(const std::vector<const Campaign*>& campaigns, const fs::path& inputs,
+            const Options& o) {
+  const fs::path folder = o.places.base / "work_0";
+  std::vector<std::string> wrong = check_peaks(campaigns);
+  for (const auto& check : {check_limit, check_bombs})
+    for (const std::string& line : check(*campaigns.at(0), inputs, folder)) wrong.push_back(line);
+  for (const std::string& line : wrong) fmt::print("WRONG  {}\n", line);
+  return wrong.empty();
+}
+
 int run(const Options& o) {
   const Clock::time_point start = Clock::now();
   const fs::path inputs = o.places.base / "inputs";
@@ -159,13 +178,15 @@ int run(const Options& o) {
   make_inputs(o.places.thorax, inputs);
   std::vector<Work> works;
   bool failed = false;
+  const bool points = o.signals == 0 && !o.memory;
   for (const Scenario& scenario : all_scenarios(inputs)) {
     if (!o.commands.empty() &&
         std::find(o.commands.begin(), o.commands.end(), scenario.name) == o.commands.end())
       continue;
     Work work;
     try {
-      work.campaign = std::make_unique<Campaign>(scenario, o.places, o.variants, o.seed);
+      work.campaign = std::make_unique<Campaign>(scenario, o.places, points ? o.variants : -1,
+                                                 o.allocations, o.seed);
     } catch (const std::exception& error) {
       fmt::print("LOST  {}\n", error.what());
       failed = true;
@@ -181,8 +202,9 @@ int run(const Options& o) {
     std::shuffle(work.order.begin(), work.order.end(), random);
     if (o.points > 0 && static_cast<std::size_t>(o.points) < work.order.size())
       work.order.resize(static_cast<std::size_t>(o.points));
-    fmt::print("{}: {} calls, {} different runs\n", scenario.name, work.campaign->calls(),
-               groups.size());
+    if (points)
+      fmt::print("{}: {} calls, {} different runs\n", scenario.name, work.campaign->calls(),
+                 groups.size());
     std::fflush(stdout);
     works.push_back(std::move(work));
   }
@@ -195,18 +217,34 @@ int run(const Options& o) {
                folder.string());
     return wrong.empty() ? 0 : 1;
   }
+  std::vector<const Campaign*> campaigns;
+  for (const Work& work : works) campaigns.push_back(work.campaign.get());
+  if (o.memory) return memory(campaigns, inputs, o) && !failed ? 0 : 1;
   const Clock::time_point end =
       o.minutes > 0 ? start + std::chrono::milliseconds(static_cast<long>(o.minutes * 60000))
                     : Clock::time_point::max();
-  Pool(works, o, end).run();
-  const std::string table = table_of(works);
+  std::string table;
+  if (o.signals > 0) {
+    table = "command,signal,sent,lost\n";
+    SoakRow all{"all", "all"};
+    for (const SoakRow& row : soak(campaigns, o.signals, o.places.base, o.jobs, o.seed, end)) {
+      table += fmt::format("{},{},{},{}\n", row.command, row.signal, row.sent, row.lost);
+      all.sent += row.sent;
+      all.lost += row.lost;
+    }
+    table += fmt::format("all,all,{},{}\n", all.sent, all.lost);
+    failed = failed || all.lost > 0;
+  } else {
+    Pool(works, o, end).run();
+    table = table_of(works);
+    for (const Work& work : works) failed = failed || !work.losses.empty();
+  }
   fmt::print("\n{}", table);
   if (!o.table.empty()) {
     std::ofstream file(o.table);
     file << table;
     if (!file.flush()) throw std::runtime_error(o.table + ": cannot be written");
   }
-  for (const Work& work : works) failed = failed || !work.losses.empty();
   fmt::print("{:.0f} s, seed {}\n", std::chrono::duration<double>(Clock::now() - start).count(),
              o.seed);
   return failed ? 1 : 0;
@@ -235,7 +273,10 @@ int main(int argc, char** argv) {
       {"--point", [&](const std::string& v) { o.only_point = v; }},
       {"--seed", [&](const std::string& v) { o.seed = std::stoull(v); }},
       {"--variants", [&](const std::string& v) { o.variants = std::stoi(v); }},
+      {"--allocations", [&](const std::string& v) { o.allocations = std::stoi(v); }},
       {"--jobs", [&](const std::string& v) { o.jobs = std::stoi(v); }},
+      {"--signals", [&](const std::string& v) { o.signals = std::stoll(v); }},
+      {"--memory", [&](const std::string& v) { o.memory = std::stoi(v) != 0; }},
       {"--table", [&](const std::string& v) { o.table = v; }}};
   for (int i = 1; i < argc; i += 2) {
     const auto option = options.find(argv[i]);

@@ -58,6 +58,7 @@ Arguments classifier(const fs::path& inputs) {
 }  // namespace
 
 void make_inputs(const fs::path& thorax, const fs::path& inputs) {
+  fs::remove_all(inputs);
   fs::create_directories(inputs);
   std::ofstream(inputs / "unet.json") << kUNet;
   std::ofstream(inputs / "resnet.json") << kResNet;
@@ -120,7 +121,7 @@ std::vector<Scenario> all_scenarios(const fs::path& inputs) {
   const auto convert = [&](const std::string& seed) {
     return Arguments{"weights",
                      "convert",
-                     model,
+                     inputs / "classifier/best.safetensors",
                      "--model",
                      "resnet18",
                      "--config",
@@ -133,7 +134,7 @@ std::vector<Scenario> all_scenarios(const fs::path& inputs) {
   replace("weights convert", convert("1"), convert("2"));
   const auto phantoms = [](const std::string& seed) {
     return Arguments{"data",         "phantoms", "--out",  "out", "--patients", "4",
-                     "--max-images", "1",        "--size", "16",  "--threads",  "1",
+                     "--max-images", "1",        "--size", "32",  "--threads",  "1",
                      "--seed",       seed};
   };
   replace("data phantoms", phantoms("1"), phantoms("2"));
