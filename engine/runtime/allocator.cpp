@@ -278,7 +278,8 @@ class CachingAllocator : public Allocator {
 class HostAllocator final : public CachingAllocator {
   void* fresh(std::size_t size) override {
     const std::size_t alignment = size >= kHugePage ? kHugePage : kAlignment;
-    void* block = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+    // Not rounded up to whole huge pages (glibc asks for no multiple): the limit counts `size`.
+    void* block = std::aligned_alloc(alignment, size);
     // Huge pages: a 512 x 512 x 32 activation is 8,192 small pages, each a fault and a TLB entry.
     if (block != nullptr && size >= kHugePage) madvise(block, size, MADV_HUGEPAGE);
     return block;

@@ -24,7 +24,7 @@ enum class Call : std::uint32_t {
 struct CallRecord {
   Call call;
   std::uint32_t point;     // counts from 1
-  std::uint32_t flags;     // of open
+  std::uint32_t flags;     // of open and rename
   std::int32_t error;      // 0, or errno of a call that failed
   std::uint32_t injected;  // 1: the fault that was asked for
   std::uint32_t path_bytes, other_bytes;

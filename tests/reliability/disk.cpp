@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <xxhash.h>
 
@@ -239,7 +240,8 @@ void Disk::apply(const LoggedCall& call) {
       if (node < 0) missing(call.path);
       if (node == there) break;  // two names of one file: rename does nothing
       const int from = parent(call.path, name), to = parent(call.other, other);
-      set(from, name, -1, from == to ? -1 : to);
+      const bool exchange = (call.flags & RENAME_EXCHANGE) != 0;
+      set(from, name, exchange ? there : -1, from == to ? -1 : to);
       set(to, other, node, from == to ? -1 : from);
       break;
     }

@@ -258,8 +258,8 @@ int cut_file(int descriptor, off_t size) {
 
 // A call on names; `act` does it.
 template <class Act>
-int on_names(Call call, int directory, const char* name, int to_directory, const char* to,
-             Act act) {
+int on_names(Call call, int directory, const char* name, int to_directory, const char* to, Act act,
+             unsigned flags = 0) {
   Path path, other;
   resolve(directory, name, path);
   if (to != nullptr) resolve(to_directory, to, other);
@@ -268,6 +268,7 @@ int on_names(Call call, int directory, const char* name, int to_directory, const
   const Lock lock;
   CallRecord r{};
   r.call = call;
+  r.flags = flags;
   const char* second = to != nullptr ? other.text : "";
   if (refused(r, path.text, second)) return -1;
   const long result = act();
@@ -396,8 +397,9 @@ THORAX_SHIM int truncate64(const char* name, off64_t size) {
 
 THORAX_SHIM int renameat2(int from, const char* name, int directory, const char* to,
                           unsigned flags) {
-  return on_names(Call::rename, from, name, directory, to,
-                  [&] { return syscall(SYS_renameat2, from, name, directory, to, flags); });
+  return on_names(
+      Call::rename, from, name, directory, to,
+      [&] { return syscall(SYS_renameat2, from, name, directory, to, flags); }, flags);
 }
 THORAX_SHIM int renameat(int from, const char* name, int directory, const char* to) {
   return renameat2(from, name, directory, to, 0);
