@@ -179,6 +179,7 @@ bool train_folds(const Experiment& e, const std::vector<FoldChoice>& choices, bo
             return c.row == row.name && (c.fold < 0 || c.fold == static_cast<int>(k));
           });
       const fs::path folder = e.fold_folder(row, k);
+      if (fold_finished(folder)) tidy_finished_fold(folder);
       if (!chosen || fold_finished(folder)) continue;
       create_folders(folder);
       const std::optional<FileLock> lock = FileLock::try_lock(folder / "lock");

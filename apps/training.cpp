@@ -172,9 +172,11 @@ void start_from(const TrainSettings& s, const std::vector<std::string>& classes,
 // Only what a finished fold is used for stays: a checkpoint holds the optimizer's state too, two
 // more numbers for every weight.
 void drop_checkpoints(const fs::path& folder) {
+  bool removed = false;
   for (const char* name : {"last.safetensors", "last.prev.safetensors", "best.safetensors"})
-    fs::remove(folder / name);
+    removed = fs::remove(folder / name) || removed;
   clear_checkpoint_leftovers(folder / "last.safetensors");
+  if (removed) sync_folder(folder);
 }
 
 // Shows a run to the person in front of it.
@@ -276,11 +278,15 @@ std::vector<Scored> score_samples(const TrainSettings& settings, Model& model,
   return score(settings, model, loader, compute, loss);
 }
 
+void tidy_finished_fold(const fs::path& folder) {
+  if (fs::exists(folder / "model.safetensors")) drop_checkpoints(folder);
+}
+
 FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& classes,
                       const std::vector<Sample>& train, const std::vector<Sample>& validation,
                       const fs::path& folder, const FoldOptions& fold, const Compute& compute) {
   if (fold.resume && fold_finished(folder)) {
-    if (fold.weights_only) drop_checkpoints(folder);
+    tidy_finished_fold(folder);
     return load_fold(folder, s.task);
   }
   THORAX_CHECK(s.task == Task::segmenter || train.size() > 1,

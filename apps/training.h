@@ -38,6 +38,10 @@ struct FoldOptions {
   std::function<void()> begun = {};  // called after the first step of this process
 };
 
+// Of a finished fold that keeps its weights only, removes the checkpoints that a crash before their
+// removal has left or a power loss after it has brought back.
+void tidy_finished_fold(const std::filesystem::path& folder);
+
 // Trains on `train`, validates after every epoch on `validation` and scores it at the end with the
 // weights of the last epoch: the held-out part selects nothing. Writes
 // folder/{last,best}.safetensors, metrics.jsonl and what fold_files.h says.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 
 #include "engine/tensor/error.h"
 
@@ -11,16 +12,23 @@ namespace {
 // Largest single block the decoder of this thread may ask for; 0 outside of a decode.
 thread_local size_t allocation_limit = 0;
 
+// A machine without memory is no corrupt image, and the writer does not look whether it got any.
+void* there(void* block) {
+  if (block == nullptr) throw std::bad_alloc();
+  return block;
+}
+
 // Zeroed, because stb 2.27 reads Huffman and quantization tables that a broken JPEG never defined:
 // an image must not depend on what the memory held before.
 void* limited_malloc(size_t n) {
-  return allocation_limit && n > allocation_limit ? nullptr : std::calloc(1, n ? n : 1);
+  if (allocation_limit && n > allocation_limit) return nullptr;
+  return there(std::calloc(1, n ? n : 1));
 }
 
 void* limited_realloc(void* p, size_t old_size, size_t n) {
   if (allocation_limit && n > allocation_limit) return nullptr;
-  void* q = std::realloc(p, n ? n : 1);
-  if (q && n > old_size) std::memset(static_cast<char*>(q) + old_size, 0, n - old_size);
+  void* q = there(std::realloc(p, n ? n : 1));
+  if (n > old_size) std::memset(static_cast<char*>(q) + old_size, 0, n - old_size);
   return q;
 }
 
@@ -46,6 +54,9 @@ struct AllocationLimit {
 #define STBI_MALLOC(n) limited_malloc(n)
 #define STBI_REALLOC_SIZED(p, old_size, n) limited_realloc(p, old_size, n)
 #define STBI_FREE(p) std::free(p)
+#define STBIW_MALLOC(n) there(std::malloc((n) ? (n) : 1))
+#define STBIW_REALLOC_SIZED(p, old_size, n) there(std::realloc(p, (n) ? (n) : 1))
+#define STBIW_FREE(p) std::free(p)
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #define STB_IMAGE_WRITE_STATIC
 #define STBI_WRITE_NO_STDIO

@@ -324,6 +324,20 @@ std::string Campaign::leftovers(const Tree& found) const {
   return text;
 }
 
+bool Campaign::leftovers_told(const Tree& found, const std::string& output) const {
+  Tree rest = found;
+  for (const auto& [name, content] : found) {
+    if (after_.contains(name)) continue;
+    // The outermost folder that is too much, or the file itself.
+    std::size_t end = name.find('/');
+    while (end != std::string::npos && after_.contains(name.substr(0, end + 1)))
+      end = name.find('/', end + 1);
+    if (output.find(name.substr(0, end)) == std::string::npos) return false;
+    rest.erase(name);
+  }
+  return difference(rest).empty();
+}
+
 std::string Campaign::broken_replacement(const Tree& found) const {
   if (!scenario_.replaces_files) return {};
   for (const auto& [name, content] : before_) {
@@ -387,8 +401,10 @@ std::string Campaign::check_failure(const Point& point, const fs::path& folder) 
   const bool absorbed = point.fault == Fault::interrupted || point.fault == Fault::short_write;
   if (outcome.exit_code != 0 && (absorbed || outcome.exit_code != 1)) return ended(outcome);
   if (outcome.exit_code == 0) {
-    const std::string different = difference(there);
-    if (!different.empty()) return "exit code 0, but " + different;
+    // What could not be removed may be left for the next start, if that is said.
+    if (!leftovers_told(there, outcome.output))
+      if (const std::string different = difference(there); !different.empty())
+        return "exit code 0, but " + different;
   } else {
     const std::vector<LoggedCall> failed =
         fs::exists(log) ? read_log(log) : std::vector<LoggedCall>{};

@@ -108,6 +108,8 @@ class Campaign {
   Tree state(const Point& point) const;
   std::string check_state(const Point& point, const std::filesystem::path& folder) const;
   std::string check_failure(const Point& point, const std::filesystem::path& folder) const;
+  // Whether `found` is what an undisturbed run leaves and more, all of which `output` names.
+  bool leftovers_told(const Tree& found, const std::string& output) const;
   std::string broken_replacement(const Tree& found) const;
 
   Scenario scenario_;
