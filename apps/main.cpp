@@ -197,6 +197,16 @@ int run(int argc, char** argv) {
     fmt::print("{}", out.str());
     fmt::print(stderr, "{}{}", code == 0 ? "" : suggestion(root, argc, argv), err.str());
     return code == 0 ? 0 : 2;
+  }
+  // On stderr: stdout may be JSON.
+  if (autotuning()) fmt::print(stderr, "kernels chosen:\n{}", describe_choices(provider_choices()));
+  return exit_code;
+}
+
+// Building the options takes memory, too.
+int run_guarded(int argc, char** argv) {
+  try {
+    return run(argc, argv);
   } catch (const Error& error) {
     return failed(error.what());
   } catch (const std::filesystem::filesystem_error& error) {
@@ -210,9 +220,6 @@ int run(int argc, char** argv) {
                     "it with the command line",
                     error.what()));
   }
-  // On stderr: stdout may be JSON.
-  if (autotuning()) fmt::print(stderr, "kernels chosen:\n{}", describe_choices(provider_choices()));
-  return exit_code;
 }
 
 // A program that is started without one of these would give its number to the next file it opens
@@ -234,7 +241,7 @@ int main(int argc, char** argv) {
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGXFSZ, SIG_IGN);
   guard_output();
-  const int code = run(argc, argv);
+  const int code = run_guarded(argc, argv);
   const std::string lost = flush_output();
   if (lost.empty()) return code;
   fmt::print(stderr,

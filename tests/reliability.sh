@@ -3,9 +3,9 @@
 # and writes the table of figures. Ends with 1 when a point was lost.
 #
 #   tests/reliability.sh [--minutes N] [--build FOLDER] [--table FILE] [OPTION VALUE]...
-#     --minutes  how long (default 10); 0 = until every point was tried
+#     --minutes  how long (default 10, of the points); 0 = until every point was tried
 #     --build    build folder (default build); its `thorax` and `reliability` must be there
-#     --table    where the table goes (default tests/reliability/results/figures.csv)
+#     --table    where the table goes (default tests/reliability/results/points.csv)
 #     Other options are those of the program: build/tests/reliability --help
 # The order of the points comes from the commit, so that another commit tries others.
 set -euo pipefail
@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 
 build=build
 minutes=10
-table=tests/reliability/results/figures.csv
+table=tests/reliability/results/points.csv
 seed=$(git rev-parse HEAD 2>/dev/null | cut -c1-8 || true)
 seed=$((16#${seed:-0}))
 rest=()
