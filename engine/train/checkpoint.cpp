@@ -35,13 +35,10 @@ void clear_checkpoint_leftovers(const std::filesystem::path& path) {
   for (const char* word : {"new", "link"}) std::filesystem::remove(with_word(path, word), ignored);
 }
 
-void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint) {
-  StateDict tensors;
-  for (const auto& [name, tensor] : checkpoint.model) tensors[std::string(kModel) + name] = tensor;
-  for (const auto& [name, tensor] : checkpoint.optimizer)
-    tensors[std::string(kOptimizer) + name] = tensor;
-  std::map<std::string, std::string> metadata = checkpoint.texts;
-  metadata[kFormat] = kVersion;
+namespace {
+
+void replace_checkpoint(const std::filesystem::path& path, const StateDict& tensors,
+                        const std::map<std::string, std::string>& metadata) {
   // First the new file, whole and durable; then two renames, between which `path` stays what it
   // was.
   const std::filesystem::path fresh = with_word(path, "new");
@@ -70,6 +67,23 @@ void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkp
   std::filesystem::rename(fresh, path, error);
   if (error) fail("[checkpoint] {}: rename failed: {}", path.string(), error.message());
   sync_folder(path.has_parent_path() ? path.parent_path() : std::filesystem::path("."));
+}
+
+}  // namespace
+
+void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkpoint) {
+  StateDict tensors;
+  for (const auto& [name, tensor] : checkpoint.model) tensors[std::string(kModel) + name] = tensor;
+  for (const auto& [name, tensor] : checkpoint.optimizer)
+    tensors[std::string(kOptimizer) + name] = tensor;
+  std::map<std::string, std::string> metadata = checkpoint.texts;
+  metadata[kFormat] = kVersion;
+  try {
+    replace_checkpoint(path, tensors, metadata);
+  } catch (...) {
+    clear_checkpoint_leftovers(path);
+    throw;
+  }
 }
 
 Checkpoint load_checkpoint(const std::filesystem::path& path) {

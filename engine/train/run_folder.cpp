@@ -194,7 +194,10 @@ void RunFolder::clear_replaced() {
   for (const fs::path& folder : found) {
     // Its own process may still be alive.
     const std::optional<FileLock> lock = FileLock::try_lock(folder / kLock);
-    if (!lock || !(holds_run(folder) || nothing_but_locks(folder))) continue;
+    if (!lock) continue;
+    // A process may have been killed while it wrote the new run's config.json there.
+    remove_leftovers(folder);
+    if (!(holds_run(folder) || nothing_but_locks(folder))) continue;
     try {
       empty_run(folder);
       fs::remove(folder);
