@@ -408,7 +408,9 @@ std::string Campaign::check_failure(const Point& point, const fs::path& folder) 
       for (const auto& [name, content] : comparable(tree)) files.emplace(target_of(name), content);
       return files;
     };
-    if (shape(there) != shape(state({Fault::kill, point.call})))
+    // In which order a replaced run's files are removed is the file system's affair.
+    const bool any_order = log_[point.call - 1].path.find(".replaced-") != std::string::npos;
+    if (!any_order && shape(there) != shape(state({Fault::kill, point.call})))
       return "the folder is not as the log says";
     return remedied(folder);
   }
