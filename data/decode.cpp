@@ -1,5 +1,7 @@
 #include "data/decode.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>

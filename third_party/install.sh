@@ -3,8 +3,8 @@
 # asking for rights, when all of them are there.
 #
 #   third_party/install.sh [--dev] [--check]
-#     --dev     also what only developers need: the formatter that CI checks with, a browser and an
-#               XML checker that judge the reports
+#     --dev     also what only developers need: the formatter that CI checks with, the compiler of
+#               the fuzz harnesses, a browser and an XML checker that judge the reports
 #     --check   install nothing; name what is missing and exit with 1 if anything is
 #
 # third_party/README.md says why each one.
@@ -15,7 +15,7 @@ packages=(
   libdnnl-dev libstb-dev libcli11-dev nlohmann-json3-dev libfmt-dev libxxhash-dev libboost-dev libboost-context-dev
   doctest-dev libbenchmark-dev gnuplot-nox
 )
-dev_packages=(git ca-certificates clang-format chromium libxml2-utils)
+dev_packages=(git ca-certificates clang libclang-rt-14-dev clang-format chromium libxml2-utils)
 
 check_only=false
 for argument in "$@"; do
