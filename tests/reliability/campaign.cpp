@@ -427,13 +427,16 @@ std::string Campaign::check_failure(const Point& point, const fs::path& folder) 
     if (failed.size() != 1) return "the fault did not come: " + ended(outcome);
     const auto named = [&](const std::string& path) {
       const std::string name = path == "." ? folder.string() : path;
-      return !path.empty() && (outcome.output.find(target_of(name)) != std::string::npos ||
+      const bool said =
+          outcome.output.find(name.substr(0, name.find(".tmp-"))) != std::string::npos ||
+          (path == "." && outcome.output.find("] .:") != std::string::npos);
+      return !path.empty() && (said || outcome.output.find(target_of(name)) != std::string::npos ||
                                outcome.output.find(told_name(name)) != std::string::npos);
     };
     // A fault that stays may be got round in one file and end the command in the next.
     const bool stays = point.fault == Fault::disk_full || point.fault == Fault::read_only;
     if (!named(failed[0].path) && !named(failed[0].other) &&
-        !(stays && outcome.output.find("] out") != std::string::npos))
+        !(stays && outcome.output.find("out") != std::string::npos))
       return fmt::format("the message does not name {}: {}", failed[0].path, ended(outcome));
     // A disk that stays broken lets nothing be removed.
     const bool once = point.fault == Fault::io_error || point.fault == Fault::no_descriptor;
