@@ -51,7 +51,7 @@ void run(const Options& o) {
       parse_fold_choices(o.only, rows, static_cast<int>(shared.folds));
   announce_missing_figures();
   const Experiment experiment = open_experiment(
-      shared, rows, {o.settings.out, o.settings.resume, o.settings.overwrite, "audit", {}},
+      shared, rows, {o.settings.out, o.settings.resume, o.settings.overwrite, "audit", {}, true},
       compute);
   fmt::print("{}\n", describe_splits(experiment.by_patient, experiment.run.items));
   if (complete_experiment(experiment, o.merge, choices, o.keep_checkpoints, compute))

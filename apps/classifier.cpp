@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "data/resize.h"
@@ -12,13 +13,30 @@ double probability(double logit) {
   return logit >= 0 ? 1 / (1 + std::exp(-logit)) : std::exp(logit) / (1 + std::exp(logit));
 }
 
+std::vector<double> class_probabilities(std::span<const float> logits) {
+  if (logits.size() == 1) {
+    const double p = probability(logits[0]);
+    return {1 - p, p};
+  }
+  const double most = *std::max_element(logits.begin(), logits.end());
+  std::vector<double> result;
+  double sum = 0;
+  for (const float logit : logits) {
+    result.push_back(std::exp(logit - most));
+    sum += result.back();
+  }
+  for (double& p : result) p /= sum;
+  return result;
+}
+
 Classifier::Classifier(const std::filesystem::path& checkpoint, const Compute& compute)
     : compute_(compute) {
   TrainedModel trained = load_trained(checkpoint, "classifier");
   input_ = std::move(trained.input);
   model_ = std::move(trained.model);
-  THORAX_CHECK(input_.classes.size() == 2, "[model] {}: is a classifier of {} classes, not of two",
-               checkpoint.string(), input_.classes.size());
+  THORAX_CHECK(input_.classes.size() >= 2,
+               "[model] {}: is a classifier of {} classes, not of two or more", checkpoint.string(),
+               input_.classes.size());
   if (!input_.positive_stated)
     fmt::print(
         stderr,
@@ -39,17 +57,21 @@ Tensor Classifier::network_input(const std::vector<Image>& grays) const {
   return x;
 }
 
-std::vector<double> Classifier::operator()(const std::vector<Image>& grays) const {
+std::vector<std::vector<double>> Classifier::operator()(const std::vector<Image>& grays) const {
   const auto count = static_cast<std::int64_t>(grays.size());
+  const std::int64_t outputs = binary() ? 1 : static_cast<std::int64_t>(classes().size());
   const Tensor x = network_input(grays);
   const NoGrad no_grad;
   const Tensor logits =
       model_->logits(Variable(x.to(compute_.device)), compute_.precision).value().to(Device{});
-  THORAX_CHECK(logits.shape() == (Shape{count, 1}), "[predict] logits {} for {} images",
-               logits.shape(), count);
+  THORAX_CHECK(logits.shape() == (Shape{count, outputs}),
+               "[predict] logits {} for {} images of {} classes", logits.shape(), count,
+               classes().size());
   check_logits(logits, "predict", count == 1 ? "the image" : fmt::format("{} images", count));
-  std::vector<double> result;
-  for (std::int64_t n = 0; n < count; ++n) result.push_back(probability(logits.data<float>()[n]));
+  std::vector<std::vector<double>> result;
+  for (std::int64_t n = 0; n < count; ++n)
+    result.push_back(class_probabilities(
+        {logits.data<float>() + n * outputs, static_cast<std::size_t>(outputs)}));
   return result;
 }
 

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -16,18 +17,21 @@ namespace thorax::app {
 class Classifier {
  public:
   // Rebuilds the network from a checkpoint alone; throws Error naming the file when it holds no
-  // classifier with one logit.
+  // classifier.
   Classifier(const std::filesystem::path& checkpoint, const Compute& compute);
 
   const ModelInput& input() const { return input_; }
   // Files are read as in training, unless changed.
   void set_intensity(Intensity intensity) { input_.intensity = intensity; }
+  const std::vector<std::string>& classes() const { return input_.classes; }
+  // Of two classes; they have a positive one and a threshold.
+  bool binary() const { return input_.classes.size() == 2; }
   const std::string& positive_class() const { return input_.classes.at(1); }
   // That of the checkpoint, 0.5 when it has none.
   double threshold() const { return input_.threshold ? input_.threshold->threshold : 0.5; }
-  // Probabilities of the positive class; gray images of any size, already as input().view shows
-  // them.
-  std::vector<double> operator()(const std::vector<Image>& grays) const;
+  // For each image the probabilities of all classes; gray images of any size, already as
+  // input().view shows them.
+  std::vector<std::vector<double>> operator()(const std::vector<Image>& grays) const;
 
   // What the network sees of such images, N x size x size x 1, on the CPU.
   Tensor network_input(const std::vector<Image>& grays) const;
@@ -42,5 +46,8 @@ class Classifier {
 
 // sigmoid(logit), without overflow.
 double probability(double logit);
+// Of all classes: one logit speaks for class 1 of two (sigmoid), several for a class each
+// (softmax).
+std::vector<double> class_probabilities(std::span<const float> logits);
 
 }  // namespace thorax::app

@@ -41,7 +41,7 @@ void run(const Options& o) {
       parse_fold_choices(o.only, rows, static_cast<int>(shared.folds));
   announce_missing_figures();
   const Experiment experiment = open_experiment(
-      shared, rows, {o.settings.out, o.settings.resume, o.settings.overwrite, "compare", {}},
+      shared, rows, {o.settings.out, o.settings.resume, o.settings.overwrite, "compare", {}, true},
       compute);
   fmt::print("{}\n", describe_splits(experiment.by_patient.folds.empty() ? experiment.by_image
                                                                          : experiment.by_patient,

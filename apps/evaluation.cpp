@@ -153,6 +153,7 @@ Table pooled_figures_table(const ClassifierEvaluation& evaluation) {
   add("images", evaluation.images);
   if (evaluation.patients) add("patients", *evaluation.patients);
   table.notes = {
+      positive_note(evaluation),
       "95 % intervals. Those by bootstrap resample whole patients; wilson, delong and wald take "
       "images for independent and are too narrow where patients have several.",
       "A patient's score is the mean over the patient's images."};
@@ -183,6 +184,7 @@ Table short_figures_table(const ClassifierEvaluation& evaluation) {
                                     {"AUC", "auc"}})
     table.rows.push_back({title, find(evaluation.images, name),
                           evaluation.patients ? find(*evaluation.patients, name) : Cell{}});
+  table.notes = {positive_note(evaluation)};
   return table;
 }
 

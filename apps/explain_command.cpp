@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 
@@ -10,6 +11,7 @@
 #include "apps/image_list.h"
 #include "apps/intensity.h"
 #include "apps/number_checks.h"
+#include "data/classes.h"
 #include "data/inspect.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/json_text.h"
@@ -77,6 +79,20 @@ std::vector<Sample> samples_of(const Options& o, const Classifier& classifier) {
   return samples;
 }
 
+// "predicted", the name of a class, or of two "positive" and "negative".
+std::int64_t target_class(const std::string& name, const Classifier& classifier) {
+  if (name == "predicted") return kPredictedClass;
+  if (classifier.binary() && name == "positive") return 1;
+  if (classifier.binary() && name == "negative") return 0;
+  const std::vector<std::string>& classes = classifier.classes();
+  const auto found = std::find_if(classes.begin(), classes.end(),
+                                  [&](const std::string& c) { return same_class(c, name); });
+  THORAX_CHECK(found != classes.end(),
+               "[explain] --class {}: the classifier has no such class; there are: predicted{}, {}",
+               name, classifier.binary() ? ", positive, negative" : "", fmt::join(classes, ", "));
+  return found - classes.begin();
+}
+
 void run(const Options& o) {
   const Compute compute{apply(o.compute), DType::f32};
   Classifier classifier(o.classifier, compute);
@@ -96,9 +112,7 @@ void run(const Options& o) {
   }
   const HeatmapOptions options{.cam = {.layer = o.layer,
                                        .method = parse_cam_method(o.method),
-                                       .target = o.target == "positive"   ? 1
-                                                 : o.target == "negative" ? 0
-                                                                          : kPredictedClass},
+                                       .target = target_class(o.target, classifier)},
                                .batch = o.batch,
                                .use_masks = o.masks,
                                .skip_unreadable = o.on_error == "skip",
@@ -114,13 +128,13 @@ void run(const Options& o) {
     fmt::print("{}\n", dump_json(summary, 2));
     return;
   }
-  const std::vector<std::string>& classes = classifier.input().classes;
-  fmt::print("{} of {}, for the {} class{}; positive class: {}\n{}", name_of(report.method),
-             report.layer, o.target,
-             o.target == "positive"   ? " " + classes[1]
-             : o.target == "negative" ? " " + classes[0]
-                                      : "",
-             classes[1], heatmap_table(report));
+  const std::int64_t target = options.cam.target;
+  fmt::print("{} of {}, for {}{}\n{}", name_of(report.method), report.layer,
+             target == kPredictedClass
+                 ? "each image's predicted class"
+                 : "the class " + classifier.classes()[static_cast<std::size_t>(target)],
+             classifier.binary() ? "; positive class: " + classifier.positive_class() : "",
+             heatmap_table(report));
   fmt::print("{}/overlays  {}heatmaps.csv  summary.json\n", o.out, o.raw ? "maps  " : "");
 }
 
@@ -141,9 +155,10 @@ void add(CLI::App& root) {
   c->add_option("--method", o.method, "How places are weighted (see apps/README.md)")
       ->capture_default_str()
       ->check(CLI::IsMember(cam_method_names()));
-  c->add_option("--class", o.target, "Class that is explained")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"positive", "negative", "predicted"}));
+  c->add_option(
+       "--class", o.target,
+       "Class that is explained: predicted, a class's name, or of two positive or negative")
+      ->capture_default_str();
   c->add_option("--out", o.out, "Folder for overlays/, heatmaps.csv and summary.json");
   c->add_flag("--raw", o.raw, "Write maps/, too: 16-bit PNG, 65535 = the heatmap's maximum");
   c->add_flag("--list-layers", o.list_layers, "List the classifier's layers and stop");

@@ -26,6 +26,10 @@ double parse_number(const CsvTable& table, std::int64_t row, int column) {
   return value;
 }
 
+std::string column_of(const std::string& class_name) {
+  return "P(" + class_name + ")";
+}
+
 // Of the document without its "checksum".
 std::string own_checksum(nlohmann::json document) {
   document.erase("checksum");
@@ -64,8 +68,14 @@ void verify(const fs::path& folder, const nlohmann::json& json, const ConfigObje
 void save_fold(const fs::path& folder, Task task, const FoldResult& result,
                const std::string& model) {
   const bool segmenter = task == Task::segmenter;
+  const bool several = result.classes.size() > 2;
   std::string csv = segmenter ? "image,patient,source,dice,iou,hausdorff95\n"
+                    : several ? "image,patient,source,label"
                               : "image,patient,source,label,probability\n";
+  if (several) {
+    for (const std::string& name : result.classes) csv += "," + csv_field(column_of(name));
+    csv += "\n";
+  }
   for (const Scored& row : result.scored) {
     csv += fmt::format("{},{},{},", csv_field(row.image), csv_field(row.patient),
                        csv_field(row.source));
@@ -73,6 +83,10 @@ void save_fold(const fs::path& folder, Task task, const FoldResult& result,
       const std::string distance =
           std::isnan(row.hausdorff95) ? "" : fmt::format("{:.9g}", row.hausdorff95);
       csv += fmt::format("{:.9g},{:.9g},{}\n", row.score, row.iou, distance);
+    } else if (several) {
+      csv += fmt::format("{}", row.label);
+      for (const double p : row.probabilities) csv += fmt::format(",{:.17g}", p);
+      csv += "\n";
     } else {
       csv += fmt::format("{},{:.17g}\n", row.label, row.score);
     }
@@ -82,6 +96,8 @@ void save_fold(const fs::path& folder, Task task, const FoldResult& result,
                       {"task", name_of(task)},
                       {"images", result.scored.size()},
                       {"loss", result.loss}};
+  if (!segmenter) json["classes"] = result.classes;
+  if (result.classes.size() == 2) json["positive"] = result.classes.back();
   for (const std::string& name :
        {std::string("predictions.csv"), std::string("metrics.jsonl"), model})
     json["files"][name] = file_checksum(folder / name);
@@ -104,9 +120,15 @@ FoldResult load_fold(const fs::path& folder, Task task) {
   result.loss = object.number_or("loss", std::nan(""));
   const CsvTable table = CsvTable::read(folder / "predictions.csv");
   const bool segmenter = task == Task::segmenter;
+  result.classes = object.texts_or("classes", {});
+  const bool several = result.classes.size() > 2;
+  std::vector<int> columns;
+  if (several)
+    for (const std::string& name : result.classes) columns.push_back(table.column(column_of(name)));
+  const auto labels = several ? static_cast<double>(result.classes.size()) : 2.0;
   const int image = table.column("image"), patient = table.column("patient"),
             source = table.column("source"),
-            score = table.column(segmenter ? "dice" : "probability"),
+            score = several ? columns[0] : table.column(segmenter ? "dice" : "probability"),
             other = table.column(segmenter ? "iou" : "label"),
             distance = segmenter ? table.column("hausdorff95") : -1;
   for (std::int64_t row = 0; row < table.rows(); ++row) {
@@ -116,8 +138,8 @@ FoldResult load_fold(const fs::path& folder, Task task) {
     scored.source = table.at(row, source);
     scored.score = parse_number(table, row, score);
     const double value = parse_number(table, row, other);
-    THORAX_CHECK(segmenter || value == 0 || value == 1, "[fold] {}: label {} is neither 0 nor 1",
-                 table.where(row), value);
+    THORAX_CHECK(segmenter || (value >= 0 && value < labels && value == std::floor(value)),
+                 "[fold] {}: label {} is none of 0 to {}", table.where(row), value, labels - 1);
     if (segmenter) {
       scored.iou = value;
       // No outline, no distance: an empty field.
@@ -125,6 +147,9 @@ FoldResult load_fold(const fs::path& folder, Task task) {
       scored.hausdorff95 = none ? std::nan("") : parse_number(table, row, distance);
     } else {
       scored.label = static_cast<int>(value);
+      if (several) scored.score = 0;
+      for (const int column : columns)
+        scored.probabilities.push_back(parse_number(table, row, column));
     }
     result.scored.push_back(std::move(scored));
   }

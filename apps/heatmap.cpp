@@ -37,7 +37,8 @@ void write_pictures(const HeatmapReport& report, const Waiting& item, const Imag
   row.picture = fs::path("overlays") / (name + ".png");
   const std::string& explained = report.classes[static_cast<std::size_t>(row.target)];
   std::vector<std::string> caption{
-      fmt::format("P({}) {:.3f}", report.classes[1], row.probability),
+      fmt::format("P({}) {:.3f}", report.classes.size() == 2 ? report.classes[1] : explained,
+                  row.probability),
       row.peak > 0
           ? fmt::format("for {}: {} of {}", explained, name_of(report.method), report.layer)
           : fmt::format("nothing speaks for {} in {}", explained, report.layer)};
@@ -68,8 +69,11 @@ void explain_batch(const Classifier& classifier, const std::vector<Sample>& samp
     const Waiting& item = items[i];
     HeatmapRow row;
     row.sample = samples[item.sample];
-    row.probability = probability(result.logits.data<float>()[n]);
     row.target = result.targets[i];
+    const std::int64_t outputs = result.logits.size(1);
+    const std::vector<double> p = class_probabilities(
+        {result.logits.data<float>() + n * outputs, static_cast<std::size_t>(outputs)});
+    row.probability = p[classifier.binary() ? 1 : static_cast<std::size_t>(row.target)];
     const Tensor map = result.maps.batch_slice(n, 1);
     row.peak = *std::max_element(map.data<float>(), map.data<float>() + map.numel());
     // The classifier's input is the whole image, stretched: the map is stretched back.
@@ -240,7 +244,8 @@ nlohmann::ordered_json heatmap_summary(const HeatmapReport& report) {
                        {"pointing_hit", summary_of(f.hits)}});
   return {{"layer", report.layer},
           {"method", name_of(report.method)},
-          {"positive", report.classes.back()},
+          {"positive", report.classes.size() == 2 ? nlohmann::ordered_json(report.classes[1])
+                                                  : nlohmann::ordered_json()},
           {"rejected", report.rejected.size()},
           {"unreadable", report.unreadable.size()},
           {"unreadable_files", report.unreadable},

@@ -29,7 +29,7 @@ struct HeatmapOptions {
 
 struct HeatmapRow {
   Sample sample;
-  double probability = 0;          // of class 1
+  double probability = 0;          // of class 1 of two; of several, of the class explained
   std::int64_t target = 1;         // the class explained
   double peak = 0;                 // largest value of the map before it is normalised; 0: empty map
   bool has_lungs = false;          // whether there was a mask
@@ -40,7 +40,7 @@ struct HeatmapRow {
 struct HeatmapReport {
   std::string layer;
   CamMethod method = CamMethod::grad_cam;
-  std::vector<std::string> classes;  // the classifier's: [negative, positive]
+  std::vector<std::string> classes;  // the classifier's
   std::vector<HeatmapRow> rows;      // in the order of the samples
   // Images too small in lung area for a lungs-only classifier, and those that show nothing.
   std::vector<std::string> rejected;

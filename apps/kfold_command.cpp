@@ -48,10 +48,9 @@ void add(CLI::App& root) {
   kfold->require_subcommand(1);
   for (const Task task : {Task::classifier, Task::segmenter}) {
     CLI::App* command = kfold->add_subcommand(
-        name_of(task),
-        task == Task::segmenter
-            ? "UNet: Dice and IoU by fold"
-            : "Two classes told apart: accuracy, sensitivity, specificity, F1, AUC by fold");
+        name_of(task), task == Task::segmenter ? "UNet: Dice and IoU by fold"
+                                               : "Two or more classes told apart: accuracy, "
+                                                 "sensitivity, specificity, F1, AUC by fold");
     auto* options = new Options{{*command, task, SettingsFor::kfold}};
     command->add_option("--only", options->only,
                         "Train only these folds (from 0); other processes or machines do the rest");

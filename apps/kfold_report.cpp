@@ -7,14 +7,13 @@
 #include "apps/evaluation.h"
 #include "apps/fold_overlays.h"
 #include "apps/heat_figures.h"
+#include "apps/multiclass_report.h"
 #include "apps/report/claim.h"
 #include "apps/report/training_curves.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/config.h"
 
 namespace thorax::app {
-namespace {
-
 namespace fs = std::filesystem;
 
 void add_training(Report& report, const fs::path& run, const fs::path& out) {
@@ -26,6 +25,17 @@ void add_training(Report& report, const fs::path& run, const fs::path& out) {
   report.paragraph("Means over the folds by epoch; bands are one standard deviation to each side.");
   report.figures(figures);
 }
+
+void add_heatmaps(Report& report, const Experiment& e, std::int64_t heatmaps, const fs::path& out,
+                  const Compute& compute) {
+  if (heatmaps == 0) return;
+  const HeatFigures heat = heat_figures(e, e.rows[0], heatmaps, out / "heatmaps", compute);
+  report.section("Where the network looks");
+  if (!heat.table.rows.empty()) report.table(saved_table(out, "heatmaps", heat.table));
+  add_heatmap_pictures(report, heat, 12);
+}
+
+namespace {
 
 void report_classifier(const Experiment& e, const std::vector<FoldResult>& folds,
                        std::int64_t heatmaps, const Compute& compute) {
@@ -80,12 +90,7 @@ void report_classifier(const Experiment& e, const std::vector<FoldResult>& folds
   report.table(saved_table(out, "figures", pooled_figures_table(evaluation), Print::no));
   report.end_details();
   add_training(report, e.run.folder, out);
-  if (heatmaps > 0) {
-    const HeatFigures heat = heat_figures(e, row, heatmaps, out / "heatmaps", compute);
-    report.section("Where the network looks");
-    if (!heat.table.rows.empty()) report.table(saved_table(out, "heatmaps", heat.table));
-    add_heatmap_pictures(report, heat, 12);
-  }
+  add_heatmaps(report, e, heatmaps, out, compute);
   report.section("Checklist");
   report.table(saved_table(out, "claim", claim_table(read_run_facts(e.run.folder)), Print::no));
   add_provenance(report, e.run.folder);
@@ -137,8 +142,12 @@ void report_segmenter(const Experiment& e, const std::vector<FoldResult>& folds,
 void report_kfold(const Experiment& e, std::int64_t heatmaps, const Compute& compute) {
   const std::vector<FoldResult> folds = load_results(e, e.rows[0]);
   create_folders(e.run.folder / "crossval");
-  e.rows[0].settings.task == Task::classifier ? report_classifier(e, folds, heatmaps, compute)
-                                              : report_segmenter(e, folds, compute);
+  if (e.rows[0].settings.task == Task::segmenter)
+    report_segmenter(e, folds, compute);
+  else if (e.run.dataset.classes.size() > 2)
+    report_multiclass(e, folds, heatmaps, compute);
+  else
+    report_classifier(e, folds, heatmaps, compute);
   fmt::print("\n{}\n{}\n", (e.run.folder / "crossval" / "summary.json").string(),
              (e.run.folder / "report.html").string());
 }

@@ -58,8 +58,9 @@ ModelInput read_model_input(const std::map<std::string, std::string>& metadata,
   input.classes = entry.texts_or("classes", {});
   input.intensity =
       parse_intensity(entry.choice_or("intensity", name_of(Intensity::full), intensity_names()));
-  input.positive_stated = entry.has("positive");
-  if (input.positive_stated)
+  const bool states = entry.has("positive");
+  input.positive_stated = states || input.classes.size() != 2;
+  if (states)
     THORAX_CHECK(input.classes.size() == 2 && entry.text("positive") == input.classes.back(),
                  "[model] {}: the positive class '{}' is not the last of {}", name,
                  entry.text("positive"), fmt::join(input.classes, ", "));

@@ -30,7 +30,7 @@ struct ModelInput {
   std::string task;                  // "segmenter" or "classifier"
   int size = 0;                      // side of the square input
   View view = View::whole;           // what of a radiograph it is shown
-  std::vector<std::string> classes;  // classifier: [negative, positive]
+  std::vector<std::string> classes;  // classifier: [negative, positive], or three and more
   // Which stored value of an image it takes for white. Checkpoints without it are of versions that
   // knew the full range only.
   Intensity intensity = Intensity::full;

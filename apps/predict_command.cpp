@@ -2,9 +2,11 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 
 #include "apps/classifier.h"
@@ -20,6 +22,7 @@
 #include "engine/io/file_name.h"
 #include "engine/io/json_text.h"
 #include "engine/io/output_folder.h"
+#include "engine/stats/multiclass.h"
 
 namespace thorax::app {
 namespace {
@@ -37,26 +40,56 @@ struct Options {
 
 struct Prediction {
   fs::path image;
-  std::optional<Lungs> lungs;         // with a segmenter
-  std::optional<double> probability;  // absent when the image was rejected
-  std::string verdict;
-  std::string overlay;
-  std::string reason;              // of a rejection
-  std::vector<std::string> notes;  // what was done to the file on the way in
+  std::optional<Lungs> lungs = {};            // with a segmenter
+  std::vector<double> probabilities = {};     // of all classes; none when the image was rejected
+  std::optional<std::size_t> predicted = {};  // the class; none when the image was rejected
+  std::string verdict = "rejected";           // that class's name, or why there is none
+  std::string overlay = {};
+  std::string reason = {};              // of a rejection
+  std::vector<std::string> notes = {};  // what was done to the file on the way in
 };
 
-std::string to_line(const Prediction& p) {
-  const std::string value = p.probability ? fmt::format("{:.4f}", *p.probability) : "-";
-  const std::string area = p.lungs ? fmt::format("{:.0f}", p.lungs->area) : "-";
-  return fmt::format("{:>11}  {:>9}  {:<12}  {}{}", value, area, p.verdict, p.image.string(),
-                     p.reason.empty() ? "" : "  (" + p.reason + ")");
+// Of two classes the positive one's, else all.
+std::vector<std::size_t> shown_classes(const Classifier& classifier) {
+  if (classifier.binary()) return {1};
+  std::vector<std::size_t> all(classifier.classes().size());
+  std::iota(all.begin(), all.end(), std::size_t{0});
+  return all;
 }
 
-nlohmann::ordered_json to_json(const Prediction& p, const std::string& positive, double threshold) {
+std::string heading(const Classifier& classifier) {
+  std::string text;
+  for (const std::size_t c : shown_classes(classifier))
+    text += fmt::format("{:>11}  ", "P(" + classifier.classes()[c] + ")");
+  return text + fmt::format("{:>9}  {:<12}  image", "lung area", "verdict");
+}
+
+std::string to_line(const Prediction& p, const Classifier& classifier) {
+  std::string text;
+  for (const std::size_t c : shown_classes(classifier)) {
+    const std::size_t width = std::max<std::size_t>(11, classifier.classes()[c].size() + 3);
+    text += fmt::format("{:>{}}  ", p.predicted ? fmt::format("{:.4f}", p.probabilities[c]) : "-",
+                        width);
+  }
+  const std::string area = p.lungs ? fmt::format("{:.0f}", p.lungs->area) : "-";
+  return text + fmt::format("{:>9}  {:<12}  {}{}", area, p.verdict, p.image.string(),
+                            p.reason.empty() ? "" : "  (" + p.reason + ")");
+}
+
+nlohmann::ordered_json to_json(const Prediction& p, const Classifier& classifier,
+                               double threshold) {
+  const std::vector<std::string>& classes = classifier.classes();
   nlohmann::ordered_json json{{"image", p.image.string()}, {"verdict", p.verdict}};
-  json["positive_class"] = positive;
-  json["threshold"] = threshold;
-  json["probability"] = p.probability ? nlohmann::ordered_json(*p.probability) : nullptr;
+  json["probability"] = nullptr;
+  if (classifier.binary()) {
+    json["positive_class"] = classifier.positive_class();
+    json["threshold"] = threshold;
+    if (p.predicted) json["probability"] = p.probabilities[1];
+  } else if (p.predicted) {
+    json["probability"] = p.probabilities[*p.predicted];
+    for (std::size_t c = 0; c < classes.size(); ++c)
+      json["probabilities"][classes[c]] = p.probabilities[c];
+  }
   if (p.lungs) json["lung_area_512"] = p.lungs->area;
   if (!p.overlay.empty()) json["overlay"] = p.overlay;
   if (!p.reason.empty()) json["reason"] = p.reason;
@@ -66,6 +99,7 @@ nlohmann::ordered_json to_json(const Prediction& p, const std::string& positive,
 
 // Which threshold the verdicts go by, and where it is from.
 std::string threshold_line(const Options& o, const Classifier& classifier) {
+  if (!classifier.binary()) return "verdict: the class of the largest probability";
   const std::string from = "verdict " + classifier.positive_class() + " from P = ";
   if (o.threshold) return fmt::format("{}{:.4g} (--threshold)", from, *o.threshold);
   const auto& chosen = classifier.input().threshold;
@@ -83,6 +117,10 @@ void run(const Options& o) {
   classifier.set_intensity(
       chosen_intensity(o.intensity, classifier.input().intensity, o.classifier));
   const View view = classifier.input().view;
+  THORAX_CHECK(classifier.binary() || !o.threshold,
+               "[predict] --threshold {}: {} tells {} classes apart ({}), a threshold is for two",
+               *o.threshold, o.classifier, classifier.classes().size(),
+               fmt::join(classifier.classes(), ", "));
   THORAX_CHECK(
       !needs_mask(view) || !o.segmenter.empty(),
       "[predict] {}: was trained on the view '{}', which needs the lungs: give --segmenter "
@@ -96,22 +134,19 @@ void run(const Options& o) {
   const std::vector<fs::path> images = list_images(o.inputs);
   if (!o.out.empty()) open_output_folder(o.out);
   const double threshold = o.threshold.value_or(classifier.threshold());
-  if (!o.json)
-    fmt::print("{}\n{:>11}  {:>9}  {:<12}  image\n", threshold_line(o, classifier),
-               "P(" + classifier.positive_class() + ")", "lung area", "verdict");
+  if (!o.json) fmt::print("{}\n{}\n", threshold_line(o, classifier), heading(classifier));
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   const auto show = [&](const Prediction& p) {
     if (o.json) {
-      rows.push_back(to_json(p, classifier.positive_class(), threshold));
+      rows.push_back(to_json(p, classifier, threshold));
     } else {
-      fmt::print("{}\n", to_line(p));
+      fmt::print("{}\n", to_line(p, classifier));
     }
   };
   ReadingNotes notes;
   for (std::size_t i = 0; i < images.size(); ++i) {
     Prediction p;
     p.image = images[i];
-    p.verdict = "rejected";
     const Intensity intensity = classifier.input().intensity;
     Image gray, for_segmenter;
     ImageFacts facts;
@@ -139,15 +174,16 @@ void run(const Options& o) {
     for (const std::string& note : p.notes) notes.add(note, images[i]);
     if (p.reason.empty()) {
       const Image seen = apply_view(view, gray, p.lungs ? p.lungs->mask : ImageU8());
-      p.probability = classifier({seen}).front();
-      p.verdict = classifier.input().classes[*p.probability >= threshold ? 1 : 0];
+      p.probabilities = classifier({seen}).front();
+      p.predicted = classifier.binary() ? std::size_t{p.probabilities[1] >= threshold}
+                                        : static_cast<std::size_t>(largest(p.probabilities));
+      p.verdict = classifier.classes()[*p.predicted];
     }
     if (!o.out.empty() && p.lungs) {
-      const bool positive = p.probability && *p.probability >= threshold;
       const fs::path file =
           fs::path(o.out) /
           fmt::format("{:04}_{}.png", i, output_name(images[i].stem().string()).text());
-      const Rgb colour = !p.probability ? kVermillion : positive ? kOrange : kBlue;
+      const Rgb colour = !p.predicted ? kVermillion : *p.predicted > 0 ? kOrange : kBlue;
       save_image(file, overlay_mask(gray, p.lungs->mask, colour));
       p.overlay = file.string();
     }
@@ -164,8 +200,10 @@ void add(CLI::App& root) {
   c->add_option("inputs", o.inputs, "Images and folders of images (PNG, JPEG)")->required();
   c->add_option("--segmenter", o.segmenter, "Checkpoint of the lung segmenter");
   c->add_option("--classifier", o.classifier, "Checkpoint of the classifier")->required();
-  c->add_option("--out", o.out,
-                "Folder for overlays (blue: negative, orange: positive, red: rejected)");
+  c->add_option(
+      "--out", o.out,
+      "Folder for overlays (blue: negative or the first class, orange: positive or another "
+      "class, red: rejected)");
   c->add_option("--min-area", o.min_area,
                 "Reject images whose lungs cover fewer pixels of 512 x 512")
       ->capture_default_str()

@@ -9,15 +9,17 @@
 
 namespace thorax::app {
 
-// Throws Error where no setting helps: a classifier's data without two classes or
+// Throws Error where no setting helps: a classifier's data without two classes (or, with
+// `two_classes`, with more) or
 // a known positive one (data/classes.h), a segmenter's
 // without masks.
-void check_learnable(Task task, const Dataset& dataset);
+void check_learnable(Task task, const Dataset& dataset, bool two_classes = false);
 
 // Builds the network, with the weights it starts from, and shows it an empty image: throws Error
-// when its input cannot have this size, or it does not give one logit an image (classifier) or a
-// pixel (segmenter), or cannot be trained on one image at a time where --batch 1 asks for it.
-void check_network(const TrainSettings& settings);
+// when its input cannot have this size, or it does not give one logit an image (classifier; one
+// for each of three `classes` or more) or a pixel (segmenter), or cannot be trained on one image at
+// a time where --batch 1 asks for it.
+void check_network(const TrainSettings& settings, std::size_t classes);
 
 // Throws Error when an image, mask, segmenter or file of weights lies in `folder` (without symbolic
 // links), which is about to be replaced.

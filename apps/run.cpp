@@ -9,6 +9,7 @@
 #include "apps/cut_lungs.h"
 #include "apps/data_checksum.h"
 #include "apps/preflight.h"
+#include "apps/training.h"
 #include "data/csv.h"
 #include "data/duplicates.h"
 #include "data/inspect.h"
@@ -225,11 +226,12 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
   }
   // Everything that may be wrong, before anything is written.
   run.dataset = load_datasets(settings.data, on_conflict(settings));
-  check_learnable(settings.task, run.dataset);
+  check_learnable(settings.task, run.dataset, request.two_classes);
+  const TrainSettings fitting = fitted(settings, run.dataset.classes);
   FileChecksums files(home.path() / "data_checksums.json");
   run.data_checksum = content_checksum(run.dataset, files);
   run.names_checksum = dataset_checksum(run.dataset);
-  nlohmann::json config = configuration(settings, request);
+  nlohmann::json config = configuration(fitting, request);
   config["data_checksum"] = run.data_checksum;
   // Which label a class has, and so which of two is the positive one.
   config["classes"] = run.dataset.classes;
@@ -238,12 +240,12 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
     segmenter.emplace(settings.segmenter, settings.min_area, compute);
   std::optional<std::vector<std::string>> lines;  // on the files
   if (!home.resumed()) {
-    check_network(settings);
+    check_network(fitting, run.dataset.classes.size());
     std::vector<nlohmann::json> seen;
-    seen.push_back(settings.model);
+    seen.push_back(fitting.model);
     for (const TrainSettings& network : request.networks)
       if (std::find(seen.begin(), seen.end(), network.model) == seen.end()) {
-        check_network(network);
+        check_network(network, run.dataset.classes.size());
         seen.push_back(network.model);
       }
     check_inputs_outside(settings, run.dataset, home.path());

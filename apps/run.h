@@ -30,8 +30,9 @@ struct Run {
 struct RunRequest {
   std::filesystem::path folder;
   bool resume = false, overwrite = false;
-  std::string command;   // "kfold classifier"
-  nlohmann::json extra;  // what decides the result besides the settings, for config.json
+  std::string command;       // "kfold classifier"
+  nlohmann::json extra;      // what decides the result besides the settings, for config.json
+  bool two_classes = false;  // a classifier of more is refused
   LockMode mode = LockMode::alone;
   std::vector<TrainSettings> networks = {};  // to be trained besides that of the settings
 };

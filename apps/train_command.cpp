@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "apps/multiclass_report.h"
 #include "apps/run.h"
 #include "apps/settings.h"
 #include "apps/training.h"
@@ -41,6 +42,9 @@ void run(Task task, const SettingsOptions& options) {
     const SegmenterReport report = segmenter_report(result.scored);
     fmt::print("validation, {} images: Dice {:.4f}  IoU {:.4f}  Hausdorff 95 % {}  loss {:.4f}\n",
                result.scored.size(), report.dice, report.iou, hausdorff_text(report), result.loss);
+  } else if (run.dataset.classes.size() > 2) {
+    print_multiclass(multiclass_report(result.scored, run.dataset.classes.size()),
+                     run.dataset.classes);
   } else {
     const BinaryReport report = classifier_report(result.scored);
     fmt::print("positive class: {}\n{}\n{}\n", run.dataset.positive,
@@ -56,7 +60,7 @@ void add(CLI::App& root) {
   for (const Task task : {Task::segmenter, Task::classifier}) {
     CLI::App* command = train->add_subcommand(
         name_of(task), task == Task::segmenter ? "UNet: lung masks from radiographs"
-                                               : "Two classes of radiographs told apart");
+                                               : "Two or more classes of radiographs told apart");
     // Lives as long as the program: CLI11 keeps references into it.
     auto* options = new SettingsOptions(*command, task, SettingsFor::train);
     command->footer(

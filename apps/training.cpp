@@ -65,6 +65,7 @@ Tensor binary_target(const Tensor& labels) {
 
 Variable batch_loss(Task task, const Variable& logits, const Batch& batch) {
   if (task == Task::segmenter) return dice_loss(logits, batch.tensors.at("mask"));
+  if (logits.value().size(1) > 1) return cross_entropy(logits, batch.tensors.at("label"));
   return bce_with_logits(logits, binary_target(batch.tensors.at("label")));
 }
 
@@ -102,7 +103,7 @@ std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader,
     for (std::int64_t n = 0; n < count; ++n) {
       const std::string& name = batch.names[static_cast<std::size_t>(n)];
       const Sample& sample = *by_image.at(name);
-      Scored row{sample.id, sample.patient, sample.source, sample.label, 0, 0, 0};
+      Scored row{sample.id, sample.patient, sample.source, sample.label, 0, 0, 0, {}};
       if (s.task == Task::segmenter) {
         const OverlapCounts counts =
             overlap(logits.batch_slice(n, 1), batch.tensors.at("mask").batch_slice(n, 1), 0.0);
@@ -111,7 +112,12 @@ std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader,
         row.hausdorff95 =
             hausdorff95(logits.batch_slice(n, 1), batch.tensors.at("mask").batch_slice(n, 1));
       } else {
-        row.score = probability(logits.data<float>()[n]);
+        const std::int64_t outputs = logits.size(1);
+        const float* own = logits.data<float>() + n * outputs;
+        if (outputs == 1)
+          row.score = probability(*own);
+        else
+          row.probabilities = class_probabilities({own, static_cast<std::size_t>(outputs)});
       }
       result.push_back(std::move(row));
     }
@@ -221,6 +227,7 @@ class Watcher : public TrainObserver {
   std::unique_ptr<Progress> progress_;
 };
 
+// Of two classes.
 std::map<std::string, std::string> threshold_of(const std::vector<Scored>& scored) {
   std::vector<int> labels;
   std::vector<double> scores;
@@ -232,6 +239,23 @@ std::map<std::string, std::string> threshold_of(const std::vector<Scored>& score
 }
 
 }  // namespace
+
+TrainSettings fitted(TrainSettings settings, const std::vector<std::string>& classes) {
+  const bool several = settings.task == Task::classifier && classes.size() > 2;
+  if (several && settings.model.value("outputs", std::int64_t{1}) == 1)
+    settings.model["outputs"] = classes.size();
+  return settings;
+}
+
+MulticlassReport multiclass_report(const std::vector<Scored>& scored, std::size_t classes) {
+  std::vector<int> labels;
+  std::vector<std::vector<double>> probabilities;
+  for (const Scored& row : scored) {
+    labels.push_back(row.label);
+    probabilities.push_back(row.probabilities);
+  }
+  return thorax::multiclass_report(labels, probabilities, static_cast<int>(classes));
+}
 
 BinaryReport classifier_report(const std::vector<Scored>& scored) {
   std::vector<int> labels;
@@ -282,16 +306,17 @@ void tidy_finished_fold(const fs::path& folder) {
   if (fs::exists(folder / "model.safetensors")) drop_checkpoints(folder);
 }
 
-FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& classes,
+FoldResult train_fold(const TrainSettings& settings, const std::vector<std::string>& classes,
                       const std::vector<Sample>& train, const std::vector<Sample>& validation,
                       const fs::path& folder, const FoldOptions& fold, const Compute& compute) {
   if (fold.resume && fold_finished(folder)) {
     tidy_finished_fold(folder);
-    return load_fold(folder, s.task);
+    return load_fold(folder, settings.task);
   }
-  THORAX_CHECK(s.task == Task::segmenter || train.size() > 1,
+  THORAX_CHECK(settings.task == Task::segmenter || train.size() > 1,
                "[train] {} image to train on: a classifier's batch norm needs two at least",
                train.size());
+  const TrainSettings s = fitted(settings, classes);
   create_folders(folder);
   const auto started = std::chrono::steady_clock::now();
   const std::unique_ptr<Model> model = create_model(s.model, static_cast<std::uint64_t>(s.seed));
@@ -357,6 +382,11 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
       metrics["iou"] = report.iou;
       metrics["hausdorff95"] = report.hausdorff95;
       metrics["missed"] = static_cast<double>(report.missed);
+    } else if (classes.size() > 2) {
+      const MulticlassReport report = multiclass_report(scored, classes.size());
+      metrics["accuracy"] = report.accuracy;
+      metrics["balanced_accuracy"] = report.balanced_accuracy;
+      metrics["auc"] = report.macro_auc;
     } else {
       const BinaryReport report = classifier_report(scored);
       metrics["accuracy"] = report.counts.accuracy();
@@ -371,11 +401,13 @@ FoldResult train_fold(const TrainSettings& s, const std::vector<std::string>& cl
   FoldResult result;
   if (trainer.run().status == TrainResult::Status::interrupted) return result;
   result.finished = true;
+  if (s.task == Task::classifier) result.classes = classes;
   result.scored = score(s, *model, validation_loader, compute, result.loss);
   result.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   if (fold.weights_only) {
-    if (s.task == Task::classifier) options.texts.merge(threshold_of(result.scored));
+    if (s.task == Task::classifier && classes.size() == 2)
+      options.texts.merge(threshold_of(result.scored));
     save_model(*model, folder / "model.safetensors", options.texts);
   }
   save_fold(folder, s.task, result, fold.weights_only ? "model.safetensors" : "last.safetensors");

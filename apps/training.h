@@ -9,6 +9,7 @@
 
 #include "apps/settings.h"
 #include "data/dataset.h"
+#include "engine/stats/multiclass.h"
 #include "engine/train/metrics.h"
 #include "models/model.h"
 
@@ -18,17 +19,19 @@ namespace thorax::app {
 struct Scored {
   std::string image;  // Sample::id
   std::string patient, source;
-  int label = 0;           // classifier
-  double score = 0;        // classifier: probability of class 1; segmenter: Dice of this image
-  double iou = 0;          // segmenter
+  int label = 0;     // classifier
+  double score = 0;  // classifier: probability of class 1 of two; segmenter: this image's Dice
+  double iou = 0;    // segmenter
   double hausdorff95 = 0;  // segmenter: pixels of the network's input; NaN when a mask is empty
+  std::vector<double> probabilities = {};  // classifier of three classes or more
 };
 
 struct FoldResult {
   bool finished = false;  // false: stopped by a signal after a checkpoint
   std::vector<Scored> scored;
-  double seconds = 0;  // of this process's work; 0 when the fold was read
-  double loss = 0;     // mean validation loss of the final network
+  double seconds = 0;                     // of this process's work; 0 when the fold was read
+  double loss = 0;                        // mean validation loss of the final network
+  std::vector<std::string> classes = {};  // classifier: by label
 };
 
 struct FoldOptions {
@@ -54,8 +57,13 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
 std::vector<Scored> score_samples(const TrainSettings& settings, Model& model,
                                   const std::vector<Sample>& samples, const Compute& compute);
 
-// Labels and probabilities of scored images, for engine/train/metrics.h.
+// Settings whose classifier has an output for each of three classes or more where they say one, as
+// two classes need; all else stays.
+TrainSettings fitted(TrainSettings settings, const std::vector<std::string>& classes);
+
+// Labels and probabilities of scored images, for engine/train/metrics.h and stats/multiclass.h.
 BinaryReport classifier_report(const std::vector<Scored>& scored);
+MulticlassReport multiclass_report(const std::vector<Scored>& scored, std::size_t classes);
 
 // Means over images. A distance needs two outlines: where the network found nothing although there
 // is a mask, or something where there is none, the image counts as missed and is in no mean of

@@ -182,7 +182,7 @@ void order_classes(Dataset& dataset, const std::vector<std::string>& names,
   set_labels(dataset);
 }
 
-std::string classifier_problem(const Dataset& dataset) {
+std::string classifier_problem(const Dataset& dataset, bool two_classes) {
   const auto& samples = dataset.samples;
   const auto unlabelled = [](const Sample& s) { return s.class_name.empty(); };
   const auto none = std::count_if(samples.begin(), samples.end(), unlabelled);
@@ -195,15 +195,18 @@ std::string classifier_problem(const Dataset& dataset) {
         std::find_if(samples.begin(), samples.end(), unlabelled)->image.string());
   if (dataset.classes.size() < 2)
     return fmt::format(
-        "a classifier needs two classes, the data has {}: {}; a second source (--data) may bring "
+        "a classifier needs at least two classes, the data has {}: {}; a second source (--data) "
+        "may bring "
         "the "
         "other one",
         dataset.classes.size(), fmt::join(dataset.classes, ", "));
-  if (dataset.classes.size() > 2)
+  if (dataset.classes.size() > 2) {
+    if (!two_classes) return {};
     return fmt::format(
-        "a classifier needs two classes, the data has {}: {}; classes=A,B of a source (--data "
+        "two classes are compared, the data has {}: {}; classes=A,B of a source (--data "
         "KIND:PATH,classes=A,B) keeps two, class=NAME gives all images of a source one",
         dataset.classes.size(), counted(dataset));
+  }
   if (dataset.positive.empty())
     return fmt::format(
         "which of the classes is the positive one cannot be told from their names: {}; say it: "

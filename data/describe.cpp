@@ -142,7 +142,7 @@ std::string describe_text(const DatasetSummary& s) {
                     c.patients, c.with_mask, fmt::join(parts, ", "));
   }
   text += s.classifier_problem.empty()
-              ? fmt::format("  positive class: {}\n\n", s.positive)
+              ? (s.positive.empty() ? "\n" : fmt::format("  positive class: {}\n\n", s.positive))
               : fmt::format("  no classifier can be trained on this: {}\n\n", s.classifier_problem);
   print_counts(text, "Findings", s.findings);
   print_counts(text, "Views", s.views);

@@ -2,6 +2,7 @@
 #include <doctest/doctest.h>
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -73,14 +74,11 @@ TEST_CASE("classes nobody can order: describe says what train refuses, and nothi
     CHECK(has(text, "positive=NAME"));
   }
   CHECK_FALSE(fs::exists(f.folder / "run"));
-  // Three classes, and images of none: the same in both commands.
+  // Of three classes two can be kept.
   fs::create_directories(f.folder.path() / "d/middle");
   fs::copy_file(f.folder.path() / "ph/CXR_png/PHANTOM_0000_0_0.png",
                 f.folder.path() / "d/middle/PHANTOM_0000_0_0.png");
   const std::string three = "folder:" + (f.folder / "d");
-  CHECK(has(run({"data", "describe", "--data", three}), "classes=A,B"));
-  CHECK(has(run(train, 1), "classes=A,B"));
-  CHECK_FALSE(fs::exists(f.folder / "run"));
   const auto json = nlohmann::json::parse(
       run({"data", "describe", "--data", three + ",classes=left,right,positive=left", "--json"}));
   CHECK(json.at("positive") == "left");
@@ -163,4 +161,93 @@ TEST_CASE(
   CHECK_FALSE(has(refused, "fewer folds"));
   CHECK(has(run(f.with({"kfold", "classifier", "--folds", "2", "--out", f.folder / "k"}), 1),
             "class 'sick' has 1 patients, fewer than the 2 folds"));
+}
+
+TEST_CASE("three class folders: train, predict, explain and kfold tell them apart") {
+  const Folders f("normal", "sick");
+  // A third class from the negative ones: what is tested is what happens around the network.
+  fs::create_directories(f.folder.path() / "d/other");
+  int moved = 0;
+  std::vector<fs::path> normal;
+  for (const auto& entry : fs::directory_iterator(f.folder.path() / "d/normal"))
+    normal.push_back(entry.path());
+  REQUIRE(normal.size() >= 6);
+  for (const fs::path& path : normal)
+    if (moved++ % 2 == 0) fs::rename(path, f.folder.path() / "d/other" / path.filename());
+
+  const std::string trained =
+      run(f.with({"train", "classifier", "--out", f.folder / "t", "--validation-share", "0.4"}));
+  CHECK(has(trained, "Each class against the rest"));
+  CHECK(has(trained, "macro AUC"));
+  const std::string model = f.folder / "t/last.safetensors";
+  const auto metadata = thorax::read_safetensors_header(model).metadata;
+  const auto input = nlohmann::json::parse(metadata.at("thorax.input"));
+  CHECK(input.at("classes") == nlohmann::json({"normal", "other", "sick"}));
+  CHECK_FALSE(input.contains("positive"));
+  CHECK_FALSE(metadata.contains("thorax.threshold"));
+  CHECK(nlohmann::json::parse(file_text(f.folder / "t/config.json"))
+            .at("settings")
+            .at("model")
+            .at("outputs") == 3);
+
+  const std::string text = run({"predict", f.folder / "ph/CXR_png", "--classifier", model});
+  for (const char* name :
+       {"P(normal)", "P(other)", "P(sick)", "the class of the largest probability"})
+    CHECK(has(text, name));
+  for (const auto& row : nlohmann::json::parse(
+           run({"predict", f.folder / "ph/CXR_png", "--classifier", model, "--json"}))) {
+    double sum = 0, most = 0;
+    std::string verdict;
+    for (const auto& [name, p] : row.at("probabilities").items()) {
+      sum += p.get<double>();
+      if (p.get<double>() > most) verdict = name;
+      most = std::max(most, p.get<double>());
+    }
+    CHECK(sum == doctest::Approx(1));
+    CHECK(row.at("verdict") == verdict);
+    CHECK(row.at("probability") == most);
+  }
+  CHECK(
+      has(run({"predict", f.folder / "ph/CXR_png", "--classifier", model, "--threshold", "0.5"}, 1),
+          "tells 3 classes apart (normal, other, sick), a threshold is for two"));
+  const Arguments explain{"explain",       "--data", "folder:" + (f.folder / "d"),
+                          "--classifier",  model,    "--out",
+                          f.folder / "why"};
+  CHECK(has(run(explain + Arguments{"--class", "sick"}), "for the class sick"));
+  const auto heat = thorax::CsvTable::read(f.folder / "why/heatmaps.csv");
+  for (std::int64_t r = 0; r < heat.rows(); ++r)
+    CHECK(heat.at(r, heat.column("explained")) == "sick");
+  CHECK(has(run(explain + Arguments{"--class", "positive"}, 1),
+            "there are: predicted, normal, other, sick"));
+
+  const std::string folds = run(
+      f.with({"kfold", "classifier", "--folds", "2", "--heatmaps", "2", "--out", f.folder / "k"}));
+  CHECK(has(folds, "macro AUC"));
+  const auto summary = nlohmann::json::parse(file_text(f.folder / "k/crossval/summary.json"));
+  CHECK(summary.at("classes") == nlohmann::json({"normal", "other", "sick"}));
+  CHECK(summary.at("image_count") ==
+        normal.size() + summary.at("all").at("classes")[2].at("images").get<std::size_t>());
+  // What the report says is what the predictions of the folds say.
+  int right = 0, all = 0;
+  for (const char* fold : {"k/fold_0/predictions.csv", "k/fold_1/predictions.csv"}) {
+    const auto p = thorax::CsvTable::read(f.folder / fold);
+    for (std::int64_t r = 0; r < p.rows(); ++r) {
+      std::vector<double> values;
+      for (const char* name : {"P(normal)", "P(other)", "P(sick)"})
+        values.push_back(std::stod(p.at(r, p.column(name))));
+      const auto most = std::max_element(values.begin(), values.end()) - values.begin();
+      right += std::to_string(most) == p.at(r, p.column("label"));
+      ++all;
+    }
+  }
+  CHECK(summary.at("all").at("accuracy").get<double>() == doctest::Approx(double(right) / all));
+  CHECK(has(file_text(f.folder / "k/report.html"), "classes: normal, other, sick"));
+  // Finished folds are read back, not trained again.
+  CHECK(has(run(f.with({"kfold", "classifier", "--folds", "2", "--heatmaps", "0", "--resume",
+                        "--out", f.folder / "k"})),
+            "macro AUC"));
+  CHECK(has(
+      run(f.with({"compare", "--models", "resnet18", "--folds", "2", "--out", f.folder / "c"}), 1),
+      "two classes are compared, the data has 3"));
+  CHECK_FALSE(fs::exists(f.folder / "c"));
 }
