@@ -236,7 +236,8 @@ void create_folders(const fs::path& folder) {
     // Somebody else may have been quicker.
     if (problem == EEXIST && fs::is_directory(folder, error)) return;
     fail("[io] {}: cannot be created: {}", folder.string(),
-         problem == EEXIST ? "something that is no folder has the name" : reason(problem));
+         problem == EEXIST ? "a file of that name, which is no folder, is in the way"
+                           : reason(problem));
   }
   sync_folder(folder_of(folder));
 }

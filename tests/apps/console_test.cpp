@@ -148,10 +148,10 @@ TEST_CASE("numbers out of range are refused by option and range") {
            outcome.output.find("is not a whole number") != std::string::npos));
   }
   const TemporaryFolder t;
-  for (const char* setting :
-       {R"("clip_norm": -1)", R"("size": 33.7)", R"("size": 1e300)",
-        R"("epochs": 2305843009213693952)", R"("min_area": 1e9)", R"("seed": 18446744073709551615)",
-        R"("batch": 0)", R"("optimizer": {"name": "sgd", "momentum": 2})"}) {
+  for (const char* setting : {R"("clip_norm": -1)", R"("size": 33.7)", R"("size": 1e300)",
+                              R"("epochs": 2305843009213693952)", R"("min_area": 1e300)",
+                              R"("seed": 18446744073709551615)", R"("batch": 0)",
+                              R"("optimizer": {"name": "sgd", "momentum": 2})"}) {
     CAPTURE(setting);
     std::ofstream(t / "c.json") << "{" << setting << "}";
     std::vector<std::string> all = start;
@@ -184,6 +184,9 @@ TEST_CASE("empty names and misspelt words") {
   const Outcome outcome = run_thorax({"data", "phantoms", "--out", "/dev/null/x"});
   INFO(outcome.output);
   CHECK(outcome.exit_code == 1);
-  CHECK(outcome.output.find("/dev/null/x: Not a directory") != std::string::npos);
+  CHECK(
+      outcome.output.find(
+          "/dev/null: cannot be created: a file of that name, which is no folder, is in the way") !=
+      std::string::npos);
   CHECK(outcome.output.find("filesystem error") == std::string::npos);
 }
