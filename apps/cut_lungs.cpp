@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <new>
 #include <optional>
 #include <set>
 
@@ -94,6 +95,8 @@ std::optional<CutReport> read_made(const fs::path& out, const nlohmann::json& ma
     THORAX_CHECK(object.text("masks") == masks_checksum(report, out),
                  "[segment] {}: a mask has changed since", made_by.string());
     return report;
+  } catch (const std::bad_alloc&) {
+    throw;
   } catch (const std::exception& problem) {
     fmt::print(stderr, "{}; the lungs are cut out again\n", problem.what());
     return std::nullopt;

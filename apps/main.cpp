@@ -6,8 +6,11 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <filesystem>
 #include <new>
@@ -203,6 +206,9 @@ int run(int argc, char** argv) {
   return exit_code;
 }
 
+constexpr const char* kOutOfMemory =
+    "[memory] out of memory: a smaller --batch, --size or --cache-mb needs less of it";
+
 // Building the options takes memory, too.
 int run_guarded(int argc, char** argv) {
   try {
@@ -212,14 +218,33 @@ int run_guarded(int argc, char** argv) {
   } catch (const std::filesystem::filesystem_error& error) {
     return failed(fmt::format("[io] {}: {}", error.path1().string(), error.code().message()));
   } catch (const std::bad_alloc&) {
-    return failed(
-        "[memory] out of memory: a smaller --batch, --size or --cache-mb needs less of it");
+    return failed(kOutOfMemory);
   } catch (const std::exception& error) {
     return failed(
         fmt::format("[internal] {}: this should have been found earlier; please report "
                     "it with the command line",
                     error.what()));
   }
+}
+
+std::atomic<bool> memory_ran_out{false};
+
+// Functions of libraries that may not throw allocate all the same (json's destructor, directory
+// iterators, threads), and then the program is terminated: with the same words and exit code as
+// where the exception reaches main(), and nothing that would allocate.
+[[noreturn]] void terminated() {
+  if (!memory_ran_out) std::abort();
+  for (const char* text : {"thorax: error: ", kOutOfMemory, "\n"})
+    static_cast<void>(!::write(STDERR_FILENO, text, std::strlen(text)));
+  ::_exit(1);
+}
+
+void tell_when_memory_runs_out() {
+  std::set_new_handler([] {
+    memory_ran_out = true;
+    throw std::bad_alloc();
+  });
+  std::set_terminate(terminated);
 }
 
 // A program that is started without one of these would give its number to the next file it opens
@@ -236,6 +261,7 @@ void occupy_standard_descriptors() {
 int main(int argc, char** argv) {
   using namespace thorax::app;
   occupy_standard_descriptors();
+  tell_when_memory_runs_out();
   // A reader that goes away, and a limit on the size of files, are errors of the call that meets
   // them.
   ::signal(SIGPIPE, SIG_IGN);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <map>
 #include <set>
 
 #include "engine/tensor/error.h"
@@ -84,10 +85,11 @@ bool means_covid(const std::string& name) {
   return f == "covid" || f == "covid19" || f == "covidpositive" || f == "covid19positive";
 }
 
-// "COVID" beside "normal": the study's two classes, under its names.
-std::string study_name(const std::string& name, bool covid) {
+// `two`: COVID-19 stands beside negative classes only, which are then the study's "non-COVID".
+// Beside pneumonia, say, "normal" stays a class of its own.
+std::string study_name(const std::string& name, bool two) {
   if (means_covid(name)) return "COVID-19";
-  return covid && meaning_of(name) == Meaning::negative ? "non-COVID" : name;
+  return two && meaning_of(name) == Meaning::negative ? "non-COVID" : name;
 }
 
 std::string counted(const Dataset& dataset) {
@@ -130,20 +132,34 @@ bool same_class(const std::string& a, const std::string& b) {
 }
 
 void assign_labels(Dataset& dataset) {
-  const bool covid = std::any_of(dataset.samples.begin(), dataset.samples.end(),
-                                 [](const Sample& s) { return means_covid(s.class_name); });
-  std::set<std::string> present;
-  for (Sample& s : dataset.samples) {
-    s.class_name = study_name(s.class_name, covid);
-    if (!s.class_name.empty()) present.insert(s.class_name);
+  bool covid = false, two = true;
+  for (const Sample& s : dataset.samples) {
+    if (s.class_name.empty()) continue;
+    if (means_covid(s.class_name))
+      covid = true;
+    else
+      two = two && meaning_of(s.class_name) == Meaning::negative;
   }
+  two = two && covid;
+  std::set<std::string> present;
+  std::map<std::string, std::set<std::string>> read_as;
+  for (Sample& s : dataset.samples) {
+    if (s.class_name.empty()) continue;
+    const std::string name = study_name(s.class_name, two);
+    if (name != s.class_name) read_as[name].insert(s.class_name);
+    s.class_name = name;
+    present.insert(name);
+  }
+  for (const auto& [name, given] : read_as)
+    dataset.report.notes.push_back(
+        fmt::format("class {} is read as {}", fmt::join(given, ", "), name));
   std::vector<std::string> names(present.begin(), present.end());
   std::stable_sort(names.begin(), names.end(), [](const std::string& a, const std::string& b) {
     return (meaning_of(a) != Meaning::negative) < (meaning_of(b) != Meaning::negative);
   });
   std::string& positive = dataset.positive;
   if (!dataset.stated_positive.empty()) {
-    const std::string wanted = study_name(dataset.stated_positive, covid);
+    const std::string wanted = study_name(dataset.stated_positive, two);
     const auto found = std::find_if(names.begin(), names.end(), [&](const std::string& name) {
       return same_class(name, wanted);
     });

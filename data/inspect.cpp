@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 #include <map>
+#include <new>
 #include <numeric>
 #include <thread>
 
@@ -40,6 +41,8 @@ Opened open_sample(const Sample& sample, const InspectOptions& options) {
                    out.facts.info.orientation > 1 ? " after its EXIF orientation" : "");
       out.masks.push_back(std::move(values));
     }
+  } catch (const std::bad_alloc&) {
+    throw;  // no fault of this file
   } catch (const std::exception& e) {
     out.problem = e.what();
     out.masks.clear();

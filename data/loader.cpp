@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 #include <numeric>
 
 #include "data/decode_mask.h"
@@ -220,6 +221,8 @@ void Loader::run_task(std::unique_lock<std::mutex>& lock) {
   std::string error;
   try {
     fill_slot(*task.job, task.slot);
+  } catch (const std::bad_alloc&) {
+    error = "[loader] out of memory: a smaller --batch, --size or --cache-mb needs less of it";
   } catch (const std::exception& e) {
     error = e.what();
     if (error.empty()) error = "[loader] unknown error";

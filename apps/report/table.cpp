@@ -121,9 +121,7 @@ void Table::check() const {
 std::string cell_text(const Cell& cell, const TableColumn& column) {
   if (is_nothing(cell)) return kNothing;
   if (const auto* text = std::get_if<std::string>(&cell)) return clean_text(*text);
-  if (const auto* integer = std::get_if<std::int64_t>(&cell))
-    return column.kind == CellKind::percent ? fixed(static_cast<double>(*integer), column)
-                                            : fmt::format("{}", *integer);
+  if (const auto* integer = std::get_if<std::int64_t>(&cell)) return fmt::format("{}", *integer);
   if (const auto* number = std::get_if<double>(&cell)) return fixed(*number, column);
   const Interval& i = std::get<Interval>(cell);
   return fmt::format("{} ({} to {})", fixed(i.value, column), fixed(i.low, column),

@@ -29,7 +29,8 @@ struct Interval {
 };
 
 // Nothing (shown as "-"), a text, a whole number, a number, a number with its interval. NaN is
-// nothing. An integer column takes integers only; number and percent columns also take integers.
+// nothing. An integer column takes integers only; in number and percent columns a whole number is a
+// count (of the folds that a mean is of, say) and shown as it is.
 using Cell = std::variant<std::monostate, std::string, std::int64_t, double, Interval>;
 
 struct Table {

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <limits>
+#include <new>
 
 #include "engine/io/atomic_file.h"
 #include "engine/io/json_lines.h"
@@ -258,6 +259,8 @@ bool Trainer::restore() {
     before = json::parse(checkpoint->texts.at("config"));
     state = json::parse(checkpoint->texts.at("state"));
     restored.from_json(state);
+  } catch (const std::bad_alloc&) {
+    throw;
   } catch (const std::exception& error) {
     fail("[train] {}: unreadable state: {}", last.string(), error.what());
   }

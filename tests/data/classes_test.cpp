@@ -29,6 +29,15 @@ std::string folder_of(const TempFolder& tmp, const std::vector<std::string>& cla
 
 }  // namespace
 
+TEST_CASE("classes: negative names become non-COVID only where no third class stands beside them") {
+  const Dataset two = of_classes({"normal", "healthy", "covid"});
+  CHECK(two.classes == std::vector<std::string>{"non-COVID", "COVID-19"});
+  CHECK(two.report.notes == std::vector<std::string>{"class covid is read as COVID-19",
+                                                     "class healthy, normal is read as non-COVID"});
+  const Dataset four = of_classes({"normal", "non-covid", "pneumonia", "covid19"});
+  CHECK(four.classes == std::vector<std::string>{"non-covid", "normal", "COVID-19", "pneumonia"});
+}
+
 TEST_CASE("classes: the positive one of two follows from names that mean something") {
   using Names = std::vector<std::string>;
   const std::vector<std::pair<Names, Names>> known = {
