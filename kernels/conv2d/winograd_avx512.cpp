@@ -1,5 +1,6 @@
 // The Winograd kernels for 16 lanes, compiled with AVX-512 enabled for this file alone
 // (CMakeLists.txt) and called only where the processor has it.
+#include "kernels/common/instruction_set.h"
 #include "kernels/conv2d/winograd.h"
 
 #ifdef __AVX512F__
@@ -11,7 +12,7 @@ namespace thorax::winograd {
 const Kernels* kernels_avx512() {
 #ifdef __AVX512F__
   static constexpr Kernels kernels = make_kernels<16>();
-  return __builtin_cpu_supports("x86-64-v4") ? &kernels : nullptr;
+  return use_avx512() ? &kernels : nullptr;
 #else
   return nullptr;
 #endif

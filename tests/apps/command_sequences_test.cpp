@@ -372,3 +372,49 @@ TEST_CASE("random sequences of commands on one folder keep every promise") {
     sequence.play(10);
   }
 }
+
+TEST_CASE("folds trained in any order and in any folders merge to the same tables") {
+  const auto first = static_cast<unsigned>(number_from("THORAX_SEQUENCE_SEED", 1));
+  const auto count = static_cast<unsigned>(number_from("THORAX_SEQUENCES", 1));
+  const TemporaryFolder folder;
+  const auto kfold = [&](const std::string& out, std::vector<std::string> more) {
+    std::vector<std::string> command = {
+        "kfold",   "segmenter", "--data",    "shenzhen:" + (world().folder / "data"),
+        "--size",  "16",        "--width",   "2",
+        "--batch", "2",         "--epochs",  "1",
+        "--folds", "3",         "--threads", "1",
+        "--out",   out};
+    command.insert(command.end(), more.begin(), more.end());
+    const Outcome outcome = run_thorax(command);
+    INFO(outcome.output);
+    REQUIRE(outcome.exit_code == 0);
+  };
+  const auto tables = [](const std::string& out) {
+    Files found;
+    for (const auto& [name, content] : files_of(out))
+      if (name.ends_with("predictions.csv") || name.ends_with("model.safetensors") ||
+          name.ends_with("last.safetensors") || name == "splits.json")
+        found[name] = content;
+    return found;
+  };
+  kfold(folder / "reference", {});
+  const Files reference = tables(folder / "reference");
+  REQUIRE(reference.size() >= 7);
+  for (unsigned seed = first; seed < first + count; ++seed) {
+    INFO("THORAX_SEQUENCE_SEED=", seed);
+    std::mt19937 random(seed);
+    std::vector<int> order = {0, 1, 2};
+    std::shuffle(order.begin(), order.end(), random);
+    const std::string a = folder / fmt::format("a{}", seed), b = folder / fmt::format("b{}", seed);
+    for (const int fold : order) {
+      const std::string& out = random() % 2 ? a : b;
+      kfold(out, {"--only", std::to_string(fold), "--resume"});
+      if (random() % 3 == 0) kfold(a, {"--only", std::to_string(fold), "--resume"});  // twice
+    }
+    if (fs::exists(b))
+      kfold(a, {"--resume", "--merge", b});
+    else
+      kfold(a, {"--resume"});
+    CHECK(changed(reference, tables(a)) == "");
+  }
+}
