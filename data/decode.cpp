@@ -169,11 +169,9 @@ Intensity parse_intensity(const std::string& text) {
 int effective_depth(uint32_t combined, int sample_bits, int significant_bits) {
   const int used = std::bit_width(combined);
   if (significant_bits > 0 && significant_bits < sample_bits) {
-    // Scaled up by the standard's ways (13.12), a value has zeros or a repetition of its top bits
-    // below its significant ones. Values that need no more than the significant bits and use the
-    // lowest ones cannot have been.
-    const uint32_t below = (1u << (sample_bits - significant_bits)) - 1;
-    return used <= significant_bits && (combined & below) != 0 ? significant_bits : sample_bits;
+    // Scaled up as the standard asks (13.12), the values of a picture reach into the upper bits.
+    // Where all stay below, they were stored as they are.
+    return used <= significant_bits ? significant_bits : sample_bits;
   }
   if (sample_bits != 16 || significant_bits == 16) return sample_bits;
   for (const int depth : {8, 10, 12, 14})

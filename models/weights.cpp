@@ -151,6 +151,14 @@ WeightReport load_model_weights(const Model& model, StateDict dict,
         report.left_out.push_back(entry.first);
         return true;
       });
+    } else {
+      WeightReport wrapped;
+      StateDict copy = dict;
+      strip_prefix(copy, own, wrapped);
+      THORAX_CHECK(wrapped.prefix.empty(),
+                   "[load] the names of its tensors begin with '{}', as a wrapper of the network "
+                   "wrote them; thorax weights convert takes that off",
+                   wrapped.prefix);
     }
     check_finite(dict, own);
     static_cast<LoadReport&>(report) = model.load_state_dict(dict, may_miss);

@@ -79,6 +79,8 @@ TEST_CASE("intensity: sBIT says the depth, unless the values were scaled up") {
   CHECK(effective_depth(0, 8, 0) == 8);
   CHECK(effective_depth(15, 8, 4) == 4);
   CHECK(effective_depth(0xF0, 8, 4) == 8);
+  CHECK(effective_depth(4080, 16, 12) == 12);  // 8 bits stored as 12
+  CHECK(effective_depth(0xFFF0, 16, 12) == 16);
 }
 
 TEST_CASE("intensity: percentiles") {

@@ -141,6 +141,17 @@ TEST_CASE("published weights as they are keep a head that fits, whole or not at 
   CHECK(test::same_values(again->state_dict().at("fc.bias"), Tensor::zeros({5})));
 }
 
+TEST_CASE("a file that a wrapper wrote is named as such where weights are taken as they are") {
+  const Weights weights;
+  const auto published = filled(test::tiny_resnet());
+  StateDict wrapped;
+  for (const auto& [name, tensor] : published->state_dict()) wrapped["module." + name] = tensor;
+  weights.write(wrapped);
+  const auto model = create_model(test::tiny_resnet(), 3);
+  weights.refused(*model, WeightUse::exact, "begin with 'module.'");
+  CHECK(weights.load(*model, WeightUse::adapt).prefix == "module.");
+}
+
 TEST_CASE("what does not fit the trunk is an error, and nothing is changed") {
   const Weights weights;
   const auto published = filled(test::tiny_resnet());
