@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "data/folder_files.h"
+#include "data/readers/readers.h"
 #include "engine/tensor/error.h"
 
 namespace thorax::app {
@@ -22,7 +23,13 @@ std::vector<fs::path> list_images(const std::vector<std::string>& inputs) {
       fmt::print(stderr, "note: {}: {}\n", input, note);
     THORAX_CHECK(!found.images.empty(), "[images] {}: no .png, .jpg or .jpeg below this folder{}",
                  input, found.unread.empty() ? "" : fmt::format(", but {}", unread_counts(found)));
-    result.insert(result.end(), found.images.begin(), found.images.end());
+    const std::vector<fs::path> images = readers::radiographs_of(input, found.images);
+    if (images.size() < found.images.size())
+      fmt::print(stderr,
+                 "note: {}: {} files are taken for lung masks (below masks/, or x_mask.png beside "
+                 "x.png) and left out; name one to read it all the same\n",
+                 input, found.images.size() - images.size());
+    result.insert(result.end(), images.begin(), images.end());
   }
   return result;
 }

@@ -203,7 +203,8 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
   const TrainSettings d = default_settings(task);
   command.add_option("--out", out, "Run folder to create")->required();
   command.add_flag("--resume", resume, "Continue the run in this folder where it stopped");
-  command.add_flag("--overwrite", overwrite, "Delete what an earlier run left in the folder");
+  command.add_flag("--overwrite", overwrite,
+                   "Replace the run in the folder; everything in the folder goes");
   command
       .add_option("--preset", preset_,
                   "Settings to start from: default, or study (10 folds, 25 epochs, 512 x 512)")

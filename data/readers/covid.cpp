@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 
 #include "data/readers/readers.h"
 #include "engine/tensor/error.h"
@@ -27,11 +28,15 @@ std::map<std::string, fs::path> read_mask_index(const fs::path& folder) {
   return out;
 }
 
-// Findings have parts: "COVID-19, ARDS", or "Pneumonia/Viral/COVID-19" in later versions.
+// Findings have parts: "COVID-19, ARDS", or "Pneumonia/Viral/COVID-19" in later versions. Case and
+// punctuation of "COVID-19" do not matter.
 bool names_covid(const std::string& finding) {
   for (size_t begin = 0; begin <= finding.size();) {
     const size_t end = std::min(finding.find_first_of("/,", begin), finding.size());
-    if (trimmed(finding.substr(begin, end - begin)).starts_with("COVID-19")) return true;
+    std::string word;
+    for (const unsigned char c : finding.substr(begin, end - begin))
+      if (std::isalnum(c)) word += static_cast<char>(std::tolower(c));
+    if (word == "covid" || word.starts_with("covid19")) return true;
     begin = end + 1;
   }
   return false;

@@ -121,6 +121,13 @@ void check_no_parts(const fs::path& root, const std::vector<fs::path>& folders) 
 
 }  // namespace
 
+std::vector<fs::path> radiographs_of(const fs::path& root, const std::vector<fs::path>& files) {
+  std::vector<fs::path> images;
+  for (const auto& [path, key] : tell_masks_apart(root, files).images) images.push_back(path);
+  std::sort(images.begin(), images.end());
+  return images;
+}
+
 Dataset read_folder(const SourceSpec& spec) {
   Options options(spec);
   SampleCollector collect(spec, options, "optional");

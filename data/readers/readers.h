@@ -20,6 +20,10 @@ Dataset read_nih(const SourceSpec& spec);
 Dataset read_chexpert(const SourceSpec& spec);
 Dataset read_montgomery(const SourceSpec& spec);
 Dataset read_shenzhen(const SourceSpec& spec);
+// Of the images below `root` those that are no lung masks by reader "folder"'s rules (below masks/,
+// or "x_mask.png" beside "x.png"), sorted.
+std::vector<std::filesystem::path> radiographs_of(const std::filesystem::path& root,
+                                                  const std::vector<std::filesystem::path>& files);
 Dataset read_folder(const SourceSpec& spec);
 Dataset read_manifest(const SourceSpec& spec);
 

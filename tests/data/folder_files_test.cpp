@@ -3,6 +3,7 @@
 
 #include "data/dataset.h"
 #include "data/encode.h"
+#include "data/readers/readers.h"
 #include "tests/data/support.h"
 
 using namespace thorax;
@@ -92,6 +93,9 @@ TEST_CASE("images/ and masks/ below a class folder: masks are masks") {
   CHECK(d.samples[2].masks == std::vector<fs::path>{tmp / "d/Normal/masks/a_mask.png"});
   CHECK(noted(d, "3 files are taken for lung masks"));
   CHECK(noted(d, "2 of them belong to an image"));
+  CHECK(readers::radiographs_of(tmp / "d", files_in(tmp / "d", Depth::all).images) ==
+        std::vector<fs::path>{tmp / "d/COVID/images/a.png", tmp / "d/COVID/images/b.png",
+                              tmp / "d/Normal/images/a.png"});
   // The same without classes, with the two the other way about, and with the mask beside the image.
   make_image(tmp / "e/images/a.png");
   make_image(tmp / "e/masks/a.png", 255);

@@ -37,19 +37,20 @@ TEST_CASE("covid: findings in parts are read part by part, and said") {
                                           "\"COVID-19, ARDS\"",
                                           "Pneumonia",
                                           "No Finding",
-                                          "\"ARDS, COVID-19\""};
+                                          "\"ARDS, COVID-19\"",
+                                          "covid19"};
   for (size_t i = 0; i < findings.size(); ++i) {
     csv += fmt::format("{},50,{},PA,X-ray,images,{}.png\n", i, findings[i], i);
     make_image(tmp / "c/images" / (std::to_string(i) + ".png"));
   }
   write_text(tmp / "c/metadata.csv", csv);
   const Dataset d = load_datasets({"covid:" + (tmp / "c").string()});
-  CHECK(d.samples.size() == 3);
+  CHECK(d.samples.size() == 4);
   CHECK(removed(d, "finding names COVID-19") == 3);
   CHECK(noted(
       d, "rows read as COVID-19: 1 ARDS, COVID-19; 1 COVID-19, ARDS; 1 Pneumonia/Viral/COVID-19"));
   const Dataset all = load_datasets({"covid:" + (tmp / "c").string() + ",finding=all"});
-  CHECK(class_counts(all).at("COVID-19") == 3);
+  CHECK(class_counts(all).at("COVID-19") == 4);
   CHECK(class_counts(all).at("non-COVID") == 3);
   CHECK(noted(all, "rows read as non-COVID: 1 No Finding; 1 Pneumonia; 1 Pneumonia/Viral/SARS"));
 }
