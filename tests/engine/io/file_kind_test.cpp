@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <functional>
+#include <nlohmann/json.hpp>
 
 #include "engine/io/atomic_file.h"
 #include "engine/io/config.h"
