@@ -243,15 +243,18 @@ void RunFolder::replace(const json& config) {
                "[run] {}: the working directory lies in it; start from elsewhere to replace it",
                path_.string());
   const fs::path fresh = beside("replaced");
-  create_folders(fresh);
-  std::optional<FileLock> lock = FileLock::try_lock(fresh / kLock, mode_);
-  THORAX_CHECK(lock.has_value(), "[run] {}: is locked by another process", fresh.string());
+  std::optional<FileLock> lock;
   try {
+    create_folders(fresh);
+    lock = FileLock::try_lock(fresh / kLock, mode_);
+    THORAX_CHECK(lock.has_value(), "[run] {}: is locked by another process", fresh.string());
     save_json(fresh / kConfig, config);
     swap_folders(fresh, path_, beside("kept"));
   } catch (...) {
-    empty_run(fresh);
-    fs::remove(fresh);
+    if (fs::exists(fresh, error)) {
+      empty_run(fresh);
+      fs::remove(fresh);
+    }
     throw;
   }
   // Held until it is removed, or another process would take it for a leftover.

@@ -166,7 +166,7 @@ Tally& Tally::operator+=(const Tally& other) {
 Tree comparable(const Tree& tree) {
   Tree result = tree;
   for (auto& [name, content] : result) {
-    if (name.ends_with("provenance.json")) content.clear();
+    if (target_of(name).ends_with("provenance.json")) content.clear();
     if (name.ends_with("report.html"))
       blank(content, "<summary>provenance.json</summary>", "</details>");
   }
