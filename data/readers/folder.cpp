@@ -149,7 +149,8 @@ Dataset read_folder(const SourceSpec& spec) {
     s.image = path;
     // The relative path, because two class folders may use the same file names.
     s.patient = collect.source() + "/file " + path.lexically_relative(spec.path).string();
-    if (!classes.empty()) s.finding = s.class_name = key.front();
+    // Without blanks around it, as a table would give the name back.
+    if (!classes.empty()) s.finding = s.class_name = trimmed(key.front());
     if (const auto mask = sorted.masks.find(key); mask != sorted.masks.end()) {
       s.masks.push_back(mask->second);
       used.insert(key);
