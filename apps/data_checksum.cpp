@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "apps/progress.h"
+#include "data/multilabel.h"
 #include "engine/io/checksum.h"
 #include "engine/io/config.h"
 #include "engine/runtime/parallel.h"
@@ -142,6 +143,7 @@ std::string content_checksum(const Dataset& dataset, FileChecksums& files) {
     for (const std::string& text :
          {s.source, s.image.filename().string(), s.patient, s.class_name, files.of(s.image)})
       sum.add(text);
+    if (dataset.multilabel) sum.add(label_text(s.labels));
     for (const fs::path& mask : s.masks) {
       sum.add(mask.filename().string());
       sum.add(files.of(mask));

@@ -18,6 +18,9 @@ void check_learnable(Task task, const Dataset& dataset, bool two_classes) {
   if (task == Task::classifier) {
     const std::string problem = classifier_problem(dataset, two_classes);
     THORAX_CHECK(problem.empty(), "[run] {}", problem);
+    THORAX_CHECK(!dataset.multilabel,
+                 "[run] the data has several findings an image, and classifiers are trained on one "
+                 "class an image; labels=single of chexpert and nih reads it so");
     return;
   }
   const auto missing = [](const Sample& s) { return s.masks.empty(); };

@@ -13,6 +13,7 @@
 #include "data/csv.h"
 #include "data/duplicates.h"
 #include "data/inspect.h"
+#include "data/multilabel.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/checksum.h"
 #include "engine/io/config.h"
@@ -34,6 +35,10 @@ void print_report(const Dataset& dataset) {
     if (rule.removed > 0)
       fmt::print("  {:>6} removed by {}: {}\n", rule.removed, rule.source, rule.name);
   for (const std::string& note : dataset.report.notes) fmt::print("  note: {}\n", note);
+  if (dataset.multilabel) {
+    fmt::print("{} images\n{}", dataset.samples.size(), findings_table(dataset));
+    return;
+  }
   std::string classes;
   for (const auto& [name, count] : class_counts(dataset))
     classes += fmt::format("  {} {}{}", name.empty() ? "(no class)" : name, count,
@@ -225,7 +230,8 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
     tuned = was_tuned;
   }
   // Everything that may be wrong, before anything is written.
-  run.dataset = load_datasets(settings.data, on_conflict(settings));
+  run.dataset = load_datasets(settings.data, on_conflict(settings),
+                              parse_class_task(settings.classification));
   check_learnable(settings.task, run.dataset, request.two_classes);
   const TrainSettings fitting = fitted(settings, run.dataset.classes);
   FileChecksums files(home.path() / "data_checksums.json");

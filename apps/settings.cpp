@@ -7,6 +7,7 @@
 
 #include "apps/number_checks.h"
 #include "data/augment.h"
+#include "data/class_task.h"
 #include "data/decode.h"
 #include "engine/io/config.h"
 #include "engine/optim/optimizer.h"
@@ -71,6 +72,7 @@ View TrainSettings::seen() const {
 nlohmann::json TrainSettings::to_json() const {
   return {{"task", name_of(task)},
           {"data", data},
+          {"classification", classification},
           {"on_patient_conflict", on_patient_conflict},
           {"duplicates", duplicates},
           {"on_error", on_error},
@@ -96,7 +98,7 @@ nlohmann::json TrainSettings::to_json() const {
 }
 
 void erase_places(nlohmann::json& settings) {
-  for (const char* key : {"data", "segmenter", "weights"}) settings.erase(key);
+  for (const char* key : {"data", "classification", "segmenter", "weights"}) settings.erase(key);
 }
 
 namespace {
@@ -128,6 +130,7 @@ void merge_file(TrainSettings& s, const std::filesystem::path& path) {
                path.string());
   c.choice_or("task", name_of(s.task), {name_of(s.task)});
   s.data = c.texts_or("data", s.data);
+  s.classification = c.choice_or("classification", s.classification, class_task_names());
   s.on_patient_conflict =
       c.choice_or("on_patient_conflict", s.on_patient_conflict, {"report", "error", "drop"});
   s.duplicates = c.choice_or("duplicates", s.duplicates, {"ignore", "join"});
@@ -212,6 +215,11 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
   command.add_option("--config", config_file_,
                      "JSON settings, as a run's config.json has under \"settings\"");
   add(command, "--data", &TrainSettings::data, "kind:PATH[,key=value]; may be given several times");
+  if (classifier)
+    add(command, "--task", &TrainSettings::classification,
+        "What is told: one of two classes (binary), of several (multiclass), or any number of "
+        "findings an image (multilabel); default auto: what the data says")
+        ->check(CLI::IsMember(class_task_names()));
   add(command, "--on-patient-conflict", &TrainSettings::on_patient_conflict,
       "Patients with images of two classes: report, error or drop (default drop)")
       ->check(CLI::IsMember({"report", "error", "drop"}));

@@ -43,6 +43,7 @@ struct TrainSettings {
   Task task = Task::classifier;
   // What is learned from
   std::vector<std::string> data;             // kind:PATH[,key=value], see thorax data
+  std::string classification = "auto";       // classifier: what it is to tell (data/class_task.h)
   std::string on_patient_conflict = "drop";  // a patient in two classes: report, error or drop
   std::string duplicates = "ignore";         // join: patients who share a radiograph are one
   std::string on_error = "fail";             // an unreadable image: fail or skip
@@ -81,7 +82,8 @@ struct TrainSettings {
   nlohmann::json to_json() const;
 };
 
-// Removes from to_json()'s result what says only where files lie.
+// Removes from to_json()'s result what says only where files lie or how they are read: that they
+// are the same ones, with the same labels, is compared by their contents.
 void erase_places(nlohmann::json& settings);
 
 // What the command does unless told otherwise: settings with which each network learns from

@@ -343,7 +343,7 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
   // Where files lie decides nothing; run.cpp compares what they hold.
   options.config = s.to_json();
   erase_places(options.config);
-  options.not_compared = {"data", "segmenter", "weights"};
+  options.not_compared = {"data", "classification", "segmenter", "weights"};
   options.texts = model_metadata(*model);
   options.texts.merge(input_metadata({name_of(s.task),
                                       static_cast<int>(s.size),

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "data/multilabel.h"
 #include "engine/tensor/error.h"
 
 namespace thorax {
@@ -132,6 +133,7 @@ bool same_class(const std::string& a, const std::string& b) {
 }
 
 void assign_labels(Dataset& dataset) {
+  if (dataset.multilabel) return;  // the order of the findings is the readers'
   bool covid = false, two = true;
   for (const Sample& s : dataset.samples) {
     if (s.class_name.empty()) continue;
@@ -199,6 +201,7 @@ void order_classes(Dataset& dataset, const std::vector<std::string>& names,
 }
 
 std::string classifier_problem(const Dataset& dataset, bool two_classes) {
+  if (dataset.multilabel) return multilabel_problem(dataset);
   const auto& samples = dataset.samples;
   const auto unlabelled = [](const Sample& s) { return s.class_name.empty(); };
   const auto none = std::count_if(samples.begin(), samples.end(), unlabelled);

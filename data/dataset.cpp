@@ -9,6 +9,7 @@
 #include "data/classes.h"
 #include "data/csv.h"
 #include "data/decode.h"
+#include "data/multilabel.h"
 #include "data/readers/readers.h"
 #include "engine/io/atomic_file.h"
 #include "engine/tensor/error.h"
@@ -28,6 +29,14 @@ bool is_option(const std::string& part) {
 }
 
 void append(Dataset& all, Dataset one) {
+  if (all.report.sources.empty()) all.multilabel = one.multilabel;
+  THORAX_CHECK(
+      all.multilabel == one.multilabel,
+      "[data] {} gives each image one class, {} several findings; read all alike: "
+      "labels=multi of chexpert and nih, or a manifest's columns label:NAME, gives several "
+      "(--task multilabel asks all for it)",
+      (one.multilabel ? all : one).report.sources[0].path,
+      (one.multilabel ? one : all).report.sources[0].path);
   if (!one.stated_positive.empty()) {
     THORAX_CHECK(
         all.stated_positive.empty() || same_class(all.stated_positive, one.stated_positive),
@@ -35,13 +44,16 @@ void append(Dataset& all, Dataset one) {
         one.stated_positive);
     all.stated_positive = one.stated_positive;
   }
-  std::move(one.samples.begin(), one.samples.end(), std::back_inserter(all.samples));
   const auto join = [](auto& to, auto& from) {
     std::move(from.begin(), from.end(), std::back_inserter(to));
   };
   join(all.report.sources, one.report.sources);
   join(all.report.rules, one.report.rules);
   join(all.report.notes, one.report.notes);
+  if (one.multilabel)
+    join_findings(all, std::move(one));
+  else
+    join(all.samples, one.samples);
 }
 
 }  // namespace
@@ -101,6 +113,12 @@ Dataset load_dataset(const SourceSpec& spec) {
     for (const auto& [kind, reader] : readers) kinds.push_back(kind);
     fail("[data] '{}' is no kind of source; known: {}", spec.kind, fmt::join(kinds, ", "));
   }
+  const bool several = spec.kind == "nih" || spec.kind == "chexpert" || spec.kind == "manifest";
+  THORAX_CHECK(
+      several || !spec.options.contains("labels"),
+      "[data] {}: labels={}: this kind names one class an image; several findings an image "
+      "(--task multilabel) come from chexpert, nih, or a manifest with columns label:NAME",
+      spec.kind, spec.options.at("labels"));
   return found->second(spec);
 }
 
@@ -141,13 +159,15 @@ std::string what_rules_removed(const FilterReport& report) {
 
 }  // namespace
 
-Dataset load_datasets(const std::vector<std::string>& texts, OnPatientConflict on_conflict) {
+Dataset load_datasets(const std::vector<std::string>& texts, OnPatientConflict on_conflict,
+                      ClassTask task) {
   THORAX_CHECK(!texts.empty(), "[data] no source is given");
   Dataset all;
   std::vector<SourceSpec> specs;
   std::vector<size_t> source_of;  // of each sample
   for (const std::string& text : texts) {
     specs.push_back(parse_source_spec(text));
+    if (task == ClassTask::multilabel) specs.back().options.emplace("labels", "multi");
     append(all, load_dataset(specs.back()));
     source_of.resize(all.samples.size(), specs.size() - 1);
   }
@@ -181,6 +201,8 @@ Dataset load_datasets(const std::vector<std::string>& texts, OnPatientConflict o
   THORAX_CHECK(!all.samples.empty(), "[data] no image is left after the rules of {}: {}",
                fmt::join(texts, " "), what_rules_removed(all.report));
   assign_labels(all);
+  const std::string problem = task_problem(all, task);
+  THORAX_CHECK(problem.empty(), "[data] {}", problem);
   assign_ids(all);
   return all;
 }
@@ -210,8 +232,9 @@ void assign_ids(Dataset& dataset) {
 
 void check_patients(Dataset& dataset, OnPatientConflict on_conflict) {
   std::map<std::string, std::map<std::string, int64_t>> classes_of;
-  for (const Sample& s : dataset.samples) ++classes_of[s.patient][s.class_name];
   dataset.report.conflicts.clear();
+  if (dataset.multilabel) return;
+  for (const Sample& s : dataset.samples) ++classes_of[s.patient][s.class_name];
   for (const auto& [patient, classes] : classes_of)
     if (classes.size() > 1) dataset.report.conflicts.push_back({patient, classes});
   if (dataset.report.conflicts.empty() || on_conflict == OnPatientConflict::report) return;
@@ -263,6 +286,7 @@ namespace {
 
 // Whether the order of the classes does not follow from their names alone.
 bool needs_statement(const Dataset& dataset) {
+  if (dataset.multilabel) return false;
   Dataset by_name;
   for (const std::string& name : dataset.classes) by_name.samples.emplace_back().class_name = name;
   assign_labels(by_name);
@@ -279,22 +303,27 @@ void write_manifest(const Dataset& dataset, const fs::path& path) {
     return (inside.empty() || *inside.begin() == ".." ? whole : inside).string();
   };
   const bool state = needs_statement(dataset);
-  std::vector<std::string> columns{"path",   "label",   "patient", "mask", "mask_values",
-                                   "source", "finding", "view",    "age"};
+  std::vector<std::string> columns{"path"};
+  if (dataset.multilabel)
+    for (const std::string& finding : dataset.classes) columns.push_back("label:" + finding);
+  else
+    columns.emplace_back("label");
+  for (const char* column : {"patient", "mask", "mask_values", "source", "finding", "view", "age"})
+    columns.emplace_back(column);
   if (state) columns.emplace_back("positive");
   std::string text = csv_line(columns);
   for (const Sample& s : dataset.samples) {
     std::vector<std::string> masks;
     for (const fs::path& m : s.masks) masks.push_back(place(m));
-    std::vector<std::string> fields{place(s.image),
-                                    s.class_name,
-                                    s.patient,
-                                    fmt::format("{}", fmt::join(masks, ";")),
-                                    s.masks.empty() ? "" : to_string(s.mask_rule),
-                                    s.source,
-                                    s.finding,
-                                    s.view,
-                                    s.age ? fmt::format("{}", *s.age) : ""};
+    std::vector<std::string> fields{place(s.image)};
+    if (dataset.multilabel)
+      for (const std::int8_t label : s.labels)
+        fields.push_back(label == kUnknownLabel ? "" : std::to_string(label));
+    else
+      fields.push_back(s.class_name);
+    fields.insert(fields.end(), {s.patient, fmt::format("{}", fmt::join(masks, ";")),
+                                 s.masks.empty() ? "" : to_string(s.mask_rule), s.source, s.finding,
+                                 s.view, s.age ? fmt::format("{}", *s.age) : ""});
     if (state) fields.push_back(dataset.positive);
     text += csv_line(fields);
   }
@@ -306,6 +335,7 @@ std::string dataset_checksum(const Dataset& dataset) {
   for (const Sample& s : dataset.samples) {
     std::string line =
         s.source + '\0' + s.image.filename().string() + '\0' + s.patient + '\0' + s.class_name;
+    if (dataset.multilabel) line += '\0' + label_text(s.labels);
     std::error_code code;
     line += '\0' + std::to_string(fs::file_size(s.image, code));
     for (const fs::path& m : s.masks)
@@ -316,6 +346,7 @@ std::string dataset_checksum(const Dataset& dataset) {
   std::string all;
   for (const std::string& line : lines) all += line + '\n';
   if (needs_statement(dataset)) all += dataset.positive;
+  if (dataset.multilabel) all += fmt::format("{}", fmt::join(dataset.classes, "\n"));
   return fmt::format("{:016x}", XXH3_64bits(all.data(), all.size()));
 }
 

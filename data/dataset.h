@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "data/class_task.h"
 #include "data/decode_mask.h"
 
 namespace thorax {
@@ -26,6 +27,9 @@ struct Sample {
   int label = -1;             // index into Dataset::classes, -1 when unlabelled
   std::string view;           // "PA", "AP", "AP Supine", ... or empty
   std::optional<double> age;  // years
+  // With several findings an image (data/multilabel.h): for each of Dataset::classes 1 (there), 0
+  // (not there) or -1 (not known); class_name and label are then not set.
+  std::vector<std::int8_t> labels = {};
 };
 
 // One rule and what it removed, in the order of reading.
@@ -58,6 +62,7 @@ struct FilterReport {
 struct Dataset {
   std::vector<Sample> samples;
   std::vector<std::string> classes;  // index = label; the positive one of two is the last
+  bool multilabel = false;           // classes are findings, of which an image may have several
   std::string positive;         // of two classes; empty when their names do not tell (classes.h)
   std::string stated_positive;  // as positive=NAME or a manifest says; usually empty
   FilterReport report;
@@ -78,10 +83,13 @@ struct SourceSpec {
 SourceSpec parse_source_spec(const std::string& text);
 
 // Reads every source, joins them, orders the classes, finds files and patients that occur twice.
-// Throws on an unknown kind or key, a missing path, a bad table, sources that state different
-// positive classes, or when no image is left; then it says what every rule removed.
+// With `task` multilabel every source is read with labels=multi. Throws on an unknown kind or key,
+// a missing path, a bad table, sources that state different positive classes or of which only some
+// have several findings an image, data that is not good for `task`, or when no image is left; then
+// it says what every rule removed.
 Dataset load_datasets(const std::vector<std::string>& specs,
-                      OnPatientConflict on_conflict = OnPatientConflict::report);
+                      OnPatientConflict on_conflict = OnPatientConflict::report,
+                      ClassTask task = ClassTask::automatic);
 Dataset load_dataset(const SourceSpec& spec);
 
 // Orders classes (names that mean "not ill" first, then by name; of two, the positive one last),
@@ -94,6 +102,7 @@ void assign_labels(Dataset& dataset);
 void assign_ids(Dataset& dataset);
 
 // Fills report.conflicts; `drop` removes all images of such patients (as a rule), `error` throws.
+// With several findings an image there are no conflicts.
 void check_patients(Dataset& dataset, OnPatientConflict on_conflict);
 
 // Groups of two or more images whose files hold the same bytes.

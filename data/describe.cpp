@@ -95,9 +95,19 @@ DatasetSummary summarize(const Dataset& dataset, const Inspection* inspected) {
     out.with_mask += !s.masks.empty();
     class_patients[s.class_name].insert(s.patient);
     ++images_of[s.patient];
-    ++out.findings[named(s.finding)];
+    if (dataset.multilabel) {
+      for (size_t f = 0; f < s.labels.size(); ++f)
+        if (s.labels[f] == kPositiveLabel) ++out.findings[dataset.classes[f]];
+    } else {
+      ++out.findings[named(s.finding)];
+    }
     ++out.views[named(s.view)];
     if (s.age) ages.push_back(*s.age);
+  }
+  if (dataset.multilabel) {
+    out.labels = finding_counts(dataset);
+    out.labels_table = findings_table(dataset);
+    classes.clear();
   }
   std::vector<std::string> names = dataset.classes;
   if (classes.count("")) names.push_back("");
@@ -131,7 +141,7 @@ std::string describe_text(const DatasetSummary& s) {
   text += "\nWhat each rule removed, in order\n";
   for (const FilterRule& r : s.report.rules)
     text += fmt::format("  {:<12} {:>7}  {}\n", r.source, r.removed, r.name);
-  text += "\nClasses\n";
+  text += s.labels.empty() ? "\nClasses\n" : "\nSeveral findings an image\n" + s.labels_table;
   for (const ClassSummary& c : s.classes) {
     std::vector<std::string> parts;
     for (const auto& [source, count] : c.sources)
@@ -214,6 +224,13 @@ nlohmann::json describe_json(const DatasetSummary& s) {
                               {"patients", c.patients},
                               {"with_mask", c.with_mask},
                               {"sources", c.sources}});
+  for (const FindingCount& c : s.labels)
+    out["labels"].push_back({{"finding", utf8(c.name)},
+                             {"positive", c.positive},
+                             {"negative", c.negative},
+                             {"unknown", c.unknown},
+                             {"positive_patients", c.positive_patients},
+                             {"negative_patients", c.negative_patients}});
   for (const PatientConflict& c : s.report.conflicts)
     out["conflicts"].push_back(
         {{"patient", utf8(c.patient)}, {"images", utf8(c.images_per_class)}});

@@ -12,6 +12,7 @@
 #include "data/dataset.h"
 #include "data/image.h"
 #include "data/inspect.h"
+#include "data/multilabel.h"
 
 namespace thorax {
 
@@ -27,7 +28,9 @@ struct ClassSummary {
 
 struct DatasetSummary {
   int64_t images = 0, patients = 0, with_mask = 0;
-  std::vector<ClassSummary> classes;  // in label order
+  std::vector<ClassSummary> classes;  // in label order; none with several findings an image
+  std::vector<FindingCount> labels;   // of several findings an image
+  std::string labels_table;           // the same as text
   std::string positive;               // Dataset::positive
   std::string classifier_problem;     // why `train classifier` would refuse the data, or empty
   std::map<std::string, int64_t> findings, views;

@@ -22,6 +22,11 @@ std::string shortened(const std::string& text, int width) {
   return text.size() <= fits ? text : text.substr(0, fits - 1) + ".";
 }
 
+// With several findings an image those that are there.
+const std::string& shown_class(const Sample& s) {
+  return s.labels.empty() ? s.class_name : s.finding;
+}
+
 // Pixels of the mask that touch the outside.
 void draw_outline(ImageU8& tile, const ImageU8& mask) {
   for (int y = 0; y < mask.height; ++y)
@@ -87,8 +92,9 @@ ImageU8 sample_sheet(const Dataset& dataset, const SheetOptions& options) {
                 left = gap + static_cast<int>(c) * (tile + gap);
       fill_rectangle(sheet, top - 1, left - 1, tile + 2, tile + 2, kFrame);
       paste(sheet, tile_of(s, tile, intensity), top, left);
-      const std::string what = (s.class_name.empty() ? s.source : s.class_name + " | " + s.source) +
-                               (s.view.empty() ? "" : " " + s.view);
+      const std::string what =
+          (shown_class(s).empty() ? s.source : shown_class(s) + " | " + s.source) +
+          (s.view.empty() ? "" : " " + s.view);
       draw_text(sheet, shortened(what, tile), top + tile + 3, left, kInk);
       draw_text(sheet, shortened(s.image.filename().string(), tile),
                 top + tile + 3 + kGlyphHeight + 3, left, {110, 110, 110});

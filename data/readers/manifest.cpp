@@ -1,6 +1,8 @@
 // A CSV with a row per image: path,label and, if wanted, patient, mask (two joined by ';'),
 // mask_values, source, finding, view, age, positive (the name of the positive class, the same in
-// every row or empty). Paths are relative to the manifest's folder. What write_manifest writes.
+// every row or empty). Instead of `label`, columns label:NAME say of each finding whether an image
+// has it: 1, 0, -1 (uncertain) or empty. Paths are relative to the manifest's folder. What
+// write_manifest writes.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,6 +10,8 @@
 #include <sstream>
 
 #include "data/classes.h"
+#include "data/multilabel.h"
+#include "data/readers/finding_labels.h"
 #include "data/readers/readers.h"
 #include "engine/io/file_name.h"
 #include "engine/tensor/error.h"
@@ -43,15 +47,66 @@ bool check_labels(const CsvTable& table, const fs::path& base, bool overridden) 
   return empty == 0;
 }
 
+const std::string kMark = "label:";
+
+// The findings that columns label:NAME name, in their order.
+std::vector<std::string> findings_of(const CsvTable& table) {
+  std::vector<std::string> names;
+  for (const std::string& title : table.columns()) {
+    if (!title.starts_with(kMark)) continue;
+    const std::string name = title.substr(kMark.size());
+    THORAX_CHECK(!name.empty() && trimmed(name) == name,
+                 "[data] {}: column '{}': the finding's name follows the colon, without blanks "
+                 "around it",
+                 table.name(), title);
+    for (const std::string& other : names)
+      THORAX_CHECK(!same_class(name, other), "[data] {}: columns '{}{}' and '{}' are one finding",
+                   table.name(), kMark, other, title);
+    names.push_back(name);
+  }
+  THORAX_CHECK(names.empty() || table.find_column("label") < 0,
+               "[data] {}: has a column 'label', one class an image, and '{}{}', one of several "
+               "findings; remove one of them",
+               table.name(), kMark, names.front());
+  return names;
+}
+
+// Two rows for one image say the same of its findings.
+void check_same_findings(const CsvTable& table, const std::vector<int>& columns) {
+  const int path = table.column("path");
+  std::map<std::string, std::int64_t> row_of;
+  for (std::int64_t r = 0; r < table.rows(); ++r) {
+    const auto [place, fresh] =
+        row_of.emplace(fs::path(trimmed(table.at(r, path))).lexically_normal().string(), r);
+    if (fresh) continue;
+    for (const int c : columns)
+      THORAX_CHECK(trimmed(table.at(place->second, c)) == trimmed(table.at(r, c)),
+                   "[data] {} and {}: image '{}' has '{}' and '{}' as {}; remove one of the rows",
+                   table.where(place->second), table.where(r), trimmed(table.at(r, path)),
+                   trimmed(table.at(place->second, c)), trimmed(table.at(r, c)),
+                   table.columns()[static_cast<std::size_t>(c)]);
+  }
+}
+
 }  // namespace
 
 Dataset read_manifest(const SourceSpec& spec) {
   Options options(spec);
   SampleCollector collect(spec, options, "optional");
   const bool own_source = spec.options.count("source") == 0;
-  options.finish();
   const CsvTable table = CsvTable::read(spec.path);
-  const int path = table.column("path"), label = table.column("label");
+  const std::vector<std::string> findings = findings_of(table);
+  FindingLabels labels(spec, options, !findings.empty());
+  options.finish();
+  THORAX_CHECK(!labels.several() || !findings.empty(),
+               "[data] {}: is to be read as several findings an image and has no column "
+               "label:NAME; columns: {}",
+               table.name(), fmt::join(table.columns(), ", "));
+  std::vector<int> columns;
+  if (labels.several())
+    for (const std::string& name : labels.choose(findings))
+      columns.push_back(table.column(kMark + name));
+  const int path = table.column("path"), label = labels.several() ? -1 : table.column("label");
   const int patient = table.find_column("patient"), mask = table.find_column("mask"),
             mask_values = table.find_column("mask_values"), source = table.find_column("source"),
             finding = table.find_column("finding"), view = table.find_column("view"),
@@ -59,16 +114,25 @@ Dataset read_manifest(const SourceSpec& spec) {
   constexpr std::array kColumns{"path",   "label",   "patient", "mask", "mask_values",
                                 "source", "finding", "view",    "age",  "positive"};
   for (const std::string& title : table.columns())
-    THORAX_CHECK(std::find(kColumns.begin(), kColumns.end(), title) != kColumns.end(),
-                 "[data] {}: column '{}' is unknown; known: {}", table.name(), title,
-                 fmt::join(kColumns, ", "));
+    THORAX_CHECK(title.starts_with(kMark) ||
+                     std::find(kColumns.begin(), kColumns.end(), title) != kColumns.end(),
+                 "[data] {}: column '{}' is unknown; known: {}, and label:NAME for a finding",
+                 table.name(), title, fmt::join(kColumns, ", "));
   const fs::path base = spec.path.parent_path();
   const auto field = [&](int64_t r, int c) {
     return c < 0 ? std::string() : trimmed(table.at(r, c));
   };
   std::map<std::string, std::string> source_of;  // by image, because the collector sets its own
   bool patients_named = patient >= 0;
-  const bool labelled = check_labels(table, base, spec.options.contains("class"));
+  const bool has_classes =
+      labels.several() || check_labels(table, base, spec.options.contains("class"));
+  if (labels.several()) {
+    check_same_findings(table, columns);
+    collect.declare(kRuleKnown);
+    THORAX_CHECK(positive < 0,
+                 "[data] {}: column 'positive' is for one class an image; remove it beside {}{}",
+                 table.name(), kMark, findings.front());
+  }
   std::string stated, stated_where;
   for (int64_t r = 0; r < table.rows(); ++r) {
     collect.count_row();
@@ -83,7 +147,13 @@ Dataset read_manifest(const SourceSpec& spec) {
     Sample s;
     s.image = (base / field(r, path)).lexically_normal();
     s.class_name = field(r, label);
-    s.finding = finding >= 0 ? field(r, finding) : s.class_name;
+    for (std::size_t f = 0; f < columns.size(); ++f)
+      s.labels.push_back(labels.read(table.at(r, columns[f]), table.where(r), labels.chosen()[f]));
+    if (labels.several() && !collect.passes(kRuleKnown, any_known(s.labels), s.image.string()))
+      continue;
+    s.finding = finding >= 0       ? field(r, finding)
+                : labels.several() ? positive_findings(labels.chosen(), s.labels)
+                                   : s.class_name;
     s.view = field(r, view);
     s.age = collect.age(field(r, age), table.where(r));
     std::istringstream parts(field(r, mask));
@@ -116,11 +186,13 @@ Dataset read_manifest(const SourceSpec& spec) {
   }
   if (!patients_named)
     collect.note(collect.source() + ": rows without a patient count as a patient of their own");
-  if (!labelled)
+  if (!has_classes)
     collect.note(collect.source() +
                  ": no row has a label; a segmenter can learn from it, a classifier "
                  "needs class=NAME");
+  labels.add_notes(collect);
   Dataset out = collect.finish();
+  if (labels.several()) out = labelled(std::move(out), labels);
   if (out.stated_positive.empty()) out.stated_positive = stated;
   for (Sample& s : out.samples) s.source = source_of.at(s.image.string());
   return out;
