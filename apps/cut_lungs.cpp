@@ -11,6 +11,7 @@
 #include "data/csv.h"
 #include "data/decode.h"
 #include "data/encode.h"
+#include "data/formats/format.h"
 #include "data/image_check.h"
 #include "data/overlay.h"
 #include "engine/io/atomic_file.h"
@@ -28,7 +29,7 @@ std::vector<std::string> output_names(const std::vector<CutItem>& items) {
   std::vector<std::string> names;
   std::set<std::string> taken;
   for (const CutItem& item : items) {
-    std::string stem = output_name(item.image.stem().string()).text();
+    std::string stem = output_name(image_stem(item.image)).text();
     if (!item.source.empty())
       stem = FileName(item.source, "source of " + item.image.string()).text() + "/" + stem;
     std::string name = stem;

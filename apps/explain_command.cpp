@@ -142,7 +142,7 @@ void add(CLI::App& root) {
   static Options o;
   CLI::App* c = root.add_subcommand(
       "explain", "Heatmaps: where a classifier looks, and how much of that is lung");
-  c->add_option("inputs", o.inputs, "Images and folders of images (PNG, JPEG)");
+  c->add_option("inputs", o.inputs, "Images and folders of images (formats: thorax info)");
   c->add_option("--data", o.data,
                 "Dataset instead of files, kind:PATH[,key=value] (see thorax data): figures per "
                 "class");

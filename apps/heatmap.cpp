@@ -11,6 +11,7 @@
 #include "data/csv.h"
 #include "data/decode.h"
 #include "data/encode.h"
+#include "data/formats/format.h"
 #include "data/image_check.h"
 #include "data/loader.h"
 #include "data/overlay.h"
@@ -33,7 +34,7 @@ struct Waiting {
 void write_pictures(const HeatmapReport& report, const Waiting& item, const Image& heat,
                     const HeatmapOptions& options, HeatmapRow& row) {
   const std::string name =
-      fmt::format("{:04}_{}", item.sample, output_name(row.sample.image.stem().string()).text());
+      fmt::format("{:04}_{}", item.sample, output_name(image_stem(row.sample.image)).text());
   row.picture = fs::path("overlays") / (name + ".png");
   const std::string& explained = report.classes[static_cast<std::size_t>(row.target)];
   std::vector<std::string> caption{

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "data/folder_files.h"
+#include "data/formats/format.h"
 #include "data/readers/readers.h"
 #include "engine/tensor/error.h"
 
@@ -21,8 +22,10 @@ std::vector<fs::path> list_images(const std::vector<std::string>& inputs) {
     const FolderFiles found = files_in(input, Depth::all);
     for (const std::string& note : left_out_notes(found))
       fmt::print(stderr, "note: {}: {}\n", input, note);
-    THORAX_CHECK(!found.images.empty(), "[images] {}: no .png, .jpg or .jpeg below this folder{}",
-                 input, found.unread.empty() ? "" : fmt::format(", but {}", unread_counts(found)));
+    THORAX_CHECK(!found.images.empty(),
+                 "[images] {}: no image that this build reads ({}) below this folder{}", input,
+                 readable_formats(),
+                 found.unread.empty() ? "" : fmt::format(", but {}", unread_counts(found)));
     const std::vector<fs::path> images = readers::radiographs_of(input, found.images);
     if (images.size() < found.images.size())
       fmt::print(stderr,

@@ -8,6 +8,7 @@
 
 #include "apps/command.h"
 #include "apps/kernel_table.h"
+#include "data/formats/format.h"
 #include "engine/io/atomic_file.h"
 #include "engine/registry/autotune.h"
 #include "engine/registry/registry.h"
@@ -42,6 +43,12 @@ void print_info(bool as_json) {
   for (const DeviceKind kind : {DeviceKind::cuda, DeviceKind::sim})
     if (const std::string why = why_missing(kind); !why.empty())
       missing[std::string(name_of(kind))] = why;
+  auto& formats = info["image_formats"] = nlohmann::ordered_json::array();
+  for (const ImageFormat& format : image_formats())
+    formats.push_back({{"format", format.name},
+                       {"endings", format.endings},
+                       {"reader", format.available() ? nlohmann::json(format.reader) : nullptr},
+                       {"package", format.package}});
   // Providers by operation and kind of device.
   auto& operations = info["operations"] = nlohmann::ordered_json::object();
   for (const DeviceKind kind : {DeviceKind::cpu, DeviceKind::cuda, DeviceKind::sim})
@@ -66,6 +73,11 @@ void print_info(bool as_json) {
   }
   for (const auto& [kind, why] : missing.items())
     fmt::print("{:<8} none: {}\n", kind, why.get<std::string>());
+  fmt::print("\n{:<8} {:<28} endings\n", "image", "read by");
+  for (const ImageFormat& format : image_formats())
+    fmt::print("{:<8} {:<28} {}\n", format.name,
+               format.available() ? format.reader : "none: build with " + format.package,
+               fmt::join(format.endings, " "));
   fmt::print("\n{:<18} {:<5} providers\n", "operation", "kind");
   for (const auto& [operation, kinds] : operations.items()) {
     std::string first = operation;

@@ -17,6 +17,7 @@
 #include "apps/segmenter.h"
 #include "data/decode.h"
 #include "data/encode.h"
+#include "data/formats/format.h"
 #include "data/image_check.h"
 #include "data/overlay.h"
 #include "engine/io/file_name.h"
@@ -182,7 +183,7 @@ void run(const Options& o) {
     if (!o.out.empty() && p.lungs) {
       const fs::path file =
           fs::path(o.out) /
-          fmt::format("{:04}_{}.png", i, output_name(images[i].stem().string()).text());
+          fmt::format("{:04}_{}.png", i, output_name(image_stem(images[i])).text());
       const Rgb colour = !p.predicted ? kVermillion : *p.predicted > 0 ? kOrange : kBlue;
       save_image(file, overlay_mask(gray, p.lungs->mask, colour));
       p.overlay = file.string();
@@ -197,7 +198,8 @@ void add(CLI::App& root) {
   static Options o;
   CLI::App* c = root.add_subcommand(
       "predict", "A classifier's probabilities and verdicts for radiographs, with overlays");
-  c->add_option("inputs", o.inputs, "Images and folders of images (PNG, JPEG)")->required();
+  c->add_option("inputs", o.inputs, "Images and folders of images (formats: thorax info)")
+      ->required();
   c->add_option("--segmenter", o.segmenter, "Checkpoint of the lung segmenter");
   c->add_option("--classifier", o.classifier, "Checkpoint of the classifier")->required();
   c->add_option(

@@ -59,7 +59,7 @@ void add(CLI::App& root) {
   static Options o;
   CLI::App* c =
       root.add_subcommand("segment", "Cut the lungs out of radiographs with a trained UNet");
-  c->add_option("inputs", o.inputs, "Images and folders of images (PNG, JPEG)");
+  c->add_option("inputs", o.inputs, "Images and folders of images (formats: thorax info)");
   c->add_option("--data", o.data,
                 "Dataset instead of files, kind:PATH[,key=value] (see thorax data)");
   c->add_option("--model", o.model, "Checkpoint of a trained segmenter")->required();

@@ -4,7 +4,6 @@
 #include <array>
 #include <cstring>
 
-#include "data/decode_jpeg.h"
 #include "data/image_orientation.h"
 #include "engine/tensor/error.h"
 
@@ -53,7 +52,11 @@ void read_png_header(Bytes b, const std::string& name, const DecodeLimits& limit
   info.channels = color == 0 ? 1 : color == 4 ? 2 : color == 6 ? 4 : 3;
 }
 
-ImageInfo check_png(Bytes b, const std::string& name, const DecodeLimits& limits) {
+}  // namespace
+
+ImageInfo check_png(std::span<const uint8_t> b, const std::string& name,
+                    const DecodeLimits& limits) {
+  THORAX_CHECK(b.size() >= 8 + 25, "[decode] {}: truncated png: only {} bytes", name, b.size());
   ImageInfo info;
   info.format = "png";
   info.file_bytes = static_cast<int64_t>(b.size());
@@ -120,8 +123,6 @@ ImageInfo check_png(Bytes b, const std::string& name, const DecodeLimits& limits
   }
 }
 
-}  // namespace
-
 void check_size(const ImageInfo& info, const std::string& name, const DecodeLimits& limits) {
   THORAX_CHECK(info.width > 0 && info.height > 0, "[decode] {}: {} header says {}x{} pixels", name,
                info.format, info.width, info.height);
@@ -144,28 +145,6 @@ uint32_t png_crc32(std::span<const uint8_t> bytes) {
   }
   for (; i < bytes.size(); ++i) c = kCrc[0][(c ^ bytes[i]) & 255] ^ (c >> 8);
   return c ^ 0xFFFFFFFFu;
-}
-
-ImageInfo check_container(std::span<const uint8_t> bytes, const std::string& name,
-                          const DecodeLimits& limits) {
-  static constexpr uint8_t kPng[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n'};
-  THORAX_CHECK(!bytes.empty(), "[decode] {}: file is empty", name);
-  THORAX_CHECK(static_cast<int64_t>(bytes.size()) <= limits.max_file_bytes,
-               "[decode] {}: file has {} bytes, the limit is {}", name, bytes.size(),
-               limits.max_file_bytes);
-  const size_t common = std::min<size_t>(bytes.size(), 8);
-  if (std::equal(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(common), kPng)) {
-    THORAX_CHECK(bytes.size() >= 8 + 25, "[decode] {}: truncated png: only {} bytes", name,
-                 bytes.size());
-    return check_png(bytes, name, limits);
-  }
-  if (bytes[0] == 0xFF && (bytes.size() == 1 || bytes[1] == 0xD8)) {
-    THORAX_CHECK(bytes.size() >= 4, "[decode] {}: truncated jpeg: only {} bytes", name,
-                 bytes.size());
-    return check_jpeg(bytes, name, limits);
-  }
-  fail("[decode] {}: neither JPEG nor PNG (first bytes {:02X} {:02X})", name, bytes[0],
-       bytes.size() > 1 ? bytes[1] : 0);
 }
 
 }  // namespace thorax

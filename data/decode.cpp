@@ -119,18 +119,18 @@ void stretch_percentiles(Image& image) {
 
 Image decode_as(std::span<const uint8_t> bytes, const std::string& name, const ReadOptions& options,
                 bool gray, ImageFacts* facts) {
-  const Samples s = decode_samples(bytes, name, options.limits, gray);
+  const Samples s = decode_samples(bytes, name, options.limits, gray ? Use::gray : Use::image);
   const bool wide = s.info.bits == 16;
-  int depth = wide ? 16 : 8;
+  int depth = std::max(8, s.info.sample_bits);
   Image image;
   if (!s.info.palette.empty()) {
     image = expand_palette(s, gray);
   } else {
-    if (s.info.sample_bits >= 8 && (wide || s.info.significant_bits > 0))
+    if (s.top == 0 && s.info.sample_bits >= 8 && (wide || s.info.significant_bits > 0))
       depth = effective_depth(wide ? combined(s, s.u16()) : combined(s, s.u8()), s.info.sample_bits,
                               s.info.significant_bits);
-    const int used = options.intensity == Intensity::full ? (wide ? 16 : 8) : depth;
-    const auto top = static_cast<float>((1 << used) - 1);
+    const int used = options.intensity == Intensity::full ? std::max(8, s.info.sample_bits) : depth;
+    const auto top = static_cast<float>(s.top ? s.top : (1 << used) - 1);
     image = wide ? convert(s, s.u16(), gray, top) : convert(s, s.u8(), gray, top);
   }
   if (facts) {

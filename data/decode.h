@@ -1,5 +1,5 @@
-// JPEG and PNG files to images. Errors name the file and the rule it broke: missing, empty,
-// truncated, not an image, over a limit, corrupt.
+// Image files to images, by the row of their format (data/formats/format.h). Errors name the file
+// and the rule it broke: missing, empty, truncated, not an image, over a limit, corrupt.
 #pragma once
 
 #include <cstdint>

@@ -86,8 +86,10 @@ ImageInfo check_jpeg(Bytes b, const std::string& name, const DecodeLimits& limit
   // A progressive file has about ten scans; each one costs a pass over the image, so a file with
   // thousands would keep a decoder busy for hours.
   constexpr int kMaxScans = 256;
+  THORAX_CHECK(b.size() >= 4, "[decode] {}: truncated jpeg: only {} bytes", name, b.size());
   ImageInfo info;
   info.format = "jpeg";
+  info.lossy = true;
   info.file_bytes = static_cast<int64_t>(b.size());
   ColorMarks marks;
   JpegScans scans(name);

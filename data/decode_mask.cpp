@@ -67,7 +67,7 @@ void copy_colour(const Samples& s, const T* from, const std::string& name, MaskP
   const int shift = s.info.bits - 8;
   const auto sample = [&](size_t i, size_t c) { return from[i * channels + c] >> shift; };
   // Chroma of a JPEG is off by a few steps in what was gray.
-  const int tolerance = s.info.format == "jpeg" ? 16 : 0;
+  const int tolerance = s.info.lossy ? 16 : 0;
   bool gray = true;
   for (size_t i = 0; i < n && gray; ++i)
     gray = std::abs(from[i * channels] - from[i * channels + 1]) <= tolerance &&
@@ -231,10 +231,10 @@ std::string to_string(const MaskRule& rule) {
 MaskPixels load_mask_pixels(const fs::path& path, const DecodeLimits& limits) {
   const std::string name = path.string();
   const auto bytes = read_image_file(path, limits);
-  const Samples s = decode_samples(as_u8(bytes), name, limits, false);
+  const Samples s = decode_samples(as_u8(bytes), name, limits, Use::mask);
   MaskPixels out;
   out.values = ImageU16(s.info.height, s.info.width);
-  out.lossy = s.info.format == "jpeg";
+  out.lossy = s.info.lossy;
   out.top = s.info.palette.empty() ? (1 << s.info.sample_bits) - 1
                                    : static_cast<int>(s.info.palette.size() / 3) - 1;
   if (s.info.bits == 16)

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <set>
 
+#include "data/formats/format.h"
 #include "engine/tensor/error.h"
 
 namespace thorax {
@@ -27,17 +28,12 @@ bool is_litter(const fs::path& path) {
   return name.starts_with(".") || names.contains(name);
 }
 
-// Image and volume formats, and archives that may hold some, by their ending.
+// Image and volume formats that no build reads, and archives that may hold images, by their ending.
 const std::map<std::string, std::string>& kinds_by_ending() {
-  static const std::map<std::string, std::string> kinds = {{".tif", "TIFF"},
-                                                           {".tiff", "TIFF"},
-                                                           {".bmp", "BMP"},
+  static const std::map<std::string, std::string> kinds = {{".bmp", "BMP"},
                                                            {".dib", "BMP"},
                                                            {".gif", "GIF"},
                                                            {".webp", "WebP"},
-                                                           {".dcm", "DICOM"},
-                                                           {".dicom", "DICOM"},
-                                                           {".ima", "DICOM"},
                                                            {".npy", "NumPy"},
                                                            {".npz", "NumPy"},
                                                            {".nii", "NIfTI"},
@@ -72,19 +68,36 @@ const std::map<std::string, std::string>& kinds_by_ending() {
   return kinds;
 }
 
-// The kind of a file that is not read, or "" for one that is no image. Endings first; without a
-// telling one the first bytes, because DICOM files often have none.
-std::string unread_kind(const fs::path& path) {
+// A file is taken for an image by its ending or, where its format often has none, by its first
+// bytes. `kind` names an image that is not read, with the package that would let a build read it;
+// it is empty for a file that is no image.
+struct Found {
+  bool readable = false;
+  std::string kind = {};
+};
+
+Found of_format(const ImageFormat& format) {
+  if (format.available()) return {true};
+  return {false, fmt::format("{} (a build with {} reads it)", format.name, format.package)};
+}
+
+Found look_at(const fs::path& path) {
+  const std::string known = format_ending(path);
+  for (const ImageFormat& format : image_formats())
+    if (std::find(format.endings.begin(), format.endings.end(), known) != format.endings.end())
+      return of_format(format);
   const std::string name = lower(path.filename().string());
   for (const auto& [ending, kind] : kinds_by_ending())
-    if (name.ends_with(ending)) return kind;
-  std::array<char, 132> head{};
-  std::ifstream(path, std::ios::binary).read(head.data(), head.size());
-  const std::string_view bytes(head.data(), head.size());
-  if (bytes.substr(128) == "DICM") return "DICOM";
-  if (bytes.starts_with("\x89PNG\r\n")) return "PNG under another ending";
-  if (bytes.starts_with("\xff\xd8\xff")) return "JPEG under another ending";
-  return {};
+    if (name.ends_with(ending)) return {false, kind};
+  std::array<uint8_t, 512> head{};
+  std::ifstream file(path, std::ios::binary);
+  file.read(reinterpret_cast<char*>(head.data()), head.size());
+  const auto size = static_cast<size_t>(file.gcount());
+  // Fewer bytes than these are the beginning of anything.
+  const ImageFormat* format = size < 8 ? nullptr : recognise_format(std::span(head).first(size));
+  if (!format) return {};
+  if (format->often_without_ending) return of_format(*format);
+  return {false, format->name + " under another ending"};
 }
 
 class Walk {
@@ -124,10 +137,11 @@ class Walk {
 
  private:
   void file(const fs::path& path) {
-    if (has_image_extension(path)) {
+    const Found found = look_at(path);
+    if (found.readable) {
       out_.images.push_back(path);
-    } else if (const std::string kind = unread_kind(path); !kind.empty()) {
-      out_.unread[kind].push_back(path);
+    } else if (!found.kind.empty()) {
+      out_.unread[found.kind].push_back(path);
     } else {
       const std::string ending = lower(path.extension().string());
       ++out_.others[ending.empty() ? "(no ending)" : ending];
@@ -140,11 +154,6 @@ class Walk {
 };
 
 }  // namespace
-
-bool has_image_extension(const fs::path& path) {
-  const std::string ending = lower(path.extension().string());
-  return ending == ".png" || ending == ".jpg" || ending == ".jpeg";
-}
 
 FolderFiles files_in(const fs::path& folder, Depth depth) {
   FolderFiles out;
@@ -164,7 +173,7 @@ std::string unread_counts(const FolderFiles& files) {
 std::vector<std::string> left_out_notes(const FolderFiles& files) {
   std::vector<std::string> notes;
   if (!files.unread.empty())
-    notes.push_back(fmt::format("not read, only PNG and JPEG are: {}; the first is {}",
+    notes.push_back(fmt::format("not read, only {} are: {}; the first is {}", readable_formats(),
                                 unread_counts(files),
                                 files.unread.begin()->second.front().string()));
   std::vector<std::string> parts;

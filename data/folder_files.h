@@ -11,7 +11,7 @@
 namespace thorax {
 
 struct FolderFiles {
-  std::vector<std::filesystem::path> images;   // .png .jpg .jpeg in any case; sorted
+  std::vector<std::filesystem::path> images;   // of formats that this build reads; sorted
   std::vector<std::filesystem::path> folders;  // folders directly inside; sorted
   // Image files of other kinds, by the kind's name: "TIFF", "DICOM", ...
   std::map<std::string, std::vector<std::filesystem::path>> unread;
@@ -27,8 +27,6 @@ enum class Depth { one, all };
 // link leads to a second time is left out with a note, so that a circle ends. Throws Error
 // "[data] FOLDER: ..." when a folder cannot be listed.
 FolderFiles files_in(const std::filesystem::path& folder, Depth depth);
-
-bool has_image_extension(const std::filesystem::path& path);
 
 // A sentence for every sort of file that was left out, each with its number and the first name:
 // kinds that are not read, others, what operating systems leave behind; and the notes.

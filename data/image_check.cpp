@@ -86,14 +86,15 @@ std::vector<std::string> reading_notes(const ImageFacts& facts, Intensity intens
   std::vector<std::string> notes = facts.info.notes;
   if (facts.info.orientation > 1)
     notes.push_back(fmt::format("turned as EXIF orientation {} says", facts.info.orientation));
-  if (facts.depth != facts.info.bits)
+  const int stored = std::max(8, facts.info.sample_bits);
+  if (facts.depth != stored)
     notes.push_back(
         intensity == Intensity::full
             ? fmt::format("{}-bit values in {} bits, read over the full range (--intensity full)",
-                          facts.depth, facts.info.bits)
-            : fmt::format("{}-bit values in {} bits, read as {}-bit", facts.depth, facts.info.bits,
+                          facts.depth, stored)
+            : fmt::format("{}-bit values in {} bits, read as {}-bit", facts.depth, stored,
                           facts.depth));
-  if (facts.info.format == "png" && (facts.info.channels == 2 || facts.info.channels == 4))
+  if (!facts.info.lossy && (facts.info.channels == 2 || facts.info.channels == 4))
     notes.emplace_back("alpha ignored");
   return notes;
 }

@@ -72,19 +72,15 @@ struct AllocationLimit {
 
 namespace thorax {
 
-void StbFree::operator()(void* p) const {
-  std::free(p);
-}
-
-StbPixels stb_decode(std::span<const uint8_t> bytes, const ImageInfo& info, int& width, int& height,
-                     int& channels, std::string& reason, int wanted) {
+PixelBuffer stb_decode(std::span<const uint8_t> bytes, const ImageInfo& info, int& width,
+                       int& height, int& channels, std::string& reason, int wanted) {
   // Room for four 16-bit samples a pixel, rows padded to whole MCUs, doubled because inflate grows
   // its buffer by doubling.
   const size_t padded =
       (static_cast<size_t>(info.width) + 64) * (static_cast<size_t>(info.height) + 64);
   const AllocationLimit limit(std::max<size_t>(padded * 16, size_t{1} << 20));
   const int size = static_cast<int>(bytes.size());
-  StbPixels pixels;
+  PixelBuffer pixels;
   if (info.bits == 16)
     pixels.reset(stbi_load_16_from_memory(bytes.data(), size, &width, &height, &channels, wanted));
   else

@@ -93,7 +93,7 @@ void SampleCollector::left_out(const FolderFiles& files) {
   for (const auto& [kind, paths] : files.unread)
     for (const fs::path& path : paths) {
       count_row();
-      passes(fmt::format("PNG or JPEG, not {}", kind), false, path.string());
+      passes(fmt::format("image of a kind that is read, not {}", kind), false, path.string());
     }
   for (const std::string& text : left_out_notes(files)) note(source_ + ": " + text);
 }

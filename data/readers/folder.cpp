@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "data/formats/format.h"
 #include "data/readers/readers.h"
 #include "engine/tensor/error.h"
 
@@ -49,7 +50,7 @@ std::string named_by_mask(const std::string& stem) {
 
 // The folders but for the one at `without`, and the name without its ending.
 Parts key_of(Parts parts, size_t without) {
-  parts.back() = fs::path(parts.back()).stem().string();
+  parts.back() = image_stem(parts.back());
   if (without + 1 < parts.size()) parts.erase(parts.begin() + static_cast<ptrdiff_t>(without));
   return parts;
 }
@@ -160,7 +161,7 @@ Dataset read_folder(const SourceSpec& spec) {
   for (const fs::path& folder : files.folders) {
     const std::string name = folder.filename().string();
     if (!classes.contains(name) && !holds_masks(name) && !holds_images(name))
-      collect.note(fmt::format("{}: {}: no PNG or JPEG below this folder, so no class '{}'",
+      collect.note(fmt::format("{}: {}: no image that is read below this folder, so no class '{}'",
                                collect.source(), folder.string(), name));
   }
   if (!sorted.masks.empty())

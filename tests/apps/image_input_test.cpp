@@ -84,7 +84,7 @@ TEST_CASE("a segmenter is not trained on masks that are empty, of another size, 
   thorax::save_image(first, thorax::ImageU8(47, 48));
   refused(first.filename().string() + ": mask is 48x47, its image");
   write(first.string(), {'n', 'o'});
-  refused(first.filename().string() + ": neither JPEG nor PNG");
+  refused(first.filename().string() + ": no image of a format that is read");
   thorax::ImageU8 gray = good;
   for (std::size_t i = 0; i < gray.pixels.size() / 2; ++i) gray.pixels[i] = gray.pixels[i] ? 90 : 0;
   thorax::save_image(first, gray);

@@ -76,7 +76,7 @@ TEST_CASE("a mistake found before training leaves no folder, and the corrected c
   fs::copy(t / "phantoms", t / "good", fs::copy_options::recursive);
   for (const auto& entry : fs::directory_iterator(t / "phantoms/CXR_png"))
     thorax::atomic_write(entry.path(), std::string_view("no image"));
-  t.refused(t.train("deep/er/run"), "neither JPEG nor PNG");
+  t.refused(t.train("deep/er/run"), "no image of a format that is read");
   CHECK_FALSE(fs::exists(t / "deep"));
   fs::remove_all(t / "phantoms");
   fs::rename(t / "good", t / "phantoms");

@@ -1,8 +1,12 @@
 // What lies in folders beside images: counted, never passed over in silence.
 #include "data/folder_files.h"
 
+#include <cctype>
+
 #include "data/dataset.h"
+#include "data/decode.h"
 #include "data/encode.h"
+#include "data/formats/format.h"
 #include "data/readers/readers.h"
 #include "tests/data/support.h"
 
@@ -35,31 +39,75 @@ TEST_CASE("files of kinds that are not read are named and counted") {
   TempFolder tmp;
   make_image(tmp / "d/covid/x.png");
   make_image(tmp / "d/normal/y.png");
-  for (const char* name :
-       {"a.tif", "b.TIFF", "c.bmp", "d.gif", "e.webp", "f.dcm", "g.npy", "h.nii.gz"})
+  for (const char* name : {"c.bmp", "C.BMP", "d.gif", "e.webp", "v.nrrd"})
     write_text(tmp / "d/covid" / name, "...");
-  write_text(tmp / "d/normal/without_ending", std::string(128, '\0') + "DICM");
+  write_bytes(tmp / "d/normal/photo", encode_png(ImageU8(2, 2)));
   write_text(tmp / "d/normal/notes.txt", "no image");
   const std::string spec = "folder:" + (tmp / "d").string();
   const Dataset d = load_datasets({spec});
   CHECK(d.samples.size() == 2);
-  CHECK(removed(d, "PNG or JPEG, not TIFF") == 2);
-  CHECK(removed(d, "PNG or JPEG, not DICOM") == 2);
-  for (const char* kind : {"BMP", "GIF", "WebP", "NumPy", "NIfTI"})
-    CHECK(removed(d, std::string("PNG or JPEG, not ") + kind) == 1);
-  CHECK(d.report.sources[0].rows == 11);
+  CHECK(removed(d, "image of a kind that is read, not BMP") == 2);
+  for (const char* kind : {"GIF", "WebP", "NRRD", "PNG under another ending"})
+    CHECK(removed(d, std::string("image of a kind that is read, not ") + kind) == 1);
+  CHECK(d.report.sources[0].rows == 8);
   CHECK(noted(d, "no images: 1 .txt"));
 
   make_image(tmp / "s/CXR_png/S_0001_0.png");
-  write_text(tmp / "s/CXR_png/S_0002_1.tif", "...");
+  write_text(tmp / "s/CXR_png/S_0002_1.bmp", "...");
   CHECK(removed(load_datasets({"shenzhen:" + (tmp / "s").string() + ",mask=none"}),
-                "PNG or JPEG, not TIFF") == 1);
+                "image of a kind that is read, not BMP") == 1);
   // Alone they are the reason why nothing is left.
-  write_text(tmp / "t/covid/a.tif", "...");
-  write_text(tmp / "t/normal/b.tif", "...");
+  write_text(tmp / "t/covid/a.bmp", "...");
+  write_text(tmp / "t/normal/b.bmp", "...");
   CHECK_ERROR(load_datasets({"folder:" + (tmp / "t").string()}),
               "no image is left after the rules of folder:" + (tmp / "t").string() +
-                  ": 2 read; removed: 2 by 'PNG or JPEG, not TIFF'");
+                  ": 2 read; removed: 2 by 'image of a kind that is read, not BMP'");
+}
+
+TEST_CASE("every format of the table: found by its endings where the build reads it, else named") {
+  for (const ImageFormat& format : image_formats()) {
+    CAPTURE(format.name);
+    TempFolder tmp;
+    for (const std::string& ending : format.endings) {
+      write_text(tmp / "d" / ("a" + ending), "...");
+      std::string upper = ending;
+      for (char& c : upper) c = static_cast<char>(std::toupper(c));
+      write_text(tmp / "d" / ("B" + upper), "...");
+      CHECK(format_ending("x/A" + upper) == ending);
+      CHECK(image_stem("x/a.b" + upper) == "a.b");
+    }
+    const FolderFiles files = files_in(tmp / "d", Depth::one);
+    const size_t all = 2 * format.endings.size();
+    CHECK(files.images.size() == (format.available() ? all : 0));
+    if (format.available()) continue;
+    REQUIRE(files.unread.size() == 1);
+    CHECK(unread_counts(files) ==
+          fmt::format("{} {} (a build with {} reads it)", all, format.name, format.package));
+  }
+  CHECK(format_ending("notes.txt").empty());
+  CHECK(format_ending(".png").empty());
+  CHECK(image_stem("a.b.txt") == "a.b");
+}
+
+TEST_CASE("a DICOM file without an ending is found by its first bytes") {
+  TempFolder tmp;
+  write_text(tmp / "d/IM0001", std::string(128, '\0') + "DICM");
+  const FolderFiles files = files_in(tmp / "d", Depth::one);
+  CHECK(files.images.size() + files.unread.size() == 1);
+  CHECK(files.others.empty());
+}
+
+TEST_CASE("a format that the build lacks is refused with the package that brings it") {
+  for (const ImageFormat& format : image_formats()) {
+    if (format.available()) continue;
+    CAPTURE(format.name);
+    std::vector<uint8_t> bytes(600, 0);
+    if (format.id == "dicom") std::copy_n("DICM", 4, bytes.begin() + 128);
+    if (format.id == "tiff") std::copy_n("II*\0", 4, bytes.begin());
+    CHECK_ERROR(decode_image(bytes, "x"), fmt::format("x: is a {} file, which this build does not "
+                                                      "read; install {}",
+                                                      format.name, format.package));
+  }
 }
 
 TEST_CASE("what operating systems leave behind is neither an image nor a class") {

@@ -62,7 +62,7 @@ TEST_CASE("hostile: missing, empty, folder, text, over the limit") {
   CHECK_ERROR(load_image(tmp / "zero.png"), "zero.png: file is empty");
   CHECK_ERROR(load_image(tmp.path()), "is not a regular file");
   write_text(tmp / "text.jpg", "hello");
-  CHECK_ERROR(load_image(tmp / "text.jpg"), "text.jpg: neither JPEG nor PNG (first bytes 68 65)");
+  CHECK_ERROR(load_image(tmp / "text.jpg"), "first bytes 68 65");
   write_bytes(tmp / "ok.png", encode_png(picture(1)));
   DecodeLimits limits;
   limits.max_file_bytes = 10;

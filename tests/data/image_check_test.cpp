@@ -65,7 +65,7 @@ TEST_CASE("image check: notes are said once, with their files") {
                                                   "turned: 5 images (0.png, 1.png, 2.png, ...)"});
   ImageFacts facts;
   facts.info.format = "png";
-  facts.info.bits = 16;
+  facts.info.bits = facts.info.sample_bits = 16;
   facts.info.channels = 2;
   facts.info.orientation = 6;
   facts.depth = 12;

@@ -142,9 +142,9 @@ TEST_CASE("inspect: files that cannot be used are found before anything is compu
   const std::vector<std::string> problems = seen.problems();
   REQUIRE(problems.size() == 4);
   CHECK(contains(problems[0], "m1.png: mask is 24x19, its image"));
-  CHECK(contains(problems[1], "i2.png: neither JPEG nor PNG"));
+  CHECK(contains(problems[1], "i2.png: no image of a format that is read"));
   CHECK(contains(problems[2], "i4.png is 20x24 after its EXIF orientation"));
-  CHECK(contains(problems[3], "m5.png: neither JPEG nor PNG"));
+  CHECK(contains(problems[3], "m5.png: no image of a format that is read"));
   REQUIRE(seen.blanks().size() == 1);
   CHECK(contains(seen.blanks()[0], "i3.png: shows nothing"));
   Dataset strict = d;

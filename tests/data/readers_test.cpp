@@ -303,7 +303,8 @@ TEST_CASE("unreadable files are removed or fatal, by choice, and named") {
   write_text(tmp / "d/a/bad.png", "not an image");
   write_text(tmp / "d/a/zero.jpg", "");
   Dataset d = load_datasets({"folder:" + (tmp / "d").string()});
-  CHECK_ERROR(remove_unusable(d, inspect_dataset(d), true), "bad.png: neither JPEG nor PNG");
+  CHECK_ERROR(remove_unusable(d, inspect_dataset(d), true),
+              "bad.png: no image of a format that is read");
   d = load_datasets({"folder:" + (tmp / "d").string()});
   remove_unusable(d, inspect_dataset(d, {.threads = 3}), false);
   CHECK(d.samples.size() == 2);
