@@ -74,7 +74,13 @@ ModelInput read_model_input(const std::map<std::string, std::string>& metadata,
 }
 
 ModelInput read_model_input(const fs::path& checkpoint) {
-  return read_model_input(read_safetensors_header(checkpoint).metadata, checkpoint.string());
+  try {
+    return read_model_input(read_safetensors_header(checkpoint).metadata, checkpoint.string());
+  } catch (const Error&) {
+    // The cause may be damage, which only the whole file's checksum tells.
+    read_safetensors(checkpoint);
+    throw;
+  }
 }
 
 void note_unverified(const std::map<std::string, std::string>& metadata, const fs::path& file) {

@@ -262,7 +262,8 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
         command.add_option("--width", width_, "Channels of the UNet's first block (default 32)")
             ->check(within(limits::kWidth)),
         [this](TrainSettings& s) { s.model["width"] = width_; });
-  add(command, "--weights", &TrainSettings::weights, "Start from these weights (safetensors)");
+  add(command, "--weights", &TrainSettings::weights,
+      "Start from these weights (safetensors, .pt, .pth)");
   add(command, "--size", &TrainSettings::size,
       classifier ? "Side of the square input (default 224)"
                  : "Side of the square input (default 512)")

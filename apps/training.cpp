@@ -12,11 +12,10 @@
 #include "apps/fold_files.h"
 #include "apps/model_file.h"
 #include "apps/progress.h"
-#include "apps/report/text.h"
+#include "apps/starting_weights.h"
 #include "data/augment.h"
 #include "data/loader.h"
 #include "engine/io/atomic_file.h"
-#include "engine/io/safetensors.h"
 #include "engine/optim/optimizer.h"
 #include "engine/optim/schedule.h"
 #include "engine/stats/surface_distance.h"
@@ -26,7 +25,6 @@
 #include "kernels/dice_loss/dice_loss.h"
 #include "models/factory.h"
 #include "models/norm_statistics.h"
-#include "models/weights.h"
 
 namespace thorax::app {
 
@@ -125,54 +123,6 @@ std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader,
   mean_loss = result.empty() ? 0 : loss / static_cast<double>(result.size());
   model.train(was_training);
   return result;
-}
-
-// What was not taken over as it is: a run must not silently start from half of its weights.
-void describe(const WeightReport& report, const std::string& file) {
-  const auto line = [&](const char* what, const std::vector<std::string>& names) {
-    constexpr std::size_t kShown = 6;
-    if (names.empty()) return;
-    const std::vector<std::string> shown(names.begin(),
-                                         names.begin() + std::min(names.size(), kShown));
-    fmt::print("[weights] {}: {} {}: {}{}\n", file, names.size(), what,
-               clean_text(fmt::format("{}", fmt::join(shown, ", "))),
-               names.size() > kShown ? ", ..." : "");
-  };
-  if (!report.prefix.empty())
-    fmt::print("[weights] {}: names are read without their prefix '{}'\n", clean_text(file),
-               clean_text(report.prefix));
-  line("renamed from an older version", [&] {
-    std::vector<std::string> names;
-    for (const auto& [before, now] : report.renamed) names.push_back(before);
-    return names;
-  }());
-  line("adapted", report.adapted);
-  line("of its head left out", report.left_out);
-  std::vector<std::string> missing = report.missing;
-  // Old files have no counters of batches; nothing is computed from them.
-  std::erase_if(missing,
-                [](const std::string& name) { return name.ends_with(".num_batches_tracked"); });
-  line("not in the file, left as initialised", missing);
-}
-
-// Weights of the same task on the same classes go on with their head; of any other, and of those
-// that do not say, the head starts new.
-void start_from(const TrainSettings& s, const std::vector<std::string>& classes,
-                const Model& model) {
-  const std::map<std::string, std::string> metadata = read_safetensors_header(s.weights).metadata;
-  note_unverified(metadata, s.weights);
-  bool same_task = false;
-  if (metadata.contains(kInputKey)) {
-    const ModelInput input = read_model_input(metadata, s.weights);
-    same_task =
-        input.task == name_of(s.task) && (s.task == Task::segmenter || input.classes == classes);
-  }
-  const WeightReport report =
-      load_model_weights(model, s.weights, same_task ? WeightUse::adapt : WeightUse::pretrain);
-  describe(report, s.weights);
-  if (same_task && report.left_out.empty())
-    fmt::print("[weights] {}: of the same task and classes: its head is taken over, too\n",
-               clean_text(s.weights));
 }
 
 // Only what a finished fold is used for stays: a checkpoint holds the optimizer's state too, two

@@ -1,4 +1,4 @@
-// `thorax weights`: look into a safetensors file, turn published weights into a model file.
+// `thorax weights`: look into a file of weights, turn published ones into a model file.
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
@@ -46,7 +46,8 @@ bool is_parameter(const std::string& name, bool checkpoint) {
 }
 
 void show(const std::string& file, bool as_json) {
-  const SafetensorsHeader header = read_safetensors_header(file);
+  std::vector<std::string> notes;
+  const SafetensorsHeader header = read_weight_list(file, notes);
   // Reading the whole file compares the checksum; files without one may hold any type and are not
   // read.
   const bool verified = has_checksum(header.metadata);
@@ -74,6 +75,7 @@ void show(const std::string& file, bool as_json) {
     const Json all{{"file", file},
                    {"tensors", tensors},
                    {"metadata", header.metadata},
+                   {"notes", notes},
                    {"verified", verified},
                    {"totals",
                     {{"tensors", tensors.size()},
@@ -95,6 +97,7 @@ void show(const std::string& file, bool as_json) {
   if (!header.metadata.empty()) fmt::print("\nmetadata\n");
   for (const auto& [key, value] : header.metadata)
     fmt::print("  {}: {}\n", printable(key), printable(value));
+  for (const std::string& note : notes) fmt::print("\n{}", printable(note, 1000));
   fmt::print("\n{} tensors, {} parameters, {} other values, {:.1f} MB; checksum: {}\n",
              tensors.size(), grouped(parameters), grouped(others), static_cast<double>(bytes) / 1e6,
              verified ? "correct" : "none, damage would not be noticed");
@@ -127,21 +130,19 @@ void convert(const ConvertOptions& o) {
   if (o.in_channels > 0) config["in_channels"] = o.in_channels;
   if (o.outputs > 0) config["outputs"] = o.outputs;
   const std::unique_ptr<Model> model = create_model(config, static_cast<std::uint64_t>(o.seed));
-  const WeightReport report = load_model_weights(*model, o.file, WeightUse::adapt);
-  note_unverified(read_safetensors_header(o.file).metadata, o.file);
+  WeightFile weights = read_weight_file(o.file);
+  if (!weights.pytorch) note_unverified(weights.metadata, o.file);
+  const WeightReport report =
+      load_model_weights(*model, std::move(weights), o.file, WeightUse::adapt);
   std::vector<std::string> renamed;
   for (const auto& [before, now] : report.renamed)
     renamed.push_back(fmt::format("{} -> {}", before, now));
   const std::size_t all = model->state_dict().size(), loaded = all - report.missing.size();
-  const Json json{{"file", o.file},
-                  {"model", model->config()},
-                  {"out", o.out},
-                  {"loaded", loaded},
-                  {"prefix", report.prefix},
-                  {"renamed", renamed},
-                  {"adapted", report.adapted},
-                  {"left_out", report.left_out},
-                  {"new", report.missing}};
+  const Json json{
+      {"file", o.file},       {"model", model->config()},  {"out", o.out},
+      {"loaded", loaded},     {"notes", report.notes},     {"prefix", report.prefix},
+      {"renamed", renamed},   {"adapted", report.adapted}, {"left_out", report.left_out},
+      {"new", report.missing}};
   save_model(*model, o.out,
              {{"thorax.source", to_json_text(fs::path(o.file).filename().string())}});
   if (o.json) {
@@ -149,6 +150,7 @@ void convert(const ConvertOptions& o) {
     return;
   }
   fmt::print("{}: {} of {} tensors from {} -> {}\n", o.model, loaded, all, o.file, o.out);
+  for (const std::string& note : report.notes) fmt::print("note      {}\n", printable(note, 1000));
   if (!report.prefix.empty()) fmt::print("prefix    '{}' taken off\n", printable(report.prefix));
   print_list("renamed", renamed);
   print_list("adapted", report.adapted);
@@ -160,7 +162,9 @@ void add_show(CLI::App& weights) {
   static std::string file;
   static bool json = false;
   CLI::App* c = weights.add_subcommand("show", "Tensors, metadata and totals of a file");
-  c->add_option("file", file, "A safetensors file: weights, a model, a checkpoint")->required();
+  c->add_option("file", file,
+                "Weights, a model or a checkpoint: safetensors, or PyTorch's .pt and .pth")
+      ->required();
   c->add_flag("--json", json, "Print JSON");
   c->footer("Example:\n  thorax weights show runs/kfold/fold_0/last.safetensors");
   c->callback([] { show(file, json); });
@@ -170,7 +174,7 @@ void add_convert(CLI::App& weights) {
   static ConvertOptions o;
   CLI::App* c = weights.add_subcommand(
       "convert", "Published weights (timm's or torchvision's names) to a file of this program");
-  c->add_option("file", o.file, "State dict as safetensors")->required();
+  c->add_option("file", o.file, "State dict as safetensors, .pt or .pth")->required();
   c->add_option("--model", o.model, "The network (see models/README.md)")
       ->required()
       ->check(CLI::IsMember(model_names()));
@@ -187,7 +191,7 @@ void add_convert(CLI::App& weights) {
   c->add_flag("--json", o.json, "Print JSON");
   c->footer(
       "Example:\n"
-      "  thorax weights convert resnet152.safetensors --model resnet152 --in-channels 1 \\\n"
+      "  thorax weights convert resnet152.pth --model resnet152 --in-channels 1 \\\n"
       "    --head study --out resnet152_gray.safetensors");
   c->callback([] { convert(o); });
 }

@@ -1,10 +1,10 @@
 #include "data/container_check.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 
 #include "data/image_orientation.h"
+#include "engine/io/crc32.h"
 #include "engine/tensor/error.h"
 
 namespace thorax {
@@ -15,20 +15,6 @@ using Bytes = std::span<const uint8_t>;
 uint32_t big32(Bytes b, size_t at) {
   return uint32_t{b[at]} << 24 | uint32_t{b[at + 1]} << 16 | uint32_t{b[at + 2]} << 8 | b[at + 3];
 }
-
-// Four tables (slicing by 4): plain byte-wise CRC would cost more than the decoding of small PNGs.
-constexpr auto make_crc_tables() {
-  std::array<std::array<uint32_t, 256>, 4> t{};
-  for (uint32_t i = 0; i < 256; ++i) {
-    uint32_t c = i;
-    for (int k = 0; k < 8; ++k) c = (c & 1) ? 0xEDB88320u ^ (c >> 1) : c >> 1;
-    t[0][i] = c;
-  }
-  for (uint32_t i = 0; i < 256; ++i)
-    for (int k = 1; k < 4; ++k) t[k][i] = (t[k - 1][i] >> 8) ^ t[0][t[k - 1][i] & 255];
-  return t;
-}
-constexpr auto kCrc = make_crc_tables();
 
 void read_png_header(Bytes b, const std::string& name, const DecodeLimits& limits,
                      ImageInfo& info) {
@@ -135,16 +121,7 @@ void check_size(const ImageInfo& info, const std::string& name, const DecodeLimi
 }
 
 uint32_t png_crc32(std::span<const uint8_t> bytes) {
-  uint32_t c = 0xFFFFFFFFu;
-  size_t i = 0;
-  for (; i + 4 <= bytes.size(); i += 4) {
-    uint32_t word;
-    std::memcpy(&word, bytes.data() + i, 4);
-    c ^= word;
-    c = kCrc[3][c & 255] ^ kCrc[2][(c >> 8) & 255] ^ kCrc[1][(c >> 16) & 255] ^ kCrc[0][c >> 24];
-  }
-  for (; i < bytes.size(); ++i) c = kCrc[0][(c ^ bytes[i]) & 255] ^ (c >> 8);
-  return c ^ 0xFFFFFFFFu;
+  return crc32(std::as_bytes(bytes));
 }
 
 }  // namespace thorax

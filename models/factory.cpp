@@ -150,7 +150,7 @@ void save_model(const Model& model, const std::filesystem::path& path,
 }
 
 ModelFile read_model(const std::filesystem::path& path) {
-  SafetensorsFile file = read_safetensors(path, FileOrder::pytorch);
+  WeightFile file = read_weight_file(path);
   const auto entry = file.metadata.find(kConfigKey);
   THORAX_CHECK(entry != file.metadata.end(),
                "[model] {}: no '{}' in its metadata: only weights? Then name the model and load "
@@ -159,7 +159,7 @@ ModelFile read_model(const std::filesystem::path& path) {
   const nlohmann::json config = nlohmann::json::parse(entry->second, nullptr, false);
   THORAX_CHECK(!config.is_discarded(), "[model] {}: '{}' in its metadata is not JSON",
                path.string(), kConfigKey);
-  StateDict dict = model_tensors(std::move(file.tensors), file.metadata);
+  StateDict dict = std::move(file.tensors);
   std::int64_t weights = 0;
   for (const auto& [name, tensor] : dict) weights += tensor.numel();
   ModelFile result;

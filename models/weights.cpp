@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <map>
 
-#include "engine/io/safetensors.h"
 #include "models/model.h"
 
 namespace thorax {
@@ -60,8 +59,12 @@ void strip_prefix(StateDict& dict, const StateDict& own, WeightReport& report) {
 
 // One value that is not finite makes every result NaN, or worse, something that looks like one.
 void check_finite(const StateDict& dict, const StateDict& own) {
+  const auto is_finite = [](const Tensor& t) {
+    const bool half = t.dtype() == DType::f16 || t.dtype() == DType::bf16;
+    return all_finite(half ? t.to(DType::f32) : t);  // on the CPU it looks at wide types only
+  };
   for (const auto& [name, tensor] : dict)
-    THORAX_CHECK(!own.contains(name) || all_finite(tensor),
+    THORAX_CHECK(!own.contains(name) || is_finite(tensor),
                  "[load] '{}' has values that are not finite (NaN or infinite): these weights are "
                  "of no use; take an earlier checkpoint",
                  name);
@@ -116,19 +119,6 @@ bool head_fits(const StateDict& dict, const StateDict& own, const std::vector<st
 
 }  // namespace
 
-StateDict model_tensors(StateDict tensors, const std::map<std::string, std::string>& metadata) {
-  constexpr std::string_view kPrefix = "model.";
-  const auto is_model = [&](const auto& entry) { return entry.first.starts_with(kPrefix); };
-  const bool ours = std::any_of(metadata.begin(), metadata.end(), [](const auto& entry) {
-    return entry.first.starts_with("thorax.");
-  });
-  if (!ours || std::none_of(tensors.begin(), tensors.end(), is_model)) return tensors;
-  StateDict result;
-  for (const auto& [name, tensor] : tensors)
-    if (name.starts_with(kPrefix)) result[name.substr(kPrefix.size())] = tensor;
-  return result;
-}
-
 WeightReport load_model_weights(const Model& model, StateDict dict,
                                 const std::filesystem::path& path, WeightUse use) {
   WeightReport report;
@@ -170,11 +160,16 @@ WeightReport load_model_weights(const Model& model, StateDict dict,
   return report;
 }
 
+WeightReport load_model_weights(const Model& model, WeightFile file,
+                                const std::filesystem::path& path, WeightUse use) {
+  WeightReport report = load_model_weights(model, std::move(file.tensors), path, use);
+  report.notes = std::move(file.notes);
+  return report;
+}
+
 WeightReport load_model_weights(const Model& model, const std::filesystem::path& path,
                                 WeightUse use) {
-  SafetensorsFile file = read_safetensors(path, FileOrder::pytorch);
-  return load_model_weights(model, model_tensors(std::move(file.tensors), file.metadata), path,
-                            use);
+  return load_model_weights(model, read_weight_file(path), path, use);
 }
 
 }  // namespace thorax

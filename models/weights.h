@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "engine/nn/module.h"
+#include "models/weight_file.h"
 
 namespace thorax {
 
@@ -28,24 +29,26 @@ struct WeightReport : LoadReport {
   std::vector<std::string> adapted;
   // Tensors of the file's head that were not taken over.
   std::vector<std::string> left_out;
+  // What was chosen of the file's content and what was passed over (weight_file.h).
+  std::vector<std::string> notes;
   // What stood before every name and was taken off: "module.". Empty: nothing.
   std::string prefix;
 };
 
-// The network's own tensors of a file: a training checkpoint of this program keeps them under
-// "model.", beside the optimizer's state; any other file is given back as it is.
-StateDict model_tensors(StateDict tensors, const std::map<std::string, std::string>& metadata);
-
-// Loads a safetensors state dict (PyTorch's order) into the model: published weights, or a file
-// made by save_model or a training run. Throws Error naming the file and what is missing, unknown,
-// of another shape or not finite; nothing is changed then. The report lists what the mode allowed.
+// Loads a state dict (safetensors in PyTorch's order, or what torch.save wrote) into the model:
+// published weights, or a file made by save_model or a training run. Throws Error naming the file
+// and what is missing, unknown, of another shape or not finite; nothing is changed then. The report
+// lists what the mode allowed.
 //
 // Unless `exact`, a prefix that wrappers put before every name ("module.", "_orig_mod.", "ema.",
 // and any other that turns the names into the model's) is taken off; where two prefixes lead to a
 // whole network the file holds two, and which one is meant is not guessed: Error naming both.
 WeightReport load_model_weights(const Model& model, const std::filesystem::path& path,
                                 WeightUse use = WeightUse::exact);
-// The same from memory; `path` names the source in errors.
+// The same of a file that has been read; `path` names the source in errors.
+WeightReport load_model_weights(const Model& model, WeightFile file,
+                                const std::filesystem::path& path, WeightUse use);
+// The same from memory.
 WeightReport load_model_weights(const Model& model, StateDict dict,
                                 const std::filesystem::path& path, WeightUse use);
 

@@ -9,9 +9,9 @@ namespace {
 
 using std::string_view_literals::operator""sv;
 
-constexpr const char* kWriteSafetensors =
-    "; write the weights anew in Python with safetensors.torch.save_file(torch.load(FILE, "
-    "weights_only=True), NEW)";
+constexpr const char* kTakePytorch =
+    ": --weights and 'thorax weights' read it; 'thorax weights convert' makes a model file of it "
+    "for the other commands";
 
 std::string_view text_of(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -49,11 +49,10 @@ std::string foreign_kind(std::span<const std::byte> head) {
   if (is_lfs_pointer(head))
     return "is a Git LFS pointer, not the file that it stands for: fetch that with 'git lfs pull'";
   if (text.starts_with("PK\x03\x04"))
-    return std::string("is a zip archive, as torch.save writes .pt and .pth") + kWriteSafetensors;
+    return std::string("is a zip archive, as torch.save writes .pt and .pth") + kTakePytorch;
   // Protocols 2 to 5.
   if (text.size() >= 2 && text[0] == '\x80' && text[1] >= 2 && text[1] <= 5)
-    return std::string("is a Python pickle, as torch.save wrote .pth before 2020") +
-           kWriteSafetensors;
+    return std::string("is a Python pickle, as torch.save wrote .pth before 2020") + kTakePytorch;
   for (const Magic& magic : kMagic)
     if (text.starts_with(magic.start)) return magic.what;
   if (text.size() >= 262 && text.substr(257, 5) == "ustar")

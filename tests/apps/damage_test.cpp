@@ -5,7 +5,9 @@
 
 #include "engine/io/safetensors.h"
 #include "tests/apps/tiny_models.h"
+#include "tests/support/places.h"
 #include "tests/support/program.h"
+#include "tests/support/zip_writer.h"
 
 using namespace thorax::test;
 
@@ -72,6 +74,23 @@ TEST_CASE("every command refuses damaged weights, by name") {
   write_text(f / "swapped.safetensors", bytes);
   says({"predict", f.images(), "--classifier", f / "swapped.safetensors"},
        "swapped.safetensors" + damaged);
+  // A letter that changes makes the entry contradict itself; the cause is the damage all the same.
+  auto metadata = classifier_metadata();
+  std::string& input = metadata.at("thorax.input");
+  input.insert(input.size() - 1, R"(,"positive":"covid")");
+  thorax::save_model(*tiny_classifier(), f / "named.safetensors", metadata);
+  bytes = file_text(f / "named.safetensors");
+  for (const char* name : {R"(\"covid\"])", R"(\"classifier\")", R"(\"whole\")"}) {
+    CAPTURE(name);
+    std::string changed = bytes;
+    const std::size_t at = changed.find(name);
+    REQUIRE(at != std::string::npos);
+    changed[at + 3] = static_cast<char>(changed[at + 3] ^ 1);
+    write_text(f / "letter.safetensors", changed);
+    for (const char* command : {"predict", "explain"})
+      says({command, f.images(), "--classifier", f / "letter.safetensors", "--out", f / "why"},
+           "letter.safetensors" + damaged);
+  }
   // What is whole goes through, and what `convert` writes has a checksum.
   says({"predict", f.images(), "--classifier", classifier, "--segmenter", segmenter, "--min-area",
         "0"},
@@ -129,7 +148,15 @@ TEST_CASE("what a file says of its input is checked") {
   says({"predict", f.images(), "--classifier", f / "lfs.safetensors"}, "is a Git LFS pointer");
   write_text(f / "net.pth", std::string("PK\x03\x04", 4) + std::string(100, 'x'));
   says({"weights", "convert", f / "net.pth", "--model", "resnet18", "--out", f / "x"},
-       "as torch.save writes");
+       "a zip archive without its directory at the end");
+  write_text(f / "net.zip", make_zip({{"weights.bin", "x"}}));
+  says({"train", "segmenter", "--data", "shenzhen:" + (f / "ph"), "--size", "32", "--epochs", "1",
+        "--width", "2", "--weights", f / "net.zip", "--out", f / "run"},
+       "net.zip: is a zip archive without NAME/data.pkl");
+  // Weights alone do not say what they are to be shown.
+  says({"predict", f.images(), "--classifier",
+        thorax::test::source_folder() / "tests/golden/pytorch/checkpoint.pth"},
+       "thorax weights convert");
 }
 
 TEST_CASE("weights show lists types and ranks that nothing here computes with") {

@@ -6,6 +6,7 @@
 #include "engine/io/safetensors.h"
 #include "models/factory.h"
 #include "tests/support/check.h"
+#include "tests/support/places.h"
 #include "tests/support/program.h"
 
 using namespace thorax::test;
@@ -139,6 +140,33 @@ TEST_CASE("weights convert: old names, gray images, the study's head") {
   write_text(t / "keys.json", "[1]");
   fails(command, 1, "keys.json: wants a JSON object");
   CHECK(!std::filesystem::exists(t / "x"));
+}
+
+TEST_CASE("weights of PyTorch: shown and converted as those of safetensors") {
+  const TemporaryFolder t;
+  const std::filesystem::path golden = source_folder() / "tests/golden/pytorch";
+  const std::string file = golden / "checkpoint.pth";
+  const json shown = json::parse(run_thorax({"weights", "show", file, "--json"}).output);
+  const json safe = json::parse(
+      run_thorax({"weights", "show", golden / "resnet_basic.safetensors", "--json"}).output);
+  CHECK(shown["totals"]["parameters"] == safe["totals"]["parameters"]);
+  CHECK(shown["totals"]["tensors"] == safe["totals"]["tensors"]);
+  CHECK(shown["notes"] == json{"a PyTorch checkpoint: its entry 'state_dict' is taken; not read: "
+                               "epoch, arch, best_acc, args, optimizer, seen"});
+  write_text(t / "keys.json", R"({"layers":[2,1,1,1],"width":3,"outputs":3})");
+  const Outcome converted =
+      run_thorax({"weights", "convert", file, "--model", "resnet18", "--config", t / "keys.json",
+                  "--in-channels", "1", "--out", t / "net.safetensors"});
+  INFO(converted.output);
+  REQUIRE(converted.exit_code == 0);
+  CHECK(converted.output.find("its entry 'state_dict' is taken") != std::string::npos);
+  CHECK(converted.output.find("prefix    'module.' taken off") != std::string::npos);
+  const auto model = thorax::load_model(t / "net.safetensors");
+  const thorax::StateDict wanted = thorax::load_weights(golden / "resnet_basic.safetensors");
+  for (const auto& [name, tensor] : model->state_dict())
+    CHECK_MESSAGE(same_values(tensor, wanted.at(name)), name);
+  fails({"weights", "show", golden / "hostile_system.pth"}, 1, "names 'posix.system'");
+  CHECK(!std::filesystem::exists("executed"));
 }
 
 TEST_CASE("train --weights says what was renamed, adapted, left out and left as initialised") {

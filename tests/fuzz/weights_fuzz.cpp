@@ -2,9 +2,11 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/io/pytorch_file.h"
 #include "engine/io/safetensors.h"
 #include "engine/train/checkpoint.h"
 #include "tests/fuzz/harness.h"
+#include "tests/fuzz/pytorch_mutator.h"
 #include "tests/fuzz/safetensors_mutator.h"
 
 namespace thorax::fuzz {
@@ -41,6 +43,29 @@ void safetensors(Bytes bytes) {
   }
 }
 const Enter enter_safetensors("safetensors", {safetensors, mutate_safetensors});
+
+// Both orders of the axes hold the same values, and what was read can be written as safetensors.
+void pytorch(Bytes bytes) {
+  const std::string name = "input.pth";
+  PytorchFile file, last;
+  if (!accepted(name, [&] { file = parse_pytorch(std::as_bytes(bytes), name); })) return;
+  FUZZ_REQUIRE(
+      accepted(name, [&] { last = parse_pytorch(std::as_bytes(bytes), name, FileOrder::pytorch); }),
+      "taken in one order of the axes only");
+  FUZZ_REQUIRE(!file.tensors.empty(), "a state dict without tensors");
+  const fs::path path = scratch() / "again.safetensors";
+  // Axes of 16-bit values are not moved about on the CPU; as float32 they are the same ones.
+  std::map<std::string, Tensor> plain = file.tensors, wide = file.tensors;
+  for (auto& [key, tensor] : last.tensors) {
+    if (tensor.rank() != 4) continue;
+    tensor = nhwc_to_nchw(tensor.to(DType::f32));
+    wide[key] = wide[key].to(DType::f32);
+  }
+  FUZZ_REQUIRE(same(wide, last.tensors), "the orders of the axes hold other values");
+  if (!accepted("again.safetensors", [&] { write_safetensors(path, plain); })) return;
+  FUZZ_REQUIRE(same(plain, read_safetensors(path).tensors), "tensors differ as safetensors");
+}
+const Enter enter_pytorch("pytorch", {pytorch, mutate_pytorch});
 
 void checkpoint(Bytes bytes) {
   const fs::path path = scratch() / "input.safetensors";

@@ -3,6 +3,7 @@
 
 #include "engine/io/safetensors.h"
 #include "tests/models/support.h"
+#include "tests/support/places.h"
 #include "tests/support/temp_folder.h"
 
 using namespace thorax;
@@ -177,4 +178,41 @@ TEST_CASE("what does not fit the trunk is an error, and nothing is changed") {
     weights.refused(*model, use, "unknown to the model: layer1.denselayer1.norm.1.weight");
   }
   CHECK(test::same(model->state_dict(), before));
+}
+
+TEST_CASE("a checkpoint of PyTorch loads the bits of its safetensors twin, in every mode") {
+  const std::filesystem::path golden = test::source_folder() / "tests/golden/pytorch";
+  const nlohmann::json config{{"model", "resnet18"},
+                              {"in_channels", 1},
+                              {"layers", {2, 1, 1, 1}},
+                              {"width", 3},
+                              {"outputs", 3}};
+  const auto wanted = create_model(config, 1);
+  load_model_weights(*wanted, golden / "resnet_basic.safetensors");
+  const auto model = create_model(config, 2);
+  CHECK_THROWS_WITH_AS(load_model_weights(*model, golden / "checkpoint.pth"),
+                       doctest::Contains("begin with 'module.'"), Error);
+  const WeightReport report =
+      load_model_weights(*model, golden / "checkpoint.pth", WeightUse::adapt);
+  CHECK(report.prefix == "module.");
+  CHECK(report.notes.size() == 1);
+  CHECK(test::same(model->state_dict(), wanted->state_dict()));
+  CHECK_THROWS_WITH_AS(read_model(golden / "checkpoint.pth"),
+                       doctest::Contains("checkpoint.pth: no 'thorax.model'"), Error);
+}
+
+TEST_CASE("half precision weights are looked through for values that are not finite") {
+  const Weights weights;
+  const auto published = filled(test::tiny_resnet());
+  StateDict half;
+  for (const auto& [name, tensor] : published->state_dict())
+    half[name] = tensor.dtype() == DType::f32 ? tensor.to(DType::f16) : tensor;
+  weights.write(half);
+  const auto model = create_model(test::tiny_resnet(), 3);
+  weights.load(*model, WeightUse::exact);
+  Tensor wide = published->state_dict().at("fc.bias").clone();
+  wide.data<float>()[0] = 1e30f;  // infinite as f16
+  half["fc.bias"] = wide.to(DType::f16);
+  weights.write(half);
+  weights.refused(*model, WeightUse::exact, "'fc.bias' has values that are not finite");
 }

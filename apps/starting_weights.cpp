@@ -1,0 +1,65 @@
+#include "apps/starting_weights.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "apps/model_file.h"
+#include "apps/report/text.h"
+#include "models/weights.h"
+
+namespace thorax::app {
+namespace {
+
+// What was not taken over as it is: a run must not silently start from half of its weights.
+void describe(const WeightReport& report, const std::string& file) {
+  const auto line = [&](const char* what, const std::vector<std::string>& names) {
+    constexpr std::size_t kShown = 6;
+    if (names.empty()) return;
+    const std::vector<std::string> shown(names.begin(),
+                                         names.begin() + std::min(names.size(), kShown));
+    fmt::print("[weights] {}: {} {}: {}{}\n", file, names.size(), what,
+               clean_text(fmt::format("{}", fmt::join(shown, ", "))),
+               names.size() > kShown ? ", ..." : "");
+  };
+  for (const std::string& note : report.notes)
+    fmt::print("[weights] {}: {}\n", clean_text(file), clean_text(note));
+  if (!report.prefix.empty())
+    fmt::print("[weights] {}: names are read without their prefix '{}'\n", clean_text(file),
+               clean_text(report.prefix));
+  line("renamed from an older version", [&] {
+    std::vector<std::string> names;
+    for (const auto& [before, now] : report.renamed) names.push_back(before);
+    return names;
+  }());
+  line("adapted", report.adapted);
+  line("of its head left out", report.left_out);
+  std::vector<std::string> missing = report.missing;
+  // Old files have no counters of batches; nothing is computed from them.
+  std::erase_if(missing,
+                [](const std::string& name) { return name.ends_with(".num_batches_tracked"); });
+  line("not in the file, left as initialised", missing);
+}
+
+}  // namespace
+
+void start_from(const TrainSettings& s, const std::vector<std::string>& classes,
+                const Model& model) {
+  WeightFile file = read_weight_file(s.weights);
+  if (!file.pytorch) note_unverified(file.metadata, s.weights);
+  bool same_task = false;
+  if (file.metadata.contains(kInputKey)) {
+    const ModelInput input = read_model_input(file.metadata, s.weights);
+    same_task =
+        input.task == name_of(s.task) && (s.task == Task::segmenter || input.classes == classes);
+  }
+  const WeightReport report = load_model_weights(
+      model, std::move(file), s.weights, same_task ? WeightUse::adapt : WeightUse::pretrain);
+  describe(report, s.weights);
+  if (same_task && report.left_out.empty())
+    fmt::print("[weights] {}: of the same task and classes: its head is taken over, too\n",
+               clean_text(s.weights));
+}
+
+}  // namespace thorax::app
