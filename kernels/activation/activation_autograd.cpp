@@ -1,4 +1,5 @@
 // Activations on the tape.
+#include "engine/autograd/trace.h"
 #include "engine/runtime/profile.h"
 #include "kernels/activation/activation.h"
 
@@ -12,6 +13,8 @@ Variable activate(ActivationKind kind, const Variable& x) {
   const DeviceKind device = x.value().device().kind;
   const Tensor y = Tensor::empty(problem.shape, problem.dtype, x.value().device());
   activation_providers().select(problem, device).forward(problem, x.value(), y);
+  if (tracing())
+    trace_operation({std::string(name_of(kind)), {x.value()}, y, nlohmann::json::object()});
   if (!needs_grad({x})) return Variable(y);
   return record(std::string(name_of(kind)), y, {x},
                 [problem, device, y](const Tensor& dy, const std::vector<bool>&) {
@@ -34,6 +37,7 @@ Variable sigmoid(const Variable& x) {
 Variable reshape(const Variable& x, const Shape& shape) {
   THORAX_CHECK(x.defined(), "[reshape] no input");
   const Tensor y = x.value().reshape(shape);
+  if (tracing()) trace_operation({"reshape", {x.value()}, y, nlohmann::json::object()});
   return record("reshape", y, {x}, [from = x.shape()](const Tensor& dy, const std::vector<bool>&) {
     return std::vector<Tensor>{dy.to_contiguous().reshape(from)};
   });

@@ -1,4 +1,5 @@
 // Batch normalisation on the tape, and its running statistics.
+#include "engine/autograd/trace.h"
 #include "engine/runtime/profile.h"
 #include "kernels/batch_norm/batch_norm.h"
 
@@ -50,6 +51,13 @@ Variable batch_norm(const Variable& x, const Variable& weight, const Variable& b
   if (problem.training && state.running_mean.defined() && problem.pixels() > 1 && !recomputing())
     provider.update_running(mean, variance, problem.pixels(), state.momentum, state.running_mean,
                             state.running_var);
+  if (tracing())
+    trace_operation(
+        {"batch_norm",
+         {x.value(), weight.value(), bias.value(), state.running_mean, state.running_var,
+          residual_value},
+         y,
+         {{"epsilon", problem.epsilon}, {"training", problem.training}, {"relu", problem.relu}}});
   if (!tracked) return Variable(y);
   return record(
       "batch_norm", y, {x, weight, bias, residual},

@@ -1,5 +1,6 @@
 #include "kernels/cast/cast.h"
 
+#include "engine/autograd/trace.h"
 #include "engine/runtime/profile.h"
 
 namespace thorax {
@@ -22,10 +23,11 @@ Variable cast(const Variable& x, DType dtype) {
   THORAX_CHECK(is_floating(from) && is_floating(dtype), "[cast] {} {} to {}: floating point only",
                x.shape(), name_of(from), name_of(dtype));
   if (from == dtype) return x;
-  return record("cast", converted(x.value(), dtype, "forward"), {x},
-                [from](const Tensor& dy, const std::vector<bool>&) {
-                  return std::vector<Tensor>{converted(dy, from, "backward")};
-                });
+  const Tensor y = converted(x.value(), dtype, "forward");
+  if (tracing()) trace_operation({"cast", {x.value()}, y, {{"to", name_of(dtype)}}});
+  return record("cast", y, {x}, [from](const Tensor& dy, const std::vector<bool>&) {
+    return std::vector<Tensor>{converted(dy, from, "backward")};
+  });
 }
 
 }  // namespace thorax

@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include "engine/autograd/trace.h"
 #include "engine/runtime/profile.h"
 
 namespace thorax {
@@ -56,6 +57,7 @@ Variable concat(const std::vector<Variable>& parts) {
       offset += value.channels();
     }
   }
+  if (tracing()) trace_operation({"concat", values, y, nlohmann::json::object()});
   return record("concat", y, parts, [channels](const Tensor& dy, const std::vector<bool>& needs) {
     std::vector<Tensor> grads(needs.size());
     std::int64_t offset = 0;

@@ -1,4 +1,5 @@
 // Convolution on the tape.
+#include "engine/autograd/trace.h"
 #include "engine/runtime/profile.h"
 #include "kernels/common/precision.h"
 #include "kernels/conv2d/conv2d.h"
@@ -22,6 +23,16 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& bias,
   } else {
     chosen.forward(problem, x.value(), filter, bias_value, options.residual, y);
   }
+  if (tracing())
+    trace_operation({"conv2d",
+                     {x.value(), w.value(), bias_value, options.residual},
+                     y,
+                     {{"kernel", {problem.kernel_h, problem.kernel_w}},
+                      {"stride", {problem.stride_h, problem.stride_w}},
+                      {"pad", {problem.pad_h, problem.pad_w}},
+                      {"dilation", {problem.dilation_h, problem.dilation_w}},
+                      {"groups", problem.groups},
+                      {"relu", problem.relu}}});
   if (!needs_grad({x, w, bias})) return Variable(y);
   THORAX_CHECK(
       !options.residual.defined(),

@@ -1,4 +1,5 @@
 // Transposed convolution on the tape.
+#include "engine/autograd/trace.h"
 #include "engine/runtime/profile.h"
 #include "kernels/common/precision.h"
 #include "kernels/conv_transpose2d/conv_transpose2d.h"
@@ -18,6 +19,16 @@ Variable conv_transpose2d(const Variable& x, const Variable& w, const Variable& 
   const Tensor filter = w.value().to(problem.dtype);
   conv_transpose2d_provider(problem, ConvTranspose2dPass::forward, device)
       .forward(problem, x.value(), filter, bias_value, y);
+  if (tracing())
+    trace_operation({"conv_transpose2d",
+                     {x.value(), w.value(), bias_value},
+                     y,
+                     {{"kernel", {problem.kernel_h, problem.kernel_w}},
+                      {"stride", {problem.stride_h, problem.stride_w}},
+                      {"pad", {problem.pad_h, problem.pad_w}},
+                      {"extra", {problem.extra_h, problem.extra_w}},
+                      {"dilation", {problem.dilation_h, problem.dilation_w}},
+                      {"groups", problem.groups}}});
   if (!needs_grad({x, w, bias})) return Variable(y);
   THORAX_CHECK(!w.requires_grad() || w.value().dtype() == parameter_dtype(problem.dtype),
                "[conv_transpose2d] the gradient of a {} filter would lose its small parts; keep it "

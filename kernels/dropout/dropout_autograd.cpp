@@ -1,4 +1,5 @@
 // Dropout on the tape: saves nothing but the numbers that make the pattern.
+#include "engine/autograd/trace.h"
 #include "engine/runtime/graph.h"
 #include "engine/runtime/profile.h"
 #include "kernels/dropout/dropout.h"
@@ -37,6 +38,7 @@ Variable dropout(const Variable& x, double p, bool training, std::uint64_t seed,
   const ProfileScope scope("dropout", "forward", [&] { return problem.to_string(); });
   const Tensor y = Tensor::empty(problem.shape, problem.dtype, device);
   dropout_providers().select(problem, device.kind).run(problem, x.value(), y);
+  if (tracing()) trace_operation({"dropout", {x.value()}, y, {{"p", p}}});
   return record("dropout", y, {x}, [problem](const Tensor& dy, const std::vector<bool>&) {
     const Tensor dx = Tensor::empty(problem.shape, problem.dtype, dy.device());
     dropout_providers().select(problem, dy.device().kind).run(problem, dy, dx);

@@ -1,4 +1,5 @@
 // The fused sum on the tape.
+#include "engine/autograd/trace.h"
 #include "engine/runtime/profile.h"
 #include "kernels/fuse_multires/fuse_multires.h"
 
@@ -12,6 +13,14 @@ Variable fuse_multires(const std::vector<Variable>& branches, bool relu) {
   const Device device = values[0].device();
   const Tensor y = Tensor::empty(problem.output_shape(), problem.dtype, device);
   fuse_providers().select(problem, device.kind).forward(problem, values, y);
+  if (tracing())
+    trace_operation(
+        {"fuse_multires",
+         values,
+         y,
+         {{"factors", std::vector<std::int64_t>(problem.factors.begin(),
+                                                problem.factors.begin() + problem.branches)},
+          {"relu", problem.relu}}});
   return record(
       "fuse_multires", y, branches,
       [problem, saved_y = relu ? y : Tensor{}](const Tensor& dy, const std::vector<bool>& needs) {

@@ -1,4 +1,5 @@
 // The fully connected layer on the tape.
+#include "engine/autograd/trace.h"
 #include "engine/runtime/profile.h"
 #include "kernels/common/precision.h"
 #include "kernels/linear/linear.h"
@@ -14,6 +15,8 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
   const Tensor rounded = weight.value().to(problem.dtype);
   linear_provider(problem, LinearPass::forward, device)
       .forward(problem, x.value(), rounded, bias_value, y);
+  if (tracing())
+    trace_operation({"linear", {x.value(), weight.value(), bias_value}, y, {{"relu", relu}}});
   if (!needs_grad({x, weight, bias})) return Variable(y);
   THORAX_CHECK(
       !weight.requires_grad() || weight.value().dtype() == parameter_dtype(problem.dtype),

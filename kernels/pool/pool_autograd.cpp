@@ -1,4 +1,5 @@
 // Pooling on the tape.
+#include "engine/autograd/trace.h"
 #include "engine/runtime/profile.h"
 #include "kernels/pool/pool.h"
 
@@ -16,6 +17,15 @@ Variable pool(const char* name, const PoolProblem& problem, const Variable& x, c
                             ? Tensor::empty(problem.output_shape(), DType::u8, device)
                             : Tensor{};
   pool_providers().select(problem, device.kind).forward(problem, x.value(), y, argmax);
+  if (tracing())
+    trace_operation({name,
+                     {x.value()},
+                     y,
+                     {{"kernel", {problem.kernel_h, problem.kernel_w}},
+                      {"stride", {problem.stride_h, problem.stride_w}},
+                      {"pad", {problem.pad_h, problem.pad_w}},
+                      {"ceil_mode", problem.ceil_mode},
+                      {"count_include_pad", problem.count_include_pad}}});
   if (!tracked) return Variable(y);
   return record(name, y, {x}, [name, problem, argmax](const Tensor& dy, const std::vector<bool>&) {
     const ProfileScope backward_scope(name, "backward", [&] { return problem.to_string(); });
@@ -49,6 +59,7 @@ Variable global_avg_pool(const Variable& x) {
   pool_providers()
       .select(problem, device.kind)
       .forward(problem, x.value(), y.reshape({n, 1, 1, c}), {});
+  if (tracing()) trace_operation({"global_avg_pool", {x.value()}, y, nlohmann::json::object()});
   return record(
       "global_avg_pool", y, {x}, [problem, n, c](const Tensor& dy, const std::vector<bool>&) {
         const ProfileScope backward_scope("global_avg_pool", "backward",

@@ -1,4 +1,5 @@
 // Upsampling on the tape.
+#include "engine/autograd/trace.h"
 #include "engine/runtime/profile.h"
 #include "kernels/upsample/upsample.h"
 
@@ -10,6 +11,12 @@ Variable upsample(const char* name, const UpsampleProblem& problem, const Variab
   const Device device = x.value().device();
   const Tensor y = Tensor::empty(problem.output_shape(), problem.dtype, device);
   upsample_providers().select(problem, device.kind).forward(problem, x.value(), y);
+  if (tracing())
+    trace_operation({name,
+                     {x.value()},
+                     y,
+                     {{"size", {problem.out_height, problem.out_width}},
+                      {"align_corners", problem.align_corners}}});
   return record(name, y, {x}, [name, problem](const Tensor& dy, const std::vector<bool>&) {
     const ProfileScope backward_scope(name, "backward", [&] { return problem.to_string(); });
     const Tensor dx = Tensor::empty(problem.input_shape(), problem.dtype, dy.device());

@@ -1,0 +1,63 @@
+// `thorax export` as a command: what it says, what it refuses, what stays.
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "tests/apps/tiny_models.h"
+#include "tests/support/program.h"
+
+using namespace thorax::test;
+using nlohmann::json;
+
+TEST_CASE("export: both networks, in text and JSON") {
+  const TemporaryFolder t;
+  save_tiny_segmenter(t / "lungs.safetensors");
+  save_tiny_classifier(t / "covid.safetensors");
+
+  Outcome outcome = run_thorax({"export", t / "lungs.safetensors", "--onnx", t / "lungs.onnx"});
+  INFO(outcome.output);
+  CHECK(outcome.exit_code == 0);
+  CHECK(outcome.output.find("batch x 1 x 32 x 32, gray pixels 0..1") != std::string::npos);
+  CHECK(outcome.output.find("probability of lung") != std::string::npos);
+
+  outcome = run_thorax({"export", t / "covid.safetensors", "--onnx", t / "covid.onnx",
+                        "--preprocess", "caller", "--json"});
+  INFO(outcome.output);
+  REQUIRE(outcome.exit_code == 0);
+  const json said = json::parse(outcome.output);
+  CHECK(said["task"] == "classifier");
+  CHECK(said["classes"] == json{"normal", "covid"});
+  CHECK(said["input"]["shape"] == json{"batch", 1, 32, 32});
+  CHECK(said["operators"]["Gemm"] == 2);
+  CHECK(!said["operators"].contains("Sub"));
+  CHECK(said["bytes"] == std::filesystem::file_size(t / "covid.onnx"));
+  // Who has only the file finds there what its pixels and outputs mean.
+  const std::string bytes = file_text(t / "covid.onnx");
+  for (const char* text : {R"(["normal","covid"])", R"("normalised_in_graph":false)",
+                           R"("view":"whole")", "thorax.model", "thorax.input"})
+    CHECK_MESSAGE(bytes.find(text) != std::string::npos, text);
+}
+
+TEST_CASE("export: refusals leave no file") {
+  const TemporaryFolder t;
+  const std::string file = t / "covid.safetensors", out = t / "out.onnx";
+  save_tiny_classifier(file);
+  const auto refused = [&](const std::vector<std::string>& arguments, int code, const char* why) {
+    const Outcome outcome = run_thorax(arguments);
+    INFO(outcome.output);
+    CHECK(outcome.exit_code == code);
+    CHECK(outcome.output.find(why) != std::string::npos);
+    CHECK(!std::filesystem::exists(out));
+  };
+  const std::string before = file_text(file);
+  refused({"export", file, "--onnx", file}, 1, "would be replaced by its own export");
+  CHECK(file_text(file) == before);
+  refused({"export", t / "none.safetensors", "--onnx", out}, 1, "none.safetensors");
+  refused({"export", file}, 2, "--onnx is required");
+  refused({"export", file, "--onnx", out, "--preprocess", "maybe"}, 2, "--preprocess");
+  // A network that nobody trained for a task: what its input means is not known.
+  thorax::save_model(*tiny_classifier(), t / "bare.safetensors");
+  refused({"export", t / "bare.safetensors", "--onnx", out}, 1, "no 'thorax.input'");
+  refused({"export", file, "--onnx", t / "nowhere/out.onnx"}, 1, "nowhere");
+}

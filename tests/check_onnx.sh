@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Usage: tests/check_onnx.sh [BUILD]
+# Exports networks of every kind as ONNX files and compares what onnxruntime (PyPI) computes from them with
+# what thorax computes (tests/onnx/compare.py), then a checkpoint by the command `thorax export`. Takes onnx and
+# onnxruntime of the system's Python if they are there, else installs them into BUILD/onnx-venv; says so and
+# ends well where neither is possible.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+build=${1:-build}
+[ -e "$build/CMakeCache.txt" ] || { echo "check_onnx.sh: build first (tests/run.sh)" >&2; exit 1; }
+cmake --build "$build" --target onnx_cases thorax_cli
+
+python=python3
+wanted=(onnx onnxruntime numpy)
+if ! "$python" -c 'import numpy, onnx, onnxruntime' 2>/dev/null; then
+  if ! { python3 -m venv "$build/onnx-venv" && "$build/onnx-venv/bin/pip" install -q "${wanted[@]}"; } >"$build/onnx-venv.log" 2>&1; then
+    tail -n 3 "$build/onnx-venv.log"
+    echo "check_onnx.sh: SKIPPED: ${wanted[*]} can be neither imported nor installed from PyPI"
+    exit 0
+  fi
+  python=$build/onnx-venv/bin/python3
+fi
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+"$build/tests/onnx_cases" "$folder/cases"
+"$python" tests/onnx/compare.py "$folder/cases"
+
+# As a user does it: the file of a training run, and the numbers that `predict` prints for an image of the
+# network's own size, which nothing resizes.
+thorax=$PWD/$build/apps/thorax
+"$thorax" data phantoms --out "$folder/data" --patients 8 --max-images 1 --size 64 --seed 1 >/dev/null
+"$thorax" train classifier --data "manifest:$folder/data/manifest.csv" --size 64 --epochs 1 --batch 4 \
+  --out "$folder/run" >"$folder/train.log" 2>&1 || { cat "$folder/train.log"; exit 1; }
+"$thorax" export "$folder/run/last.safetensors" --onnx "$folder/net.onnx"
+"$thorax" predict "$folder/data/CXR_png" --classifier "$folder/run/last.safetensors" --json >"$folder/predict.json"
+"$python" tests/onnx/as_predict.py "$folder/net.onnx" "$folder/predict.json"
+echo "check_onnx.sh: exported networks compute what thorax computes"
