@@ -123,7 +123,8 @@ void run_dice_loss(OpCase& c) {
 }
 
 void run_bce_with_logits(OpCase& c) {
-  c.loss(bce_with_logits(c.argument("input"), c.tensor("target"), c.number("pos_weight", 1)));
+  c.loss(bce_with_logits(c.argument("input"), c.tensor("target"), c.number("pos_weight", 1),
+                         c.optional_tensor("weight")));
 }
 
 void run_cross_entropy(OpCase& c) {

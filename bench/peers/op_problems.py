@@ -352,9 +352,17 @@ def bce_with_logits(rng, k):
     target = target_mask(rng, shape) if k % 3 else rng.random(shape).astype(np.float32)
     pos_weight = float(rng.choice([1.0, 1.0, 2.5, 0.25]))
     leaf = t64(x).requires_grad_()
-    loss = F.binary_cross_entropy_with_logits(leaf, t64(target), pos_weight=torch.tensor(pos_weight, dtype=torch.float64))
-    loss.backward()
+    positive = torch.tensor(pos_weight, dtype=torch.float64)
     w = max(1.0, pos_weight)
+    if k % 4 == 1:  # a weight for every element, some 0
+        each = (rng.random(shape) * (rng.random(shape) < 0.7)).astype(np.float32)
+        loss = F.binary_cross_entropy_with_logits(leaf, t64(target), t64(each), reduction="sum", pos_weight=positive)
+        loss.backward()
+        return ({"input": x, "target": target, "weight": each}, dict(pos_weight=pos_weight),
+                {"output": (loss.detach().reshape(1).numpy(), tol(x.size, w * ((np.abs(x) + 1) * each).sum(), 8)),
+                 "grad.input": (leaf.grad.numpy(), tol(0, w * each * (1 + np.abs(x) * np.exp(-np.abs(x))), 8))})
+    loss = F.binary_cross_entropy_with_logits(leaf, t64(target), pos_weight=positive)
+    loss.backward()
     return ({"input": x, "target": target}, dict(pos_weight=pos_weight),
             {"output": (loss.detach().reshape(1).numpy(), tol(x.size, w * (np.abs(x).mean() + 1), 8)),
              "grad.input": (leaf.grad.numpy(), tol(0, w / x.size * (1 + np.abs(x) * np.exp(-np.abs(x))), 8))})

@@ -13,7 +13,8 @@ Registry<CrossEntropyProvider>& cross_entropy_providers() {
 }
 
 std::string BceProblem::to_string() const {
-  return fmt::format("{} {} positive weight {}", shape, name_of(dtype), pos_weight);
+  return fmt::format("{} {} positive weight {}{}", shape, name_of(dtype), pos_weight,
+                     weighted ? " weighted" : "");
 }
 
 std::string CrossEntropyProblem::to_string() const {

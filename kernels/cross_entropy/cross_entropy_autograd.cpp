@@ -5,7 +5,8 @@
 
 namespace thorax {
 
-Variable bce_with_logits(const Variable& logits, const Tensor& target, double pos_weight) {
+Variable bce_with_logits(const Variable& logits, const Tensor& target, double pos_weight,
+                         const Tensor& weight) {
   THORAX_CHECK(logits.defined() && target.defined(), "[bce_with_logits] no {}",
                logits.defined() ? "target" : "logits");
   const Tensor& x = logits.value();
@@ -17,19 +18,30 @@ Variable bce_with_logits(const Variable& logits, const Tensor& target, double po
                "[bce_with_logits] target of type {}: {} or u8 is wanted", name_of(target.dtype()),
                name_of(x.dtype()));
   THORAX_CHECK(pos_weight > 0, "[bce_with_logits] positive weight {} is not positive", pos_weight);
-  const BceProblem problem{.shape = x.shape(), .pos_weight = pos_weight, .dtype = x.dtype()};
+  if (weight.defined()) {
+    THORAX_CHECK(weight.shape() == x.shape(), "[bce_with_logits] logits {} and weight {} differ",
+                 x.shape(), weight.shape());
+    THORAX_CHECK(weight.dtype() == loss_dtype(x.dtype()),
+                 "[bce_with_logits] weight of type {}: {} is wanted", name_of(weight.dtype()),
+                 name_of(loss_dtype(x.dtype())));
+  }
+  const BceProblem problem{.shape = x.shape(),
+                           .pos_weight = pos_weight,
+                           .dtype = x.dtype(),
+                           .weighted = weight.defined()};
   const ProfileScope scope("bce_with_logits", "forward", [&] { return problem.to_string(); });
   const DeviceKind device = x.device().kind;
   const Tensor loss = Tensor::empty({1}, loss_dtype(x.dtype()), x.device());
-  bce_with_logits_providers().select(problem, device).forward(problem, x, target, loss);
+  bce_with_logits_providers().select(problem, device).forward(problem, x, target, weight, loss);
   if (!needs_grad({logits})) return Variable(loss);
-  return record(
-      "bce_with_logits", loss, {logits},
-      [problem, device, x, target](const Tensor& dy, const std::vector<bool>&) {
-        const Tensor dx = Tensor::empty(problem.shape, problem.dtype, dy.device());
-        bce_with_logits_providers().select(problem, device).backward(problem, dy, x, target, dx);
-        return std::vector<Tensor>{dx};
-      });
+  return record("bce_with_logits", loss, {logits},
+                [problem, device, x, target, weight](const Tensor& dy, const std::vector<bool>&) {
+                  const Tensor dx = Tensor::empty(problem.shape, problem.dtype, dy.device());
+                  bce_with_logits_providers()
+                      .select(problem, device)
+                      .backward(problem, dy, x, target, weight, dx);
+                  return std::vector<Tensor>{dx};
+                });
 }
 
 Variable cross_entropy(const Variable& logits, const Tensor& labels, double label_smoothing) {

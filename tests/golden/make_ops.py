@@ -92,6 +92,16 @@ def losses():
         loss = F.cross_entropy(x, target, label_smoothing=smoothing)
         loss.backward()
         cases.add({"input": x, "target": target, "output": loss.reshape(1), "grad.input": x.grad}, op="cross_entropy", label_smoothing=smoothing)
+    # CheXpert's way: of each image some findings are known; mean over the known ones. The last: a weight for every element.
+    for k, (shape, scale, weight) in enumerate([((4, 14), 3.0, 1.0), ((6, 5), 40.0, 1.7), ((3, 2), 1.0, 0.5)]):
+        x = values(f"bce.weighted.{k}", shape, scale).requires_grad_()
+        target = torch.from_numpy(hashfill.mask(shape, f"bce.weighted.target.{k}")).double()
+        known = torch.from_numpy(hashfill.mask(shape, f"bce.weighted.known.{k}")).double()
+        each = known / known.sum() if k < 2 else values("bce.weighted.each", shape) ** 2
+        loss = F.binary_cross_entropy_with_logits(x, target, each, reduction="sum", pos_weight=torch.tensor(weight, dtype=torch.float64))
+        loss.backward()
+        cases.add({"input": x, "target": target, "weight": each, "output": loss.reshape(1), "grad.input": x.grad},
+                  op="bce_with_logits", pos_weight=weight)
     cases.write()
 
 

@@ -39,14 +39,21 @@ struct Result {
 
 template <class Provider, class Problem>
 Result run(const Provider& provider, const Problem& p, const Tensor& x, const Tensor& target,
-           double dloss = 1.5) {
+           double dloss = 1.5, const Tensor& weight = {}) {
   const auto on = [&](const Tensor& t) { return test::on(provider.device, t); };
   const DType type = p.dtype == DType::f64 ? DType::f64 : DType::f32;
   const Result r{on(test::poisoned({1}, type)),
                  on(maybe_slice(test::poisoned(x.shape(), p.dtype)))};
   const Tensor logits = on(x), labels = on(target);
-  provider.forward(p, logits, labels, r.loss);
-  provider.backward(p, on(Tensor::full({1}, dloss, type)), logits, labels, r.dx);
+  const Tensor gradient = on(Tensor::full({1}, dloss, type));
+  if constexpr (std::is_same_v<Provider, BceProvider>) {
+    const Tensor weights = weight.defined() ? on(weight) : weight;
+    provider.forward(p, logits, labels, weights, r.loss);
+    provider.backward(p, gradient, logits, labels, weights, r.dx);
+  } else {
+    provider.forward(p, logits, labels, r.loss);
+    provider.backward(p, gradient, logits, labels, r.dx);
+  }
   return {r.loss.to(Device{}), r.dx.to(Device{})};
 }
 
@@ -85,6 +92,105 @@ TEST_CASE("every bce_with_logits provider against the reference") {
       }
     }
   }
+}
+
+namespace {
+
+// 1 / number known where a mask of about two thirds is set, else 0.
+Tensor known_weights(const Shape& shape, std::uint64_t seed) {
+  Philox random(seed);
+  const Tensor weight = Tensor::zeros(shape);
+  std::int64_t known = 0;
+  for (std::int64_t i = 0; i < weight.numel(); ++i) {
+    weight.data<float>()[i] = random.uniform() < 0.66 ? 1.f : 0.f;
+    known += weight.data<float>()[i] > 0;
+  }
+  for (std::int64_t i = 0; known > 0 && i < weight.numel(); ++i)
+    weight.data<float>()[i] /= static_cast<float>(known);
+  return weight;
+}
+
+}  // namespace
+
+TEST_CASE("weighted bce_with_logits: every provider against the reference") {
+  const BceProvider& reference = bce_with_logits_providers().named("reference");
+  for (const Shape& shape : cross_entropy_cases::binary()) {
+    for (const double pos_weight : {1.0, 3.0}) {
+      for (const DType type : {DType::f32, DType::f16, DType::bf16}) {
+        for (const bool sliced : {false, true}) {
+          const BceProblem wide{.shape = shape, .pos_weight = pos_weight, .weighted = true};
+          BceProblem problem = wide;
+          problem.dtype = type;
+          const Tensor dense = test::normals(shape, 1, type, 5.0);
+          const Tensor x = sliced ? maybe_slice(dense) : dense;
+          const Tensor target = random_mask(shape, DType::f32, 2);
+          const Tensor weight =
+              sliced ? maybe_slice(known_weights(shape, 3)) : known_weights(shape, 3);
+          const Result wanted = run(reference, wide, x.to(DType::f32), target, 1.5, weight);
+          double most = 0;
+          const Tensor flat = weight.to_contiguous();
+          for (std::int64_t i = 0; i < flat.numel(); ++i)
+            most = std::max(most, static_cast<double>(flat.data<float>()[i]));
+          const double digits = type == DType::f32 ? 0 : type == DType::f16 ? 0x1p-11 : 0x1p-8;
+          for (const BceProvider& provider : bce_with_logits_providers().all()) {
+            if (provider.priority(problem) < 0) continue;
+            CAPTURE(provider.name);
+            CAPTURE(problem.to_string());
+            const Result got = run(provider, problem, x, target, 1.5, weight);
+            CHECK(test::difference(got.loss, wanted.loss, 0, 50 * kRounding).worst <= 1);
+            CHECK(test::difference(got.dx, wanted.dx,
+                                   14 * kRounding * 1.5 * pos_weight * most + 0x1p-25, digits)
+                      .worst <= 1);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("weighted bce_with_logits: a mask leaves the mean over what is known, and nothing else") {
+  const Shape shape{5, 14};
+  const Tensor x = test::normals(shape, 4, DType::f32, 3.0),
+               target = random_mask(shape, DType::f32, 5), weight = known_weights(shape, 6);
+  // The known elements by themselves.
+  std::vector<float> logits, labels;
+  for (std::int64_t i = 0; i < x.numel(); ++i) {
+    if (weight.data<float>()[i] == 0) continue;
+    logits.push_back(x.data<float>()[i]);
+    labels.push_back(target.data<float>()[i]);
+  }
+  const auto count = static_cast<std::int64_t>(logits.size());
+  REQUIRE(count > 20);
+  REQUIRE(count < x.numel());
+  const Variable all(x, true), known(Tensor::from(logits, {count}), true);
+  const Variable masked = bce_with_logits(all, target, 1, weight),
+                 plain = bce_with_logits(known, Tensor::from(labels, {count}));
+  CHECK(masked.value().item() == doctest::Approx(plain.value().item()).epsilon(1e-6));
+  backward(masked);
+  backward(plain);
+  std::int64_t k = 0;
+  for (std::int64_t i = 0; i < x.numel(); ++i) {
+    const float got = all.grad().data<float>()[i];
+    if (weight.data<float>()[i] == 0)
+      CHECK(got == 0);
+    else
+      CHECK(got == doctest::Approx(known.grad().data<float>()[k++]).epsilon(1e-5));
+  }
+  // What the unknown targets say does not matter, to the bit.
+  const Tensor other = target.to(Device{}).to(DType::f64).to(DType::f32);
+  for (std::int64_t i = 0; i < x.numel(); ++i)
+    if (weight.data<float>()[i] == 0) other.data<float>()[i] = 1 - other.data<float>()[i];
+  CHECK(bce_with_logits(Variable(x), other, 1, weight).value().item() == masked.value().item());
+  // Nothing known: no loss, no gradient.
+  const Variable none(x, true);
+  const Variable zero = bce_with_logits(none, target, 1, Tensor::zeros(shape));
+  CHECK(zero.value().item() == 0);
+  backward(zero);
+  for (std::int64_t i = 0; i < x.numel(); ++i) CHECK(none.grad().data<float>()[i] == 0);
+  CHECK_THROWS_WITH_AS(bce_with_logits(none, target, 1, Tensor::zeros({5, 13})),
+                       doctest::Contains("and weight"), Error);
+  CHECK_THROWS_WITH_AS(bce_with_logits(none, target, 1, Tensor::zeros(shape, DType::u8)),
+                       doctest::Contains("f32 is wanted"), Error);
 }
 
 TEST_CASE("every cross_entropy provider against the reference") {

@@ -23,14 +23,16 @@ Variable loss_of(const GoldenCase& c, const Variable& x) {
     return dice_loss(x, c.tensors.at("target").to(x.value().dtype()),
                      {.per_image = c.flag("per_image"), .epsilon = c.number("epsilon")});
   if (op == "bce_with_logits")
-    return bce_with_logits(x, c.tensors.at("target").to(x.value().dtype()), c.number("pos_weight"));
+    return bce_with_logits(
+        x, c.tensors.at("target").to(x.value().dtype()), c.number("pos_weight"),
+        c.tensors.contains("weight") ? c.tensors.at("weight").to(x.value().dtype()) : Tensor());
   REQUIRE(op == "cross_entropy");
   return cross_entropy(x, c.tensors.at("target"), c.number("label_smoothing"));
 }
 
 void check_losses(DType dtype, double allowed) {
   const auto cases = test::golden_cases("losses.safetensors");
-  REQUIRE(cases.size() == 16);
+  REQUIRE(cases.size() == 19);
   for (std::size_t k = 0; k < cases.size(); ++k) {
     CAPTURE(k);
     const GoldenCase& c = cases[k];

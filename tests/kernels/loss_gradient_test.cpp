@@ -61,6 +61,12 @@ TEST_CASE("bce_with_logits reference: float64 gradient check") {
       check_gradient(
           [&](const Variable& x) { return bce_with_logits(x, mask(shape, 6, DType::u8), weight); },
           logits);
+      check_gradient(
+          [&](const Variable& x) {
+            return bce_with_logits(x, mask(shape, 5, DType::f64), weight,
+                                   test::normals(shape, 9, DType::f64));
+          },
+          logits);
     }
   }
 }

@@ -262,7 +262,10 @@ TEST_CASE("losses: a NaN logit makes the loss and its own gradient NaN") {
     using Loss = std::function<Variable(const Variable&)>;
     for (const Loss& loss :
          {Loss([&](const Variable& v) { return dice_loss(v, target.to(device)); }),
-          Loss([&](const Variable& v) { return bce_with_logits(v, target.to(device)); })}) {
+          Loss([&](const Variable& v) { return bce_with_logits(v, target.to(device)); }),
+          Loss([&](const Variable& v) {
+            return bce_with_logits(v, target.to(device), 1, Tensor::full(shape, 0.5).to(device));
+          })}) {
       const Variable logits(x.to(device), true);
       const Variable value = loss(logits);
       CHECK(std::isnan(value.value().item()));

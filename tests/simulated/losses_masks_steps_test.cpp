@@ -65,8 +65,17 @@ TEST_CASE("every bce_with_logits provider") {
     if (shape.numel() > 20000) continue;
     for (const Setting& s : all_settings()) {
       const BceProblem p{.shape = shape, .pos_weight = 2, .dtype = s.dtype};
-      for (const DType type : {DType::u8, DType::f32})
-        check_loss(bce_with_logits_providers(), p, s, shape, mask(shape, 2, type));
+      BceProblem weighted = p;
+      weighted.weighted = true;
+      for (const DType type : {DType::u8, DType::f32}) {
+        check_loss(bce_with_logits_providers(), p, s, shape, mask(shape, 2, type),
+                   [](const Setting&) { return Tensor(); });
+        check_loss(bce_with_logits_providers(), weighted, s, shape, mask(shape, 2, type),
+                   [&](const Setting& memory) {
+                     return Tensor::full(shape, 1.0 / static_cast<double>(shape.numel()))
+                         .to(memory.device);
+                   });
+      }
     }
   }
 }
