@@ -29,12 +29,22 @@ std::vector<double> class_probabilities(std::span<const float> logits) {
   return result;
 }
 
+std::vector<double> finding_probabilities(std::span<const float> logits) {
+  std::vector<double> result;
+  for (const float logit : logits) result.push_back(probability(logit));
+  return result;
+}
+
+std::vector<double> Classifier::probabilities(std::span<const float> logits) const {
+  return multilabel() ? finding_probabilities(logits) : class_probabilities(logits);
+}
+
 Classifier::Classifier(const std::filesystem::path& checkpoint, const Compute& compute)
     : compute_(compute) {
   TrainedModel trained = load_trained(checkpoint, "classifier");
   input_ = std::move(trained.input);
   model_ = std::move(trained.model);
-  THORAX_CHECK(input_.classes.size() >= 2,
+  THORAX_CHECK(input_.classes.size() >= (input_.multilabel ? 1 : 2),
                "[model] {}: is a classifier of {} classes, not of two or more", checkpoint.string(),
                input_.classes.size());
   if (!input_.positive_stated)
@@ -70,8 +80,8 @@ std::vector<std::vector<double>> Classifier::operator()(const std::vector<Image>
   check_logits(logits, "predict", count == 1 ? "the image" : fmt::format("{} images", count));
   std::vector<std::vector<double>> result;
   for (std::int64_t n = 0; n < count; ++n)
-    result.push_back(class_probabilities(
-        {logits.data<float>() + n * outputs, static_cast<std::size_t>(outputs)}));
+    result.push_back(
+        probabilities({logits.data<float>() + n * outputs, static_cast<std::size_t>(outputs)}));
   return result;
 }
 

@@ -25,7 +25,11 @@ class Classifier {
   void set_intensity(Intensity intensity) { input_.intensity = intensity; }
   const std::vector<std::string>& classes() const { return input_.classes; }
   // Of two classes; they have a positive one and a threshold.
-  bool binary() const { return input_.classes.size() == 2; }
+  bool binary() const { return input_.classes.size() == 2 && !input_.multilabel; }
+  // The classes are findings, each with a probability of its own.
+  bool multilabel() const { return input_.multilabel; }
+  // Of all classes or findings, from the network's output for one image.
+  std::vector<double> probabilities(std::span<const float> logits) const;
   const std::string& positive_class() const { return input_.classes.at(1); }
   // That of the checkpoint, 0.5 when it has none.
   double threshold() const { return input_.threshold ? input_.threshold->threshold : 0.5; }
@@ -49,5 +53,7 @@ double probability(double logit);
 // Of all classes: one logit speaks for class 1 of two (sigmoid), several for a class each
 // (softmax).
 std::vector<double> class_probabilities(std::span<const float> logits);
+// Of several findings: each logit by itself (sigmoid).
+std::vector<double> finding_probabilities(std::span<const float> logits);
 
 }  // namespace thorax::app

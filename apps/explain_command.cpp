@@ -13,6 +13,7 @@
 #include "apps/number_checks.h"
 #include "data/classes.h"
 #include "data/inspect.h"
+#include "data/multilabel.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/json_text.h"
 #include "engine/runtime/parallel.h"
@@ -64,6 +65,21 @@ std::vector<Sample> samples_of(const Options& o, const Classifier& classifier) {
         fmt::print(stderr, "masks of {}: {}\n", set.source, set.rule);
       }
     }
+    THORAX_CHECK(!dataset.multilabel || classifier.multilabel(),
+                 "[explain] {}: tells one class an image ({}), the data has several findings; "
+                 "labels=single of the source reads one class",
+                 o.classifier, fmt::join(classifier.classes(), ", "));
+    if (classifier.multilabel()) {
+      if (dataset.multilabel)
+        for (const std::string& name : arrange_findings(dataset, classifier.classes()))
+          fmt::print(stderr, "note: the classifier does not know the data's finding '{}'\n", name);
+      else
+        fmt::print(
+            stderr,
+            "note: the data names one class an image: no figures by finding; labels=multi of "
+            "chexpert and nih, or a manifest's columns label:NAME, name findings\n");
+      return dataset.samples;
+    }
     for (const std::string& name : dataset.classes)
       if (std::find(classifier.input().classes.begin(), classifier.input().classes.end(), name) ==
           classifier.input().classes.end())
@@ -88,7 +104,8 @@ std::int64_t target_class(const std::string& name, const Classifier& classifier)
   const auto found = std::find_if(classes.begin(), classes.end(),
                                   [&](const std::string& c) { return same_class(c, name); });
   THORAX_CHECK(found != classes.end(),
-               "[explain] --class {}: the classifier has no such class; there are: predicted{}, {}",
+               "[explain] --class {}: the classifier has no such class or finding; there are: "
+               "predicted{}, {}",
                name, classifier.binary() ? ", positive, negative" : "", fmt::join(classes, ", "));
   return found - classes.begin();
 }
@@ -131,8 +148,10 @@ void run(const Options& o) {
   const std::int64_t target = options.cam.target;
   fmt::print("{} of {}, for {}{}\n{}", name_of(report.method), report.layer,
              target == kPredictedClass
-                 ? "each image's predicted class"
-                 : "the class " + classifier.classes()[static_cast<std::size_t>(target)],
+                 ? (classifier.multilabel() ? "each image's most probable finding"
+                                            : "each image's predicted class")
+                 : (classifier.multilabel() ? "the finding " : "the class ") +
+                       classifier.classes()[static_cast<std::size_t>(target)],
              classifier.binary() ? "; positive class: " + classifier.positive_class() : "",
              heatmap_table(report));
   fmt::print("{}/overlays  {}heatmaps.csv  summary.json\n", o.out, o.raw ? "maps  " : "");
@@ -157,7 +176,8 @@ void add(CLI::App& root) {
       ->check(CLI::IsMember(cam_method_names()));
   c->add_option(
        "--class", o.target,
-       "Class that is explained: predicted, a class's name, or of two positive or negative")
+       "Class or finding that is explained: predicted (the most probable), its name, or of two "
+       "classes positive or negative")
       ->capture_default_str();
   c->add_option("--out", o.out, "Folder for overlays/, heatmaps.csv and summary.json");
   c->add_flag("--raw", o.raw, "Write maps/, too: 16-bit PNG, 65535 = the heatmap's maximum");

@@ -30,6 +30,10 @@ std::string column_of(const std::string& class_name) {
   return "P(" + class_name + ")";
 }
 
+std::string label_column_of(const std::string& finding) {
+  return "label(" + finding + ")";
+}
+
 // Of the document without its "checksum".
 std::string own_checksum(nlohmann::json document) {
   document.erase("checksum");
@@ -63,64 +67,8 @@ void verify(const fs::path& folder, const nlohmann::json& json, const ConfigObje
   }
 }
 
-}  // namespace
-
-void save_fold(const fs::path& folder, Task task, const FoldResult& result,
-               const std::string& model) {
-  const bool segmenter = task == Task::segmenter;
-  const bool several = result.classes.size() > 2;
-  std::string csv = segmenter ? "image,patient,source,dice,iou,hausdorff95\n"
-                    : several ? "image,patient,source,label"
-                              : "image,patient,source,label,probability\n";
-  if (several) {
-    for (const std::string& name : result.classes) csv += "," + csv_field(column_of(name));
-    csv += "\n";
-  }
-  for (const Scored& row : result.scored) {
-    csv += fmt::format("{},{},{},", csv_field(row.image), csv_field(row.patient),
-                       csv_field(row.source));
-    if (segmenter) {
-      const std::string distance =
-          std::isnan(row.hausdorff95) ? "" : fmt::format("{:.9g}", row.hausdorff95);
-      csv += fmt::format("{:.9g},{:.9g},{}\n", row.score, row.iou, distance);
-    } else if (several) {
-      csv += fmt::format("{}", row.label);
-      for (const double p : row.probabilities) csv += fmt::format(",{:.17g}", p);
-      csv += "\n";
-    } else {
-      csv += fmt::format("{},{:.17g}\n", row.label, row.score);
-    }
-  }
-  atomic_write(folder / "predictions.csv", csv);
-  nlohmann::json json{{"version", kVersion},
-                      {"task", name_of(task)},
-                      {"images", result.scored.size()},
-                      {"loss", result.loss}};
-  if (!segmenter) json["classes"] = result.classes;
-  if (result.classes.size() == 2) json["positive"] = result.classes.back();
-  for (const std::string& name :
-       {std::string("predictions.csv"), std::string("metrics.jsonl"), model})
-    json["files"][name] = file_checksum(folder / name);
-  json["checksum"] = own_checksum(json);
-  save_json(folder / "result.json", json);
-}
-
-bool fold_finished(const fs::path& folder) {
-  return fs::exists(folder / "result.json");
-}
-
-FoldResult load_fold(const fs::path& folder, Task task) {
-  const fs::path path = folder / "result.json";
-  const nlohmann::json json = load_json(path);
-  const ConfigObject object(json, path.string());
-  object.choice("task", {name_of(task)});
-  verify(folder, json, object);
-  FoldResult result;
-  result.finished = true;
-  result.loss = object.number_or("loss", std::nan(""));
-  const CsvTable table = CsvTable::read(folder / "predictions.csv");
-  const bool segmenter = task == Task::segmenter;
-  result.classes = object.texts_or("classes", {});
+// One score an image, or the probabilities of several classes.
+void read_scores(const CsvTable& table, bool segmenter, FoldResult& result) {
   const bool several = result.classes.size() > 2;
   std::vector<int> columns;
   if (several)
@@ -152,6 +100,109 @@ FoldResult load_fold(const fs::path& folder, Task task) {
         scored.probabilities.push_back(parse_number(table, row, column));
     }
     result.scored.push_back(std::move(scored));
+  }
+}
+
+// Labels and probabilities of several findings an image.
+void read_findings(const CsvTable& table, FoldResult& result) {
+  const int image = table.column("image"), patient = table.column("patient"),
+            source = table.column("source");
+  std::vector<std::pair<int, int>> columns;
+  for (const std::string& name : result.classes)
+    columns.emplace_back(table.column(label_column_of(name)), table.column(column_of(name)));
+  for (std::int64_t row = 0; row < table.rows(); ++row) {
+    Scored scored;
+    scored.image = table.at(row, image);
+    scored.patient = table.at(row, patient);
+    scored.source = table.at(row, source);
+    for (const auto& [label, probability] : columns) {
+      const std::string& text = table.at(row, label);
+      THORAX_CHECK(text.empty() || text == "0" || text == "1",
+                   "[fold] {}: label '{}' is none of 1, 0 and nothing", table.where(row), text);
+      scored.labels.push_back(text.empty() ? std::int8_t{-1}
+                                           : static_cast<std::int8_t>(text == "1"));
+      scored.probabilities.push_back(parse_number(table, row, probability));
+    }
+    result.scored.push_back(std::move(scored));
+  }
+}
+
+}  // namespace
+
+void save_fold(const fs::path& folder, Task task, const FoldResult& result,
+               const std::string& model) {
+  const bool segmenter = task == Task::segmenter;
+  const bool findings = result.multilabel;
+  const bool several = result.classes.size() > 2 && !findings;
+  std::string csv = segmenter  ? "image,patient,source,dice,iou,hausdorff95\n"
+                    : findings ? "image,patient,source"
+                    : several  ? "image,patient,source,label"
+                               : "image,patient,source,label,probability\n";
+  if (several || findings) {
+    for (const std::string& name : result.classes) {
+      if (findings) csv += "," + csv_field(label_column_of(name));
+      csv += "," + csv_field(column_of(name));
+    }
+    csv += "\n";
+  }
+  for (const Scored& row : result.scored) {
+    csv += fmt::format("{},{},{}{}", csv_field(row.image), csv_field(row.patient),
+                       csv_field(row.source), findings ? "" : ",");
+    if (findings) {
+      for (std::size_t f = 0; f < row.labels.size(); ++f)
+        csv += fmt::format(",{},{:.17g}", row.labels[f] < 0 ? "" : std::to_string(row.labels[f]),
+                           row.probabilities[f]);
+      csv += "\n";
+    } else if (segmenter) {
+      const std::string distance =
+          std::isnan(row.hausdorff95) ? "" : fmt::format("{:.9g}", row.hausdorff95);
+      csv += fmt::format("{:.9g},{:.9g},{}\n", row.score, row.iou, distance);
+    } else if (several) {
+      csv += fmt::format("{}", row.label);
+      for (const double p : row.probabilities) csv += fmt::format(",{:.17g}", p);
+      csv += "\n";
+    } else {
+      csv += fmt::format("{},{:.17g}\n", row.label, row.score);
+    }
+  }
+  atomic_write(folder / "predictions.csv", csv);
+  nlohmann::json json{{"version", kVersion},
+                      {"task", name_of(task)},
+                      {"images", result.scored.size()},
+                      {"loss", result.loss}};
+  if (!segmenter) json["classes"] = result.classes;
+  if (findings)
+    json["labels"] = "multi";
+  else if (result.classes.size() == 2)
+    json["positive"] = result.classes.back();
+  for (const std::string& name :
+       {std::string("predictions.csv"), std::string("metrics.jsonl"), model})
+    json["files"][name] = file_checksum(folder / name);
+  json["checksum"] = own_checksum(json);
+  save_json(folder / "result.json", json);
+}
+
+bool fold_finished(const fs::path& folder) {
+  return fs::exists(folder / "result.json");
+}
+
+FoldResult load_fold(const fs::path& folder, Task task) {
+  const fs::path path = folder / "result.json";
+  const nlohmann::json json = load_json(path);
+  const ConfigObject object(json, path.string());
+  object.choice("task", {name_of(task)});
+  verify(folder, json, object);
+  FoldResult result;
+  result.finished = true;
+  result.loss = object.number_or("loss", std::nan(""));
+  const CsvTable table = CsvTable::read(folder / "predictions.csv");
+  const bool segmenter = task == Task::segmenter;
+  result.classes = object.texts_or("classes", {});
+  result.multilabel = object.choice_or("labels", "single", {"single", "multi"}) == "multi";
+  if (result.multilabel) {
+    read_findings(table, result);
+  } else {
+    read_scores(table, segmenter, result);
   }
   const std::int64_t images = object.integer("images", 0);
   THORAX_CHECK(images == table.rows(), "[fold] {}: has {} rows, result.json says {}", table.name(),

@@ -7,6 +7,7 @@
 
 #include "apps/fold_files.h"
 #include "apps/heatmap.h"
+#include "data/multilabel.h"
 
 namespace thorax::app {
 
@@ -17,7 +18,12 @@ namespace {
 // `count` of the samples, the classes in turn, each evenly spread over its samples.
 std::vector<Sample> spread_over_classes(const std::vector<Sample>& samples, std::int64_t count) {
   std::map<int, std::vector<const Sample*>> by_class;
-  for (const Sample& s : samples) by_class[s.label].push_back(&s);
+  // Of several findings an image, its first one.
+  for (const Sample& s : samples) {
+    const auto first = std::find(s.labels.begin(), s.labels.end(), kPositiveLabel);
+    by_class[first == s.labels.end() ? s.label : static_cast<int>(first - s.labels.begin())]
+        .push_back(&s);
+  }
   std::vector<Sample> chosen;
   const auto classes = static_cast<std::int64_t>(by_class.size());
   for (const auto& [label, of_class] : by_class) {
@@ -60,7 +66,11 @@ HeatFigures heat_figures(const Experiment& e, const ExperimentRow& row, std::int
     for (const HeatmapRow& h : report.rows) {
       if (!h.picture.empty()) figures.pictures.push_back(options.out / h.picture);
       if (!h.focus) continue;
-      for (const std::string& name : {h.sample.class_name, std::string("all")}) {
+      std::vector<std::string> names{"all"};
+      if (!e.run.dataset.multilabel) names.push_back(h.sample.class_name);
+      for (std::size_t f = 0; f < h.sample.labels.size(); ++f)
+        if (h.sample.labels[f] == kPositiveLabel) names.push_back(e.run.dataset.classes[f]);
+      for (const std::string& name : names) {
         Sum& sum = sums[name];
         sum.inside.push_back(h.focus->energy_share);
         sum.area.push_back(h.focus->area_share);

@@ -14,6 +14,7 @@
 #include "data/formats/format.h"
 #include "data/image_check.h"
 #include "data/loader.h"
+#include "data/multilabel.h"
 #include "data/overlay.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/file_name.h"
@@ -31,6 +32,10 @@ struct Waiting {
   ImageU8 lungs;  // empty: none
 };
 
+bool binary(const HeatmapReport& report) {
+  return report.classes.size() == 2 && !report.multilabel;
+}
+
 void write_pictures(const HeatmapReport& report, const Waiting& item, const Image& heat,
                     const HeatmapOptions& options, HeatmapRow& row) {
   const std::string name =
@@ -38,8 +43,7 @@ void write_pictures(const HeatmapReport& report, const Waiting& item, const Imag
   row.picture = fs::path("overlays") / (name + ".png");
   const std::string& explained = report.classes[static_cast<std::size_t>(row.target)];
   std::vector<std::string> caption{
-      fmt::format("P({}) {:.3f}", report.classes.size() == 2 ? report.classes[1] : explained,
-                  row.probability),
+      fmt::format("P({}) {:.3f}", binary(report) ? report.classes[1] : explained, row.probability),
       row.peak > 0
           ? fmt::format("for {}: {} of {}", explained, name_of(report.method), report.layer)
           : fmt::format("nothing speaks for {} in {}", explained, report.layer)};
@@ -72,7 +76,9 @@ void explain_batch(const Classifier& classifier, const std::vector<Sample>& samp
     row.sample = samples[item.sample];
     row.target = result.targets[i];
     const std::int64_t outputs = result.logits.size(1);
-    const std::vector<double> p = class_probabilities(
+    // One finding: its logit speaks for class 1 of two, of which only that one is shown.
+    if (classifier.multilabel() && outputs == 1) row.target = 0;
+    const std::vector<double> p = classifier.probabilities(
         {result.logits.data<float>() + n * outputs, static_cast<std::size_t>(outputs)});
     row.probability = p[classifier.binary() ? 1 : static_cast<std::size_t>(row.target)];
     const Tensor map = result.maps.batch_slice(n, 1);
@@ -94,10 +100,17 @@ struct Figures {
   std::vector<double> energy, area, ratio, hits;
 };
 
+bool is_of(const Sample& sample, const std::string& class_name, const HeatmapReport& report) {
+  if (!report.multilabel) return sample.class_name == class_name;
+  const auto f = static_cast<std::size_t>(
+      std::find(report.classes.begin(), report.classes.end(), class_name) - report.classes.begin());
+  return f < sample.labels.size() && sample.labels[f] == kPositiveLabel;
+}
+
 Figures figures(const HeatmapReport& report, const std::string* class_name) {
   Figures f;
   for (const HeatmapRow& row : report.rows) {
-    if (class_name && row.sample.class_name != *class_name) continue;
+    if (class_name && !is_of(row.sample, *class_name, report)) continue;
     ++f.images;
     f.empty += row.peak == 0;
     f.without_lungs += !row.has_lungs;
@@ -148,7 +161,9 @@ HeatmapReport make_heatmaps(const Classifier& classifier, const LungSegmenter* s
                layer_list(layers));
   report.method = options.cam.method;
   report.classes = classifier.input().classes;
+  report.multilabel = classifier.multilabel();
   CamOptions cam = options.cam;
+  if (report.multilabel && report.classes.size() == 1) cam.target = 1;
   cam.layer = report.layer;
   if (!options.out.empty()) {
     open_output_folder(options.out);
@@ -225,7 +240,7 @@ void write_heatmap_csv(const HeatmapReport& report, const fs::path& path) {
     csv += fmt::format(
         "{},{},{},{},{:.9g},{},{},{},{:.9g},{},{}\n", csv_field(row.sample.image.string()),
         csv_field(row.sample.patient), csv_field(row.sample.source),
-        csv_field(row.sample.class_name), row.probability,
+        csv_field(report.multilabel ? row.sample.finding : row.sample.class_name), row.probability,
         csv_field(report.classes[static_cast<std::size_t>(row.target)]), csv_field(report.layer),
         name_of(report.method), row.peak, focus, csv_field(row.picture.generic_string()));
   }
@@ -245,8 +260,8 @@ nlohmann::ordered_json heatmap_summary(const HeatmapReport& report) {
                        {"pointing_hit", summary_of(f.hits)}});
   return {{"layer", report.layer},
           {"method", name_of(report.method)},
-          {"positive", report.classes.size() == 2 ? nlohmann::ordered_json(report.classes[1])
-                                                  : nlohmann::ordered_json()},
+          {"positive",
+           binary(report) ? nlohmann::ordered_json(report.classes[1]) : nlohmann::ordered_json()},
           {"rejected", report.rejected.size()},
           {"unreadable", report.unreadable.size()},
           {"unreadable_files", report.unreadable},

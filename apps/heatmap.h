@@ -29,10 +29,10 @@ struct HeatmapOptions {
 
 struct HeatmapRow {
   Sample sample;
-  double probability = 0;          // of class 1 of two; of several, of the class explained
-  std::int64_t target = 1;         // the class explained
-  double peak = 0;                 // largest value of the map before it is normalised; 0: empty map
-  bool has_lungs = false;          // whether there was a mask
+  double probability = 0;   // of class 1 of two; of several classes or findings, of the explained
+  std::int64_t target = 1;  // the class explained
+  double peak = 0;          // largest value of the map before it is normalised; 0: empty map
+  bool has_lungs = false;   // whether there was a mask
   std::optional<LungFocus> focus;  // of maps that are not empty, where there was a mask
   std::filesystem::path picture;   // relative to `out`; empty when none was drawn
 };
@@ -41,6 +41,7 @@ struct HeatmapReport {
   std::string layer;
   CamMethod method = CamMethod::grad_cam;
   std::vector<std::string> classes;  // the classifier's
+  bool multilabel = false;           // these are findings, of which an image may have several
   std::vector<HeatmapRow> rows;      // in the order of the samples
   // Images too small in lung area for a lungs-only classifier, and those that show nothing.
   std::vector<std::string> rejected;
@@ -65,7 +66,8 @@ HeatmapReport make_heatmaps(const Classifier& classifier, const LungSegmenter* s
 void write_heatmap_csv(const HeatmapReport& report, const std::filesystem::path& path);
 
 // Per class of the samples (and over all): n, and mean, sd and n of each figure. `classes` in the
-// report's order; unlabelled samples count in "all" only.
+// report's order; unlabelled samples count in "all" only. With several findings an image a sample
+// counts with each that it has; Sample::labels are then in the order of the classifier's findings.
 nlohmann::ordered_json heatmap_summary(const HeatmapReport& report);
 // The same as a table.
 std::string heatmap_table(const HeatmapReport& report);

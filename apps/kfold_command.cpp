@@ -9,6 +9,7 @@
 #include "apps/kfold_report.h"
 #include "apps/number_checks.h"
 #include "apps/settings.h"
+#include "engine/train/label_stratification.h"
 #include "engine/train/splits.h"
 
 namespace thorax::app {
@@ -29,10 +30,15 @@ void run(Task task, const Options& o) {
   const Experiment experiment =
       open_experiment(settings, {{"", settings}},
                       {o.settings.out, o.settings.resume, o.settings.overwrite,
-                       fmt::format("kfold {}", name_of(task)), nullptr},
+                       fmt::format("kfold {}", name_of(task)), nullptr, /*two_classes=*/false,
+                       /*findings=*/true},
                       compute);
   const Splits& splits = experiment.splits(experiment.rows[0]);
-  fmt::print("{}\n", describe_splits(splits, experiment.run.items));
+  const Dataset& dataset = experiment.run.dataset;
+  fmt::print("{}{}\n", describe_splits(splits, experiment.run.items),
+             dataset.multilabel && task == Task::classifier
+                 ? lacking_labels(splits, experiment.run.items, dataset.classes)
+                 : "");
   std::vector<FoldChoice> choices;
   for (const int fold : o.only) {
     THORAX_CHECK(fold >= 0 && fold < settings.folds, "[kfold] --only {}: the fold must be 0 to {}",
@@ -49,8 +55,9 @@ void add(CLI::App& root) {
   for (const Task task : {Task::classifier, Task::segmenter}) {
     CLI::App* command = kfold->add_subcommand(
         name_of(task), task == Task::segmenter ? "UNet: Dice and IoU by fold"
-                                               : "Two or more classes told apart: accuracy, "
-                                                 "sensitivity, specificity, F1, AUC by fold");
+                                               : "Classes told apart, or several findings an "
+                                                 "image: accuracy, sensitivity, specificity, F1, "
+                                                 "AUC by fold");
     auto* options = new Options{{*command, task, SettingsFor::kfold}};
     command->add_option("--only", options->only,
                         "Train only these folds (from 0); other processes or machines do the rest");

@@ -8,6 +8,7 @@
 #include "apps/fold_overlays.h"
 #include "apps/heat_figures.h"
 #include "apps/multiclass_report.h"
+#include "apps/multilabel_report.h"
 #include "apps/report/claim.h"
 #include "apps/report/training_curves.h"
 #include "engine/io/atomic_file.h"
@@ -144,6 +145,8 @@ void report_kfold(const Experiment& e, std::int64_t heatmaps, const Compute& com
   create_folders(e.run.folder / "crossval");
   if (e.rows[0].settings.task == Task::segmenter)
     report_segmenter(e, folds, compute);
+  else if (e.run.dataset.multilabel)
+    report_multilabel(e, folds, heatmaps, compute);
   else if (e.run.dataset.classes.size() > 2)
     report_multiclass(e, folds, heatmaps, compute);
   else

@@ -17,8 +17,32 @@ namespace thorax::app {
 namespace fs = std::filesystem;
 
 namespace {
+
 constexpr const char* kThresholdKey = "thorax.threshold";
+
+OperatingThreshold operating_threshold(const ConfigObject& t) {
+  return {t.number("threshold", 0, 1), t.number("sensitivity", 0, 1), t.number("specificity", 0, 1),
+          t.integer("images", 0)};
 }
+
+// One entry for each finding, in their order; without a threshold where validation found none.
+void read_thresholds(const std::string& text, const std::string& where, ModelInput& input) {
+  const nlohmann::json json = parse_json(text, where);
+  const ConfigObject object(json, where);
+  for (const ConfigObject& entry : object.objects("findings")) {
+    const std::size_t f = input.thresholds.size();
+    THORAX_CHECK(f < input.classes.size() && entry.text("finding") == input.classes[f],
+                 "[model] {}: does not name the findings {} in their order", where,
+                 fmt::join(input.classes, ", "));
+    input.thresholds.emplace_back();
+    if (entry.has("threshold")) input.thresholds.back() = operating_threshold(entry);
+  }
+  THORAX_CHECK(input.thresholds.size() == input.classes.size(),
+               "[model] {}: has {} thresholds for {} findings", where, input.thresholds.size(),
+               input.classes.size());
+}
+
+}  // namespace
 
 std::map<std::string, std::string> input_metadata(const ModelInput& input) {
   nlohmann::json json{{"task", input.task},
@@ -26,7 +50,10 @@ std::map<std::string, std::string> input_metadata(const ModelInput& input) {
                       {"view", name_of(input.view)},
                       {"classes", input.classes},
                       {"intensity", name_of(input.intensity)}};
-  if (input.classes.size() == 2) json["positive"] = input.classes.back();
+  if (input.multilabel)
+    json["labels"] = "multi";
+  else if (input.classes.size() == 2)
+    json["positive"] = input.classes.back();
   return {{kInputKey, dump_json(json)}};
 }
 
@@ -58,18 +85,22 @@ ModelInput read_model_input(const std::map<std::string, std::string>& metadata,
   input.classes = entry.texts_or("classes", {});
   input.intensity =
       parse_intensity(entry.choice_or("intensity", name_of(Intensity::full), intensity_names()));
+  input.multilabel = entry.choice_or("labels", "single", {"single", "multi"}) == "multi";
   const bool states = entry.has("positive");
-  input.positive_stated = states || input.classes.size() != 2;
+  input.positive_stated = states || input.classes.size() != 2 || input.multilabel;
   if (states)
-    THORAX_CHECK(input.classes.size() == 2 && entry.text("positive") == input.classes.back(),
+    THORAX_CHECK(!input.multilabel && input.classes.size() == 2 &&
+                     entry.text("positive") == input.classes.back(),
                  "[model] {}: the positive class '{}' is not the last of {}", name,
                  entry.text("positive"), fmt::join(input.classes, ", "));
   if (const auto text = metadata.find(kThresholdKey); text != metadata.end()) {
     const std::string where = fmt::format("{}: metadata '{}'", name, kThresholdKey);
     const ConfigObject t(parse_json(text->second, where), where);
-    input.threshold = {t.number("threshold", 0, 1), t.number("sensitivity", 0, 1),
-                       t.number("specificity", 0, 1), t.integer("images", 0)};
+    input.threshold = operating_threshold(t);
   }
+  if (input.multilabel)
+    if (const auto text = metadata.find(kThresholdsKey); text != metadata.end())
+      read_thresholds(text->second, fmt::format("{}: metadata '{}'", name, kThresholdsKey), input);
   return input;
 }
 

@@ -25,18 +25,23 @@ struct OperatingThreshold {
   std::int64_t images = 0;                  // held out
 };
 inline constexpr const char* kInputKey = "thorax.input";
+inline constexpr const char* kThresholdsKey = "thorax.thresholds";  // of several findings
 
 struct ModelInput {
-  std::string task;                  // "segmenter" or "classifier"
-  int size = 0;                      // side of the square input
-  View view = View::whole;           // what of a radiograph it is shown
-  std::vector<std::string> classes;  // classifier: [negative, positive], or three and more
+  std::string task;         // "segmenter" or "classifier"
+  int size = 0;             // side of the square input
+  View view = View::whole;  // what of a radiograph it is shown
+  // Classifier: [negative, positive], three and more, or findings.
+  std::vector<std::string> classes;
   // Which stored value of an image it takes for white. Checkpoints without it are of versions that
   // knew the full range only.
   Intensity intensity = Intensity::full;
   // Whether the file says which class is positive; older ones do not, it is their last one.
   bool positive_stated = true;
   std::optional<OperatingThreshold> threshold;  // of files that end an epoch of a classifier
+  bool multilabel = false;  // the classes are findings, of which an image may have several
+  // Of each finding, where validation found one; empty in files that do not end an epoch.
+  std::vector<std::optional<OperatingThreshold>> thresholds = {};
 };
 
 // Metadata entry "thorax.input".

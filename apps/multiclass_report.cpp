@@ -171,8 +171,9 @@ void report_multiclass(const Experiment& e, const std::vector<FoldResult>& folds
   report.subsection("Curves");
   const std::vector<ScoredSet> sets = one_against_rest(folds, classes);
   report.figures(
-      {saved_figure(out, "roc", roc_plot("ROC, each class against the rest", sets)),
-       saved_figure(out, "precision_recall", precision_recall_plot("Precision and recall", sets))});
+      {saved_figure(out, "roc", averaged_roc_plot("ROC, each class against the rest", sets)),
+       saved_figure(out, "precision_recall",
+                    averaged_precision_recall_plot("Precision and recall", sets))});
   add_training(report, e.run.folder, out);
   add_heatmaps(report, e, heatmaps, out, compute);
   add_provenance(report, e.run.folder);

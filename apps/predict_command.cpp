@@ -11,6 +11,7 @@
 
 #include "apps/classifier.h"
 #include "apps/command.h"
+#include "apps/findings.h"
 #include "apps/image_list.h"
 #include "apps/intensity.h"
 #include "apps/number_checks.h"
@@ -41,10 +42,11 @@ struct Options {
 
 struct Prediction {
   fs::path image;
-  std::optional<Lungs> lungs = {};            // with a segmenter
-  std::vector<double> probabilities = {};     // of all classes; none when the image was rejected
-  std::optional<std::size_t> predicted = {};  // the class; none when the image was rejected
-  std::string verdict = "rejected";           // that class's name, or why there is none
+  std::optional<Lungs> lungs = {};         // with a segmenter
+  std::vector<double> probabilities = {};  // of all classes; none when the image was rejected
+  // The class (of several findings 1 when there is one, else 0); none when the image was rejected.
+  std::optional<std::size_t> predicted = {};
+  std::string verdict = "rejected";  // that class's name, or why there is none
   std::string overlay = {};
   std::string reason = {};              // of a rejection
   std::vector<std::string> notes = {};  // what was done to the file on the way in
@@ -78,13 +80,15 @@ std::string to_line(const Prediction& p, const Classifier& classifier) {
 }
 
 nlohmann::ordered_json to_json(const Prediction& p, const Classifier& classifier,
-                               double threshold) {
+                               std::span<const double> thresholds) {
   const std::vector<std::string>& classes = classifier.classes();
   nlohmann::ordered_json json{{"image", p.image.string()}, {"verdict", p.verdict}};
-  json["probability"] = nullptr;
-  if (classifier.binary()) {
+  if (!classifier.multilabel()) json["probability"] = nullptr;
+  if (classifier.multilabel()) {
+    if (p.predicted) json["findings"] = findings_json(classifier, p.probabilities, thresholds);
+  } else if (classifier.binary()) {
     json["positive_class"] = classifier.positive_class();
-    json["threshold"] = threshold;
+    json["threshold"] = thresholds[0];
     if (p.predicted) json["probability"] = p.probabilities[1];
   } else if (p.predicted) {
     json["probability"] = p.probabilities[*p.predicted];
@@ -100,6 +104,7 @@ nlohmann::ordered_json to_json(const Prediction& p, const Classifier& classifier
 
 // Which threshold the verdicts go by, and where it is from.
 std::string threshold_line(const Options& o, const Classifier& classifier) {
+  if (classifier.multilabel()) return thresholds_text(classifier, o.threshold);
   if (!classifier.binary()) return "verdict: the class of the largest probability";
   const std::string from = "verdict " + classifier.positive_class() + " from P = ";
   if (o.threshold) return fmt::format("{}{:.4g} (--threshold)", from, *o.threshold);
@@ -118,7 +123,7 @@ void run(const Options& o) {
   classifier.set_intensity(
       chosen_intensity(o.intensity, classifier.input().intensity, o.classifier));
   const View view = classifier.input().view;
-  THORAX_CHECK(classifier.binary() || !o.threshold,
+  THORAX_CHECK(classifier.binary() || classifier.multilabel() || !o.threshold,
                "[predict] --threshold {}: {} tells {} classes apart ({}), a threshold is for two",
                *o.threshold, o.classifier, classifier.classes().size(),
                fmt::join(classifier.classes(), ", "));
@@ -135,11 +140,14 @@ void run(const Options& o) {
   const std::vector<fs::path> images = list_images(o.inputs);
   if (!o.out.empty()) open_output_folder(o.out);
   const double threshold = o.threshold.value_or(classifier.threshold());
+  const std::vector<double> thresholds = classifier.multilabel()
+                                             ? thresholds_of(classifier, o.threshold)
+                                             : std::vector<double>{threshold};
   if (!o.json) fmt::print("{}\n{}\n", threshold_line(o, classifier), heading(classifier));
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   const auto show = [&](const Prediction& p) {
     if (o.json) {
-      rows.push_back(to_json(p, classifier, threshold));
+      rows.push_back(to_json(p, classifier, thresholds));
     } else {
       fmt::print("{}\n", to_line(p, classifier));
     }
@@ -179,6 +187,10 @@ void run(const Options& o) {
       p.predicted = classifier.binary() ? std::size_t{p.probabilities[1] >= threshold}
                                         : static_cast<std::size_t>(largest(p.probabilities));
       p.verdict = classifier.classes()[*p.predicted];
+      if (classifier.multilabel()) {
+        p.verdict = findings_verdict(classifier, p.probabilities, thresholds);
+        p.predicted = p.verdict == "none" ? 0 : 1;
+      }
     }
     if (!o.out.empty() && p.lungs) {
       const fs::path file =
@@ -212,8 +224,8 @@ void add(CLI::App& root) {
       ->check(kArea);
   c->add_option(
        "--threshold", o.threshold,
-       "Probability from which the verdict is positive (default: the checkpoint's, chosen on "
-       "its validation images; 0.5 when it has none)")
+       "Probability from which the verdict is positive, of several findings for each (default: the "
+       "checkpoint's, chosen on its validation images; 0.5 when it has none)")
       ->check(kShare);
   c->add_option("--on-error", o.on_error, "What an unreadable image does: fail or skip")
       ->capture_default_str()

@@ -18,9 +18,6 @@ void check_learnable(Task task, const Dataset& dataset, bool two_classes) {
   if (task == Task::classifier) {
     const std::string problem = classifier_problem(dataset, two_classes);
     THORAX_CHECK(problem.empty(), "[run] {}", problem);
-    THORAX_CHECK(!dataset.multilabel,
-                 "[run] the data has several findings an image, and classifiers are trained on one "
-                 "class an image; labels=single of chexpert and nih reads it so");
     return;
   }
   const auto missing = [](const Sample& s) { return s.masks.empty(); };
@@ -33,7 +30,7 @@ void check_learnable(Task task, const Dataset& dataset, bool two_classes) {
       dataset.samples.size(), first->image.string());
 }
 
-void check_network(const TrainSettings& s, std::size_t classes) {
+void check_network(const TrainSettings& s, std::size_t outputs) {
   const std::unique_ptr<Model> model = create_model(s.model, static_cast<std::uint64_t>(s.seed));
   if (!s.weights.empty()) load_model_weights(*model, s.weights, WeightUse::pretrain);
   model->eval();
@@ -46,17 +43,17 @@ void check_network(const TrainSettings& s, std::size_t classes) {
   const Shape input{1, s.size, s.size, channels};
   const Variable image(Tensor::zeros(input));
   const Shape found = model->forward(image).shape();
-  const std::int64_t outputs =
-      s.task == Task::segmenter || classes <= 2 ? 1 : static_cast<std::int64_t>(classes);
-  const Shape wanted = s.task == Task::segmenter ? Shape{1, s.size, s.size, 1} : Shape{1, outputs};
+  const Shape wanted = s.task == Task::segmenter ? Shape{1, s.size, s.size, 1}
+                                                 : Shape{1, static_cast<std::int64_t>(outputs)};
   THORAX_CHECK(found == wanted,
                "[run] the network makes {} of an input {}; a {} is to give {}, one logit for {} "
                "(model.{} = {})",
                found, input, name_of(s.task), wanted,
                s.task == Task::segmenter ? "every pixel"
-               : classes <= 2            ? "the image"
-                                         : "each class",
-               s.task == Task::segmenter ? "out_channels" : "outputs", outputs);
+               : outputs == 1            ? "the image"
+                                         : "each class or finding",
+               s.task == Task::segmenter ? "out_channels" : "outputs",
+               s.task == Task::segmenter ? 1 : outputs);
   if (s.batch > 1) return;
   // Where a layer's maps are 1 x 1, one image leaves batch norm a single value to measure.
   model->train();

@@ -16,10 +16,10 @@ namespace thorax::app {
 void check_learnable(Task task, const Dataset& dataset, bool two_classes = false);
 
 // Builds the network, with the weights it starts from, and shows it an empty image: throws Error
-// when its input cannot have this size, or it does not give one logit an image (classifier; one
-// for each of three `classes` or more) or a pixel (segmenter), or cannot be trained on one image at
-// a time where --batch 1 asks for it.
-void check_network(const TrainSettings& settings, std::size_t classes);
+// when its input cannot have this size, or it does not give `outputs` logits an image (classifier)
+// or one a pixel (segmenter), or cannot be trained on one image at a time where --batch 1 asks for
+// it.
+void check_network(const TrainSettings& settings, std::size_t outputs);
 
 // Throws Error when an image, mask, segmenter or file of weights lies in `folder` (without symbolic
 // links), which is about to be replaced.

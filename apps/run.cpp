@@ -232,8 +232,15 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
   // Everything that may be wrong, before anything is written.
   run.dataset = load_datasets(settings.data, on_conflict(settings),
                               parse_class_task(settings.classification));
+  THORAX_CHECK(request.findings || !run.dataset.multilabel || settings.task == Task::segmenter,
+               "[run] {}: judges one class an image, the data has several findings: {}; train and "
+               "kfold classifier take them; class=NAME with labels=single of the source (or a "
+               "manifest with the column label) makes one class an image of it",
+               request.command, fmt::join(run.dataset.classes, ", "));
   check_learnable(settings.task, run.dataset, request.two_classes);
-  const TrainSettings fitting = fitted(settings, run.dataset.classes);
+  const bool multilabel = run.dataset.multilabel && settings.task == Task::classifier;
+  const std::size_t outputs = output_count(run.dataset.classes, multilabel);
+  const TrainSettings fitting = fitted(settings, run.dataset.classes, multilabel);
   FileChecksums files(home.path() / "data_checksums.json");
   run.data_checksum = content_checksum(run.dataset, files);
   run.names_checksum = dataset_checksum(run.dataset);
@@ -241,17 +248,18 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
   config["data_checksum"] = run.data_checksum;
   // Which label a class has, and so which of two is the positive one.
   config["classes"] = run.dataset.classes;
+  if (multilabel) config["labels"] = "multi";
   std::optional<LungSegmenter> segmenter;
   if (!settings.segmenter.empty())
     segmenter.emplace(settings.segmenter, settings.min_area, compute);
   std::optional<std::vector<std::string>> lines;  // on the files
   if (!home.resumed()) {
-    check_network(fitting, run.dataset.classes.size());
+    check_network(fitting, outputs);
     std::vector<nlohmann::json> seen;
     seen.push_back(fitting.model);
     for (const TrainSettings& network : request.networks)
       if (std::find(seen.begin(), seen.end(), network.model) == seen.end()) {
-        check_network(network, run.dataset.classes.size());
+        check_network(network, outputs);
         seen.push_back(network.model);
       }
     check_inputs_outside(settings, run.dataset, home.path());
@@ -279,7 +287,8 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
   const bool classes = settings.task == Task::classifier;
   for (const Sample& sample : run.dataset.samples)
     run.items.push_back({sample.id, sample.patient, classes ? std::max(sample.label, 0) : 0,
-                         classes ? sample.class_name : ""});
+                         classes ? sample.class_name : "",
+                         classes ? sample.labels : std::vector<std::int8_t>{}});
   write_manifest(run.dataset, run.folder / "manifest.csv");
   return run;
 }

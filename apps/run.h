@@ -33,6 +33,7 @@ struct RunRequest {
   std::string command;       // "kfold classifier"
   nlohmann::json extra;      // what decides the result besides the settings, for config.json
   bool two_classes = false;  // a classifier of more is refused
+  bool findings = false;     // several findings an image are taken; else they are refused
   LockMode mode = LockMode::alone;
   std::vector<TrainSettings> networks = {};  // to be trained besides that of the settings
 };

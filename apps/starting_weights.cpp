@@ -44,7 +44,7 @@ void describe(const WeightReport& report, const std::string& file) {
 
 }  // namespace
 
-void start_from(const TrainSettings& s, const std::vector<std::string>& classes,
+void start_from(const TrainSettings& s, const std::vector<std::string>& classes, bool multilabel,
                 const Model& model) {
   WeightFile file = read_weight_file(s.weights);
   if (!file.pytorch) note_unverified(file.metadata, s.weights);
@@ -52,7 +52,8 @@ void start_from(const TrainSettings& s, const std::vector<std::string>& classes,
   if (file.metadata.contains(kInputKey)) {
     const ModelInput input = read_model_input(file.metadata, s.weights);
     same_task =
-        input.task == name_of(s.task) && (s.task == Task::segmenter || input.classes == classes);
+        input.task == name_of(s.task) &&
+        (s.task == Task::segmenter || (input.classes == classes && input.multilabel == multilabel));
   }
   const WeightReport report = load_model_weights(
       model, std::move(file), s.weights, same_task ? WeightUse::adapt : WeightUse::pretrain);

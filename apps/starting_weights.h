@@ -13,6 +13,6 @@ namespace thorax::app {
 // of the same task on the same classes go on with their head; of any other, and of those that do
 // not say, the head starts new.
 void start_from(const TrainSettings& settings, const std::vector<std::string>& classes,
-                const Model& model);
+                bool multilabel, const Model& model);
 
 }  // namespace thorax::app

@@ -5,9 +5,11 @@
 #include <memory>
 
 #include "apps/multiclass_report.h"
+#include "apps/multilabel_report.h"
 #include "apps/run.h"
 #include "apps/settings.h"
 #include "apps/training.h"
+#include "engine/train/label_stratification.h"
 #include "engine/train/splits.h"
 
 namespace thorax::app {
@@ -19,13 +21,17 @@ void run(Task task, const SettingsOptions& options) {
   const Compute compute = training_compute(device, settings.precision, options.graph);
   const Run run = open_run(settings,
                            {options.out, options.resume, options.overwrite,
-                            fmt::format("train {}", name_of(task)), nullptr},
+                            fmt::format("train {}", name_of(task)), nullptr,
+                            /*two_classes=*/false, /*findings=*/true},
                            compute);
   const Splits splits = run_splits(run, "splits.json", [&](const std::vector<SplitItem>& items) {
     return hold_out(items, settings.validation_share, static_cast<std::uint64_t>(settings.seed),
                     grouping(settings));
   });
-  fmt::print("{}\n", describe_splits(splits, run.items));
+  fmt::print("{}{}\n", describe_splits(splits, run.items),
+             run.dataset.multilabel && task == Task::classifier
+                 ? lacking_labels(splits, run.items, run.dataset.classes)
+                 : "");
   const FoldResult result = train_fold(
       settings, run.dataset.classes, select(run.dataset, splits.folds[0].train),
       select(run.dataset, splits.folds[0].validation), run.folder,
@@ -42,6 +48,8 @@ void run(Task task, const SettingsOptions& options) {
     const SegmenterReport report = segmenter_report(result.scored);
     fmt::print("validation, {} images: Dice {:.4f}  IoU {:.4f}  Hausdorff 95 % {}  loss {:.4f}\n",
                result.scored.size(), report.dice, report.iou, hausdorff_text(report), result.loss);
+  } else if (run.dataset.multilabel) {
+    print_multilabel(result.scored, run.dataset.classes);
   } else if (run.dataset.classes.size() > 2) {
     print_multiclass(multiclass_report(result.scored, run.dataset.classes.size()),
                      run.dataset.classes);
@@ -60,7 +68,8 @@ void add(CLI::App& root) {
   for (const Task task : {Task::segmenter, Task::classifier}) {
     CLI::App* command = train->add_subcommand(
         name_of(task), task == Task::segmenter ? "UNet: lung masks from radiographs"
-                                               : "Two or more classes of radiographs told apart");
+                                               : "Classes of radiographs told apart, or several "
+                                                 "findings an image");
     // Lives as long as the program: CLI11 keeps references into it.
     auto* options = new SettingsOptions(*command, task, SettingsFor::train);
     command->footer(

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "apps/classifier.h"
+#include "apps/findings.h"
 #include "apps/fold_files.h"
 #include "apps/model_file.h"
 #include "apps/progress.h"
@@ -18,6 +19,7 @@
 #include "engine/io/atomic_file.h"
 #include "engine/optim/optimizer.h"
 #include "engine/optim/schedule.h"
+#include "engine/stats/multilabel.h"
 #include "engine/stats/surface_distance.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/trainer.h"
@@ -32,14 +34,20 @@ namespace fs = std::filesystem;
 
 namespace {
 
-LoaderConfig loader_config(const TrainSettings& s, bool training, std::size_t samples) {
-  const auto images = static_cast<std::int64_t>(samples);
+bool several_findings(const std::vector<Sample>& samples) {
+  return !samples.empty() && !samples.front().labels.empty();
+}
+
+LoaderConfig loader_config(const TrainSettings& s, bool training,
+                           const std::vector<Sample>& samples) {
+  const auto images = static_cast<std::int64_t>(samples.size());
   LoaderConfig c;
   c.height = c.width = static_cast<int>(s.size);
   c.channels = static_cast<int>(s.model.value("in_channels", 1));
   c.batch = static_cast<int>(s.batch);
   c.shuffle = training;
-  c.with_label = s.task == Task::classifier;
+  c.with_findings = s.task == Task::classifier && several_findings(samples);
+  c.with_label = s.task == Task::classifier && !c.with_findings;
   c.with_mask = s.task == Task::segmenter;
   c.mean = static_cast<float>(kInputMean);
   c.deviation = static_cast<float>(kInputDeviation);
@@ -63,6 +71,9 @@ Tensor binary_target(const Tensor& labels) {
 
 Variable batch_loss(Task task, const Variable& logits, const Batch& batch) {
   if (task == Task::segmenter) return dice_loss(logits, batch.tensors.at("mask"));
+  // The mean over the labels that are known.
+  if (const auto known = batch.tensors.find("finding_weights"); known != batch.tensors.end())
+    return bce_with_logits(logits, batch.tensors.at("findings"), 1, known->second);
   if (logits.value().size(1) > 1) return cross_entropy(logits, batch.tensors.at("label"));
   return bce_with_logits(logits, binary_target(batch.tensors.at("label")));
 }
@@ -78,6 +89,13 @@ double hausdorff95(const Tensor& logits, const Tensor& truth) {
   return surface_distances(mask(a, 0.f), mask(b, 0.5f), a.size(1), a.size(2)).hausdorff95;
 }
 
+// How many labels of a batch are known.
+double known_labels(const Tensor& weights) {
+  double known = 0;
+  for (std::int64_t i = 0; i < weights.numel(); ++i) known += weights.data<float>()[i] > 0;
+  return known;
+}
+
 // Runs the network over a loader in eval mode. Dice, IoU and probabilities are per image.
 std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader,
                           const Compute& compute, double& mean_loss) {
@@ -85,7 +103,7 @@ std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader,
   model.eval();
   const NoGrad no_grad;
   std::vector<Scored> result;
-  double loss = 0;
+  double loss = 0, losses = 0;  // images, or labels of findings
   std::map<std::string, const Sample*> by_image;
   for (const Sample& sample : loader.samples()) by_image[sample.image.string()] = &sample;
   for (std::int64_t index = 0; index < loader.batches_per_epoch(); ++index) {
@@ -97,7 +115,11 @@ std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader,
     const Tensor logits = computed.value().to(Device{});
     const auto count = static_cast<std::int64_t>(batch.names.size());
     check_logits(logits, "train", fmt::format("{}", fmt::join(batch.names, ", ")));
-    loss += batch_loss(s.task, computed, there).value().item() * static_cast<double>(count);
+    const double weight = loader.config().with_findings
+                              ? known_labels(batch.tensors.at("finding_weights"))
+                              : static_cast<double>(count);
+    loss += batch_loss(s.task, computed, there).value().item() * weight;
+    losses += weight;
     for (std::int64_t n = 0; n < count; ++n) {
       const std::string& name = batch.names[static_cast<std::size_t>(n)];
       const Sample& sample = *by_image.at(name);
@@ -112,7 +134,10 @@ std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader,
       } else {
         const std::int64_t outputs = logits.size(1);
         const float* own = logits.data<float>() + n * outputs;
-        if (outputs == 1)
+        row.labels = sample.labels;
+        if (!row.labels.empty())
+          row.probabilities = finding_probabilities({own, static_cast<std::size_t>(outputs)});
+        else if (outputs == 1)
           row.score = probability(*own);
         else
           row.probabilities = class_probabilities({own, static_cast<std::size_t>(outputs)});
@@ -120,7 +145,7 @@ std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader,
       result.push_back(std::move(row));
     }
   }
-  mean_loss = result.empty() ? 0 : loss / static_cast<double>(result.size());
+  mean_loss = losses > 0 ? loss / losses : 0;
   model.train(was_training);
   return result;
 }
@@ -190,10 +215,16 @@ std::map<std::string, std::string> threshold_of(const std::vector<Scored>& score
 
 }  // namespace
 
-TrainSettings fitted(TrainSettings settings, const std::vector<std::string>& classes) {
-  const bool several = settings.task == Task::classifier && classes.size() > 2;
-  if (several && settings.model.value("outputs", std::int64_t{1}) == 1)
-    settings.model["outputs"] = classes.size();
+std::size_t output_count(const std::vector<std::string>& classes, bool multilabel) {
+  return multilabel || classes.size() > 2 ? classes.size() : 1;
+}
+
+TrainSettings fitted(TrainSettings settings, const std::vector<std::string>& classes,
+                     bool multilabel) {
+  const std::size_t outputs = output_count(classes, multilabel);
+  if (settings.task == Task::classifier && outputs > 1 &&
+      settings.model.value("outputs", std::int64_t{1}) == 1)
+    settings.model["outputs"] = outputs;
   return settings;
 }
 
@@ -247,7 +278,7 @@ std::string hausdorff_text(const SegmenterReport& report) {
 
 std::vector<Scored> score_samples(const TrainSettings& settings, Model& model,
                                   const std::vector<Sample>& samples, const Compute& compute) {
-  Loader loader(samples, loader_config(settings, false, samples.size()));
+  Loader loader(samples, loader_config(settings, false, samples));
   double loss = 0;
   return score(settings, model, loader, compute, loss);
 }
@@ -266,14 +297,15 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
   THORAX_CHECK(settings.task == Task::segmenter || train.size() > 1,
                "[train] {} image to train on: a classifier's batch norm needs two at least",
                train.size());
-  const TrainSettings s = fitted(settings, classes);
+  const bool multilabel = settings.task == Task::classifier && several_findings(train);
+  const TrainSettings s = fitted(settings, classes, multilabel);
   create_folders(folder);
   const auto started = std::chrono::steady_clock::now();
   const std::unique_ptr<Model> model = create_model(s.model, static_cast<std::uint64_t>(s.seed));
-  if (!s.weights.empty()) start_from(s, classes, *model);
+  if (!s.weights.empty()) start_from(s, classes, multilabel, *model);
   model->to(compute.device);  // before the optimizer is made: its state follows
-  Loader train_loader(train, loader_config(s, true, train.size()));
-  Loader validation_loader(validation, loader_config(s, false, validation.size()));
+  Loader train_loader(train, loader_config(s, true, train));
+  Loader validation_loader(validation, loader_config(s, false, validation));
   const std::unique_ptr<Optimizer> optimizer =
       make_optimizer(ConfigObject(s.optimizer, "optimizer"), model->parameters());
   const ScheduleOptions schedule = schedule_options(ConfigObject(s.schedule, "schedule"));
@@ -301,7 +333,8 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
                                       classes,
                                       parse_intensity(s.intensity),
                                       true,
-                                      {}}));
+                                      {},
+                                      multilabel}));
 
   std::map<std::string, std::string> found;  // by the last validation
   TrainerCallbacks callbacks;
@@ -332,6 +365,16 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
       metrics["iou"] = report.iou;
       metrics["hausdorff95"] = report.hausdorff95;
       metrics["missed"] = static_cast<double>(report.missed);
+    } else if (multilabel) {
+      const FindingScores all = finding_scores(scored);
+      const MultilabelReport report =
+          multilabel_report(all.labels, all.probabilities, classes.size());
+      // Undefined where validation lacks a finding: then it has no line in the log.
+      for (const auto& [name, value] : {std::pair<const char*, double>{"auc", report.macro.auc},
+                                        {"average_precision", report.macro.average_precision},
+                                        {"micro_auc", report.micro.auc}})
+        if (!std::isnan(value)) metrics[name] = value;
+      found = finding_threshold_metadata(scored, classes);
     } else if (classes.size() > 2) {
       const MulticlassReport report = multiclass_report(scored, classes.size());
       metrics["accuracy"] = report.accuracy;
@@ -352,11 +395,14 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
   if (trainer.run().status == TrainResult::Status::interrupted) return result;
   result.finished = true;
   if (s.task == Task::classifier) result.classes = classes;
+  result.multilabel = multilabel;
   result.scored = score(s, *model, validation_loader, compute, result.loss);
   result.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   if (fold.weights_only) {
-    if (s.task == Task::classifier && classes.size() == 2)
+    if (multilabel)
+      options.texts.merge(finding_threshold_metadata(result.scored, classes));
+    else if (s.task == Task::classifier && classes.size() == 2)
       options.texts.merge(threshold_of(result.scored));
     save_model(*model, folder / "model.safetensors", options.texts);
   }

@@ -23,7 +23,8 @@ struct Scored {
   double score = 0;  // classifier: probability of class 1 of two; segmenter: this image's Dice
   double iou = 0;    // segmenter
   double hausdorff95 = 0;  // segmenter: pixels of the network's input; NaN when a mask is empty
-  std::vector<double> probabilities = {};  // classifier of three classes or more
+  std::vector<double> probabilities = {};  // classifier of three classes or more, or of findings
+  std::vector<std::int8_t> labels = {};    // of several findings an image: Sample::labels
 };
 
 struct FoldResult {
@@ -32,6 +33,7 @@ struct FoldResult {
   double seconds = 0;                     // of this process's work; 0 when the fold was read
   double loss = 0;                        // mean validation loss of the final network
   std::vector<std::string> classes = {};  // classifier: by label
+  bool multilabel = false;  // the classes are findings, of which an image may have several
 };
 
 struct FoldOptions {
@@ -57,9 +59,13 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
 std::vector<Scored> score_samples(const TrainSettings& settings, Model& model,
                                   const std::vector<Sample>& samples, const Compute& compute);
 
-// Settings whose classifier has an output for each of three classes or more where they say one, as
-// two classes need; all else stays.
-TrainSettings fitted(TrainSettings settings, const std::vector<std::string>& classes);
+// How many outputs a classifier of these classes has: one for two, else one for each; with several
+// findings an image one for each finding.
+std::size_t output_count(const std::vector<std::string>& classes, bool multilabel);
+// Settings whose classifier has these outputs where they say one, as two classes need; all else
+// stays.
+TrainSettings fitted(TrainSettings settings, const std::vector<std::string>& classes,
+                     bool multilabel = false);
 
 // Labels and probabilities of scored images, for engine/train/metrics.h and stats/multiclass.h.
 BinaryReport classifier_report(const std::vector<Scored>& scored);

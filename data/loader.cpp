@@ -104,6 +104,10 @@ Loader::Loader(std::vector<Sample> samples, LoaderConfig config)
   for (const Sample& s : samples_) {
     THORAX_CHECK(!config_.with_label || s.label >= 0, "[loader] {}: has no class",
                  s.image.string());
+    THORAX_CHECK(!config_.with_findings ||
+                     (!s.labels.empty() && s.labels.size() == samples_.front().labels.size()),
+                 "[loader] {}: has labels of {} findings, {} of {}", s.image.string(),
+                 s.labels.size(), samples_.front().image.string(), samples_.front().labels.size());
     THORAX_CHECK((!config_.with_mask && !needs_mask(config_.view)) || !s.masks.empty(),
                  "[loader] {}: has no lung mask", s.image.string());
   }
@@ -270,6 +274,31 @@ Batch Loader::get(int64_t epoch, int64_t index) {
   return finish(*job);
 }
 
+// The labels of the batch's `good` slots.
+void Loader::add_findings(Batch& batch, const std::vector<int64_t>& samples,
+                          const std::vector<int64_t>& good) const {
+  const int64_t count = static_cast<int64_t>(good.size()),
+                findings = static_cast<int64_t>(samples_.front().labels.size());
+  const Tensor target = Tensor::zeros({count, findings}), weight = Tensor::zeros({count, findings});
+  int64_t known = 0;
+  for (int64_t n = 0; n < count; ++n) {
+    const auto& labels =
+        samples_[static_cast<size_t>(samples[static_cast<size_t>(good[static_cast<size_t>(n)])])]
+            .labels;
+    for (int64_t f = 0; f < findings; ++f) {
+      const int8_t label = labels[static_cast<size_t>(f)];
+      if (label < 0) continue;
+      ++known;
+      target.data<float>()[n * findings + f] = label;
+      weight.data<float>()[n * findings + f] = 1;
+    }
+  }
+  for (int64_t i = 0; i < weight.numel() && known > 0; ++i)
+    weight.data<float>()[i] /= static_cast<float>(known);
+  batch.tensors["findings"] = target;
+  batch.tensors["finding_weights"] = weight;
+}
+
 // Called with the lock held. Leaves out slots that failed, or throws.
 Batch Loader::finish(Job& job) {
   Batch batch;
@@ -299,6 +328,7 @@ Batch Loader::finish(Job& job) {
   batch.tensors["image"] = compact(job.image);
   if (config_.with_mask) batch.tensors["mask"] = compact(job.mask);
   if (config_.with_label) batch.tensors["label"] = compact(job.label);
+  if (config_.with_findings) add_findings(batch, job.samples, good);
   return batch;
 }
 

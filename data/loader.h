@@ -40,11 +40,14 @@ struct LoaderConfig {
   int channels = 1;  // 1, or 3 equal ones for models that want RGB
   int batch = 8;
   Fit fit = Fit::stretch;
-  bool shuffle = true;      // a new order every epoch, from (seed, epoch)
-  bool drop_last = false;   // leave out the last batch of an epoch when it is not full
-  bool with_label = true;   // "label": i64 [N]
-  bool with_mask = false;   // "mask": f32 [N,H,W,1], 0 or 1
-  View view = View::whole;  // what of the image is shown, before augmentation
+  bool shuffle = true;     // a new order every epoch, from (seed, epoch)
+  bool drop_last = false;  // leave out the last batch of an epoch when it is not full
+  bool with_label = true;  // "label": i64 [N]
+  bool with_mask = false;  // "mask": f32 [N,H,W,1], 0 or 1
+  // "findings": f32 [N,K], 1 where a finding is there, else 0; "finding_weights": f32 [N,K], 1 over
+  // the number of known labels of the batch, 0 for those that are not known.
+  bool with_findings = false;
+  View view = View::whole;                 // what of the image is shown, before augmentation
   Intensity intensity = Intensity::depth;  // which stored value is 1 (data/decode.h)
   // "image" is (pixel - mean) / deviation with pixels in 0..1, after augmentation.
   float mean = 0.f, deviation = 1.f;
@@ -81,7 +84,8 @@ class Loader : public BatchSource {
   Loader& operator=(const Loader&) = delete;
 
   int64_t batches_per_epoch() const override;
-  // Tensors "image" [N,H,W,C] and, as configured, "mask" and "label"; names are the image files.
+  // Tensors "image" [N,H,W,C] and, as configured, "mask", "label", "findings" and
+  // "finding_weights"; names are the image files.
   // Throws when a file cannot be decoded (or, with skip, when no file of the batch can). One
   // consumer thread.
   Batch get(int64_t epoch, int64_t index) override;
@@ -115,6 +119,8 @@ class Loader : public BatchSource {
   void work();
   void run_task(std::unique_lock<std::mutex>& lock);
   Batch finish(Job& job);
+  void add_findings(Batch& batch, const std::vector<int64_t>& samples,
+                    const std::vector<int64_t>& good) const;
   std::vector<int64_t> epoch_order(int64_t epoch) const;
   bool epochs_differ() const;
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <numeric>
 
@@ -176,6 +177,82 @@ Plot precision_recall_plot(const std::string& title, const std::vector<ScoredSet
     guess.faint = true;
     plot.series.push_back(std::move(guess));
   }
+  return plot;
+}
+
+namespace {
+
+// All sets as one.
+ScoredSet micro_set(const std::vector<ScoredSet>& sets) {
+  ScoredSet all{"micro", {}, {}};
+  for (const ScoredSet& set : sets) {
+    all.labels.insert(all.labels.end(), set.labels.begin(), set.labels.end());
+    all.scores.insert(all.scores.end(), set.scores.begin(), set.scores.end());
+  }
+  return all;
+}
+
+std::vector<ScoredSet> with_micro(std::vector<ScoredSet> sets) {
+  sets.push_back(micro_set(sets));
+  return sets;
+}
+
+// The mean of curves at 0, 1/200, ... 1.
+Series mean_series(std::size_t curves, const std::function<double(std::size_t, double)>& value) {
+  constexpr int kSteps = 200;
+  Series mean;
+  for (int i = 0; i <= kSteps; ++i) {
+    const double x = static_cast<double>(i) / kSteps;
+    double sum = 0;
+    for (std::size_t k = 0; k < curves; ++k) sum += value(k, x);
+    mean.x.push_back(x);
+    mean.y.push_back(sum / static_cast<double>(curves));
+  }
+  return mean;
+}
+
+}  // namespace
+
+Plot averaged_roc_plot(const std::string& title, const std::vector<ScoredSet>& sets) {
+  Plot plot = roc_plot(title, with_micro(sets));
+  plot.legend = Legend::below;
+  std::vector<std::vector<RocPoint>> curves;
+  double areas = 0;
+  for (const ScoredSet& set : sets) {
+    curves.push_back(roc_curve(set.labels, set.scores));
+    if (curves.back().empty()) return plot;
+    areas += roc_auc(set.labels, set.scores);
+  }
+  if (curves.empty()) return plot;
+  Series macro = mean_series(
+      curves.size(), [&](std::size_t k, double rate) { return sensitivity_at(curves[k], rate); });
+  macro.x.insert(macro.x.begin(), 0);
+  macro.y.insert(macro.y.begin(), 0);
+  macro.name = with_value("macro", "AUC", areas / static_cast<double>(curves.size()));
+  plot.series.push_back(std::move(macro));
+  return plot;
+}
+
+Plot averaged_precision_recall_plot(const std::string& title, const std::vector<ScoredSet>& sets) {
+  Plot plot = precision_recall_plot(title, with_micro(sets));
+  plot.legend = Legend::below;
+  std::vector<PrecisionRecall> curves;
+  double areas = 0;
+  for (const ScoredSet& set : sets) {
+    curves.push_back(precision_recall(set));
+    if (curves.back().recall.empty()) return plot;
+    areas += curves.back().average;
+  }
+  if (curves.empty()) return plot;
+  // What is to be had at a recall: the precision at the first threshold that reaches it.
+  Series macro = mean_series(curves.size(), [&](std::size_t k, double recall) {
+    const PrecisionRecall& c = curves[k];
+    const auto at = std::lower_bound(c.recall.begin(), c.recall.end(), recall - 1e-12);
+    return c.precision[std::min(static_cast<std::size_t>(at - c.recall.begin()),
+                                c.precision.size() - 1)];
+  });
+  macro.name = with_value("macro", "AP", areas / static_cast<double>(curves.size()));
+  plot.series.push_back(std::move(macro));
   return plot;
 }
 

@@ -31,6 +31,13 @@ Plot roc_plot(const std::string& title, const std::vector<ScoredSet>& sets, bool
 // reaches.
 Plot precision_recall_plot(const std::string& title, const std::vector<ScoredSet>& sets);
 
+// The same of several classes or findings, each against the rest, with two curves over all of them:
+// micro, of all their images together, and macro, the mean of the curves (sensitivities at each
+// specificity; precisions at each recall), named by the mean of their areas. No macro where a set
+// has no curve.
+Plot averaged_roc_plot(const std::string& title, const std::vector<ScoredSet>& sets);
+Plot averaged_precision_recall_plot(const std::string& title, const std::vector<ScoredSet>& sets);
+
 // Reliability: in `bins` equal parts of 0..1, the observed share of positives against the mean
 // predicted probability, with 95 % Wilson intervals; bars show the share of the images that each
 // part holds. The caption has the expected calibration error (over these parts) and the Brier

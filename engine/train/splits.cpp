@@ -12,6 +12,7 @@
 #include "engine/io/config.h"
 #include "engine/runtime/philox.h"
 #include "engine/tensor/error.h"
+#include "engine/train/label_stratification.h"
 
 namespace thorax {
 namespace {
@@ -20,8 +21,13 @@ using nlohmann::json;
 
 struct Group {
   std::string name;
-  std::vector<std::int64_t> counts;  // samples by class
+  std::vector<std::int64_t> counts;  // samples by class; with findings 2 f + 1: there, 2 f: not
+  std::int64_t samples = 0;
 };
+
+bool has_findings(const std::vector<SplitItem>& samples) {
+  return !samples.empty() && !samples.front().labels.empty();
+}
 
 int class_count(const std::vector<SplitItem>& samples) {
   int classes = 0;
@@ -40,7 +46,8 @@ const std::string& group_of(const SplitItem& sample, Grouping grouping) {
 
 std::vector<Group> collect(const std::vector<SplitItem>& samples, Grouping grouping, int classes) {
   std::set<std::string> ids;
-  std::map<std::string, std::vector<std::int64_t>> counts;  // sorted: input order does not matter
+  // Sorted: input order does not matter.
+  std::map<std::string, std::pair<std::vector<std::int64_t>, std::int64_t>> counts;
   for (const SplitItem& sample : samples) {
     THORAX_CHECK(!sample.id.empty(), "[splits] a sample has no id");
     THORAX_CHECK(ids.insert(sample.id).second, "[splits] sample '{}' appears twice", sample.id);
@@ -48,13 +55,31 @@ std::vector<Group> collect(const std::vector<SplitItem>& samples, Grouping group
     THORAX_CHECK(!name.empty(),
                  "[splits] sample '{}' has no group (patient); split by image to do without",
                  sample.id);
-    std::vector<std::int64_t>& of_group = counts[name];
+    THORAX_CHECK(sample.labels.size() == samples.front().labels.size(),
+                 "[splits] sample '{}' has {} findings, sample '{}' {}", sample.id,
+                 sample.labels.size(), samples.front().id, samples.front().labels.size());
+    auto& [of_group, size] = counts[name];
+    ++size;
+    if (has_findings(samples)) {
+      of_group.resize(2 * sample.labels.size());
+      for (std::size_t f = 0; f < sample.labels.size(); ++f)
+        if (sample.labels[f] >= 0) ++of_group[2 * f + static_cast<std::size_t>(sample.labels[f])];
+      continue;
+    }
     of_group.resize(static_cast<std::size_t>(classes));
     ++of_group[static_cast<std::size_t>(sample.label)];
   }
   std::vector<Group> groups;
-  for (auto& [name, of_group] : counts) groups.push_back({name, std::move(of_group)});
+  for (auto& [name, of_group] : counts)
+    groups.push_back({name, std::move(of_group.first), of_group.second});
   return groups;
+}
+
+// Groups with samples of a class; with findings there is one class, which all are of.
+std::int64_t groups_with(const std::vector<Group>& groups, int cls, bool findings) {
+  return std::count_if(groups.begin(), groups.end(), [&](const Group& g) {
+    return findings || g.counts[static_cast<std::size_t>(cls)] > 0;
+  });
 }
 
 // How unevenly a group's samples lie over the classes: the variance of its counts. Groups that
@@ -168,10 +193,19 @@ bool cover(const std::vector<Group>& groups, std::vector<int>& fixed, int bins, 
 // Distributes groups over bins so that bin b gets about shares[b] of every class, and at least one
 // group of each wherever its share of the groups that hold the class comes to one.
 std::map<std::string, std::size_t> distribute(std::vector<Group> groups,
-                                              const std::vector<double>& shares,
-                                              std::uint64_t seed) {
+                                              const std::vector<double>& shares, std::uint64_t seed,
+                                              bool findings) {
   Philox random(seed, 0x73706c69);
   for (std::size_t i = groups.size(); i > 1; --i) std::swap(groups[i - 1], groups[random.below(i)]);
+  if (findings) {
+    std::vector<LabelledGroup> labelled;
+    for (const Group& group : groups) labelled.push_back({group.samples, group.counts});
+    const std::vector<int> bins = deal_by_labels(labelled, shares);
+    std::map<std::string, std::size_t> by_name;
+    for (std::size_t i = 0; i < groups.size(); ++i)
+      by_name[groups[i].name] = static_cast<std::size_t>(bins[i]);
+    return by_name;
+  }
   std::stable_sort(groups.begin(), groups.end(),
                    [](const Group& a, const Group& b) { return unevenness(a) > unevenness(b); });
   std::vector<int> fixed(groups.size(), -1);
@@ -271,9 +305,7 @@ Splits k_fold(const std::vector<SplitItem>& samples, int folds, std::uint64_t se
   const int classes = class_count(samples);
   std::vector<Group> groups = collect(samples, grouping, classes);
   for (int c = 0; c < classes; ++c) {
-    const auto holders = std::count_if(groups.begin(), groups.end(), [&](const Group& g) {
-      return g.counts[static_cast<std::size_t>(c)] > 0;
-    });
+    const std::int64_t holders = groups_with(groups, c, has_findings(samples));
     const char* unit = grouping == Grouping::group ? "patients" : "images";
     THORAX_CHECK(holders == 0 || holders >= folds,
                  "[splits] {} has {} {}, fewer than the {} folds, and each fold needs one to "
@@ -282,8 +314,9 @@ Splits k_fold(const std::vector<SplitItem>& samples, int folds, std::uint64_t se
                  class_sizes(samples));
   }
   THORAX_CHECK(!groups.empty(), "[splits] no samples");
-  const auto fold_of = distribute(
-      std::move(groups), std::vector<double>(static_cast<std::size_t>(folds), 1.0 / folds), seed);
+  const auto fold_of = distribute(std::move(groups),
+                                  std::vector<double>(static_cast<std::size_t>(folds), 1.0 / folds),
+                                  seed, has_findings(samples));
   Splits splits{grouping, seed, true, std::vector<Fold>(static_cast<std::size_t>(folds))};
   for (const SplitItem& sample : samples) {
     const std::size_t own = fold_of.at(group_of(sample, grouping));
@@ -302,9 +335,7 @@ Splits hold_out(const std::vector<SplitItem>& samples, double share, std::uint64
   std::vector<Group> groups = collect(samples, grouping, classes);
   THORAX_CHECK(!groups.empty(), "[splits] no samples");
   for (int c = 0; c < classes; ++c) {
-    const auto holders = std::count_if(groups.begin(), groups.end(), [&](const Group& g) {
-      return g.counts[static_cast<std::size_t>(c)] > 0;
-    });
+    const std::int64_t holders = groups_with(groups, c, has_findings(samples));
     const char* unit = grouping == Grouping::group ? "patients" : "images";
     THORAX_CHECK(holders != 1,
                  "[splits] {} has 1 of the {} {}, and training and validation need one each; "
@@ -312,7 +343,8 @@ Splits hold_out(const std::vector<SplitItem>& samples, double share, std::uint64
                  subject(samples, c), groups.size(), unit, unit, of_that_class(samples),
                  class_sizes(samples));
   }
-  const auto bin_of = distribute(std::move(groups), {1 - share, share}, seed);
+  const auto bin_of =
+      distribute(std::move(groups), {1 - share, share}, seed, has_findings(samples));
   Splits splits{grouping, seed, false, std::vector<Fold>(1)};
   for (const SplitItem& sample : samples) {
     const bool held = bin_of.at(group_of(sample, grouping)) == 1;

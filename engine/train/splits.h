@@ -15,6 +15,9 @@ struct SplitItem {
   std::string group;            // the patient
   int label = 0;                // class, from 0; 0 for all where classes do not matter
   std::string class_name = {};  // for messages; "class 1" without
+  // Instead of a class: several findings, each there (1), not there (0) or not known (-1). All
+  // samples have as many, or none has any.
+  std::vector<std::int8_t> labels = {};
 };
 
 // `group`: all samples of a patient land on one side. `image`: each sample by itself, as the
@@ -40,6 +43,10 @@ struct Splits {
 // that. Throws Error "[splits] ..." when an id appears twice, a group is empty,
 // a class has fewer groups than there are folds, or a fold would lack a class; these name the
 // class, its numbers and what to do.
+//
+// Samples with several findings are dealt by label_stratification.h, where a finding that is there
+// and one that is not are labels, so that what is rarely known is spread as well. A fold may then
+// lack positives of a rare finding: lacking_labels() says so. Throws when a side would be empty.
 Splits k_fold(const std::vector<SplitItem>& samples, int folds, std::uint64_t seed,
               Grouping grouping = Grouping::group);
 
