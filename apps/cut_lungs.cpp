@@ -189,10 +189,13 @@ Dataset cut_dataset(const LungSegmenter& segmenter, const Dataset& dataset,
   std::vector<CutItem> items;
   for (const Sample& sample : dataset.samples)
     items.push_back({sample.image, sample.source, sample.id});
-  const nlohmann::json maker{{"segmenter", segmenter.checksum()},
-                             {"min_area", segmenter.min_area()},
-                             {"intensity", name_of(segmenter.intensity())},
-                             {"data", checksum}};
+  nlohmann::json maker{{"segmenter", segmenter.checksum()},
+                       {"min_area", segmenter.min_area()},
+                       {"intensity", name_of(segmenter.intensity())},
+                       {"data", checksum}};
+  // Its last bits may move a lung's edge; the default reader is not named, as before there was a
+  // choice.
+  if (reader_of("jpeg") != "stb_image") maker["jpeg_reader"] = reader_of("jpeg");
   create_folders(out);
   // Several processes of one experiment come here at the same time; the first does the work.
   const FileLock lock(out / "lock");

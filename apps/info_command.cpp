@@ -9,6 +9,7 @@
 #include "apps/command.h"
 #include "apps/kernel_table.h"
 #include "data/formats/format.h"
+#include "data/formats/libpng.h"
 #include "engine/io/atomic_file.h"
 #include "engine/registry/autotune.h"
 #include "engine/registry/registry.h"
@@ -49,6 +50,7 @@ void print_info(bool as_json) {
                        {"endings", format.endings},
                        {"reader", format.available() ? nlohmann::json(format.reader) : nullptr},
                        {"package", format.package}});
+  info["png_writer"] = png_writer().empty() ? "stb_image_write" : png_writer();
   // Providers by operation and kind of device.
   auto& operations = info["operations"] = nlohmann::ordered_json::object();
   for (const DeviceKind kind : {DeviceKind::cpu, DeviceKind::cuda, DeviceKind::sim})
@@ -78,6 +80,7 @@ void print_info(bool as_json) {
     fmt::print("{:<8} {:<28} {}\n", format.name,
                format.available() ? format.reader : "none: build with " + format.package,
                fmt::join(format.endings, " "));
+  fmt::print("PNG files are written by {}\n", info["png_writer"].get<std::string>());
   fmt::print("\n{:<18} {:<5} providers\n", "operation", "kind");
   for (const auto& [operation, kinds] : operations.items()) {
     std::string first = operation;

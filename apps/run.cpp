@@ -12,6 +12,7 @@
 #include "apps/training.h"
 #include "data/csv.h"
 #include "data/duplicates.h"
+#include "data/formats/format.h"
 #include "data/inspect.h"
 #include "data/multilabel.h"
 #include "engine/io/atomic_file.h"
@@ -179,6 +180,7 @@ RunHistory record_start(const RunFolder& home, const TrainSettings& settings,
                         const Compute& compute) {
   nlohmann::json entry = provenance(compute.device);
   entry["data"] = settings.data;
+  entry["jpeg_reader"] = reader_of("jpeg");
   if (!settings.segmenter.empty()) entry["segmenter"] = settings.segmenter;
   if (!settings.weights.empty()) entry["weights"] = settings.weights;
   RunHistory history(home.path() / "provenance.json", entry, say);

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "data/container_check.h"
+#include "data/formats/libpng.h"
 #include "data/stb_bridge.h"
 #include "engine/io/atomic_file.h"
 #include "engine/tensor/error.h"
@@ -45,6 +46,9 @@ std::vector<uint8_t> encode_by_extension(const std::filesystem::path& path, cons
 
 std::vector<uint8_t> encode_png(const ImageU8& image) {
   check_encodable(image);
+  std::vector<uint8_t> by_libpng =
+      libpng_encode(image.pixels.data(), image.height, image.width, image.channels, 8);
+  if (!by_libpng.empty()) return by_libpng;
   auto out = stb_encode_png(image.pixels.data(), image.height, image.width, image.channels);
   THORAX_CHECK(!out.empty(), "[encode] PNG of {}x{}x{} failed", image.height, image.width,
                image.channels);
@@ -65,6 +69,9 @@ std::vector<uint8_t> encode_jpeg(const ImageU8& image, int quality) {
 // stb writes 8 bits only; a PNG of 16 is the same container with big-endian samples.
 std::vector<uint8_t> encode_png(const ImageU16& image) {
   check_encodable(image);
+  std::vector<uint8_t> by_libpng =
+      libpng_encode(image.pixels.data(), image.height, image.width, image.channels, 16);
+  if (!by_libpng.empty()) return by_libpng;
   std::vector<uint8_t> raw;
   const size_t row_samples = static_cast<size_t>(image.width) * image.channels;
   raw.reserve((row_samples * 2 + 1) * image.height);

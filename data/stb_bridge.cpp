@@ -126,4 +126,12 @@ std::vector<uint8_t> stb_zlib(const std::vector<uint8_t>& bytes) {
   return out;
 }
 
+int64_t stb_inflate(std::span<const uint8_t> deflated, std::span<uint8_t> out) {
+  constexpr size_t kMost = 0x7fffffff;
+  if (deflated.size() > kMost || out.size() > kMost) return -1;
+  return stbi_zlib_decode_noheader_buffer(
+      reinterpret_cast<char*>(out.data()), static_cast<int>(out.size()),
+      reinterpret_cast<const char*>(deflated.data()), static_cast<int>(deflated.size()));
+}
+
 }  // namespace thorax

@@ -23,4 +23,9 @@ std::vector<uint8_t> stb_encode_jpeg(const uint8_t* pixels, int height, int widt
                                      int quality);
 std::vector<uint8_t> stb_zlib(const std::vector<uint8_t>& bytes);
 
+// Raw deflate data into `out`: how many bytes were made, or -1 where the data are broken or make
+// more than fit (what was made before is there). `deflated` goes on behind its end for at least 4
+// bytes, which need not mean anything: a checksum in every container. No checksum is compared.
+int64_t stb_inflate(std::span<const uint8_t> deflated, std::span<uint8_t> out);
+
 }  // namespace thorax

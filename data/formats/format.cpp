@@ -7,7 +7,11 @@
 #include <string_view>
 
 #include "data/decode_jpeg.h"
+#include "data/formats/nifti.h"
+#include "data/formats/numpy.h"
 #include "data/formats/stb.h"
+#include "data/formats/tiff.h"
+#include "data/formats/turbo.h"
 #include "engine/io/file_kind.h"
 #include "engine/tensor/error.h"
 
@@ -41,13 +45,18 @@ bool is_tiff(Bytes head) {
                               begins(head, "II\x2B\0"sv) || begins(head, "MM\0\x2B"sv));
 }
 
+bool is_npy(Bytes head) {
+  return head.size() >= 6 && begins(head, "\x93NUMPY"sv);
+}
+
 std::vector<ImageFormat> make_table() {
+  const std::string stb = "stb_image", turbo = turbo_reader();
   std::vector<ImageFormat> table;
   table.push_back({.id = "png",
                    .name = "PNG",
                    .endings = {".png"},
                    .recognises = is_png,
-                   .reader = "stb_image",
+                   .reader = stb,
                    .package = "",
                    .check = check_png,
                    .decode = decode_png_by_stb});
@@ -55,16 +64,34 @@ std::vector<ImageFormat> make_table() {
                    .name = "JPEG",
                    .endings = {".jpg", ".jpeg"},
                    .recognises = is_jpeg,
-                   .reader = "stb_image",
+                   .reader = turbo.empty() ? stb : turbo,
                    .package = "",
                    .check = check_jpeg,
-                   .decode = decode_jpeg_by_stb});
+                   .decode = turbo.empty() ? decode_jpeg_by_stb : decode_jpeg_by_turbo});
   table.push_back({.id = "tiff",
                    .name = "TIFF",
                    .endings = {".tif", ".tiff"},
                    .recognises = is_tiff,
-                   .reader = "",
-                   .package = "libtiff-dev"});
+                   .reader = tiff_reader(),
+                   .package = "libtiff-dev",
+                   .check = check_tiff,
+                   .decode = decode_tiff});
+  table.push_back({.id = "npy",
+                   .name = "NumPy",
+                   .endings = {".npy"},
+                   .recognises = is_npy,
+                   .reader = "thorax",
+                   .package = "",
+                   .check = check_npy,
+                   .decode = decode_npy});
+  table.push_back({.id = "nifti",
+                   .name = "NIfTI",
+                   .endings = {".nii", ".nii.gz"},
+                   .recognises = is_nifti,
+                   .reader = "thorax",
+                   .package = "",
+                   .check = check_nifti,
+                   .decode = decode_nifti});
   table.push_back({.id = "dicom",
                    .name = "DICOM",
                    .endings = {".dcm", ".dicom", ".ima"},
@@ -115,6 +142,12 @@ const ImageFormat& require_format(Bytes bytes, const std::string& name,
                "thorax anew, or convert the file to PNG",
                name, format->name, format->package);
   return *format;
+}
+
+const std::string& reader_of(const std::string& id) {
+  for (const ImageFormat& format : image_formats())
+    if (format.id == id) return format.reader;
+  fail("[decode] there is no format '{}'", id);
 }
 
 std::string readable_formats() {

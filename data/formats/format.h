@@ -50,6 +50,9 @@ const ImageFormat* recognise_format(std::span<const uint8_t> head);
 const ImageFormat& require_format(std::span<const uint8_t> bytes, const std::string& name,
                                   const DecodeLimits& limits);
 
+// What reads the format of this id in this build. Pixels of a JPEG depend on it in their last bits.
+const std::string& reader_of(const std::string& id);
+
 // Of the formats that this build reads: "PNG, JPEG, TIFF".
 std::string readable_formats();
 

@@ -59,7 +59,11 @@ Samples decode_png_by_stb(std::span<const uint8_t> bytes, const std::string& nam
 
 Samples decode_jpeg_by_stb(std::span<const uint8_t> bytes, const std::string& name,
                            const DecodeLimits& limits, Use use) {
-  ImageInfo info = check_jpeg(bytes, name, limits);
+  return decode_checked_jpeg_by_stb(bytes, check_jpeg(bytes, name, limits), name, use);
+}
+
+Samples decode_checked_jpeg_by_stb(std::span<const uint8_t> bytes, ImageInfo info,
+                                   const std::string& name, Use use) {
   std::vector<uint8_t> changed;
   if (info.no_end_marker) {
     changed.assign(bytes.begin(), bytes.end());

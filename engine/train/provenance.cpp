@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <string_view>
 
 #include "engine/io/atomic_file.h"
 #include "engine/io/config.h"
@@ -62,11 +63,14 @@ std::string provenance_differences(const json& before, const json& now) {
   std::string text;
   const auto shown = [](const json& entry, const char* key) {
     const auto found = entry.find(key);
+    // What read JPEGs before there was a choice.
+    if (found == entry.end() && std::string_view(key) == "jpeg_reader")
+      return std::string("stb_image");
     if (found == entry.end() || !found->is_string()) return std::string("unknown");
     return found->get<std::string>().empty() ? std::string("none") : found->get<std::string>();
   };
-  for (const char* key :
-       {"thorax", "commit", "compiler", "build", "device", "device_name", "providers"}) {
+  for (const char* key : {"thorax", "commit", "compiler", "build", "device", "device_name",
+                          "providers", "jpeg_reader"}) {
     const std::string a = shown(before, key), b = shown(now, key);
     if (a != b) text += fmt::format("{}{} {}, now {}", text.empty() ? "" : "; ", key, a, b);
   }

@@ -1,4 +1,4 @@
-// PNG and JPEG files, as radiographs and as masks.
+// Image files of every format, as radiographs and as masks.
 #include <algorithm>
 #include <cmath>
 
@@ -71,6 +71,14 @@ void mask(Bytes bytes) {
   }
 }
 const Enter enter_mask("mask", {mask, mutate_png});
+
+void either(Bytes bytes) {
+  image(bytes);
+  mask(bytes);
+}
+const Enter enter_tiff("tiff", {either, nullptr});
+const Enter enter_npy("npy", {either, nullptr});
+const Enter enter_nifti("nifti", {either, nullptr});
 
 }  // namespace
 }  // namespace thorax::fuzz

@@ -58,4 +58,11 @@ TEST_CASE("what may change the last bits of a result is named, before and now") 
   CHECK(provenance_differences(before, now) ==
         "device cpu, now sim; providers none, now conv2d=gemm");
   CHECK(provenance_differences(json(), now).empty());
+  // A start that does not say what read its JPEGs is of the time when only stb_image did.
+  const json old = before;
+  now = before;
+  now["jpeg_reader"] = "libjpeg-turbo 2.1.5";
+  CHECK(provenance_differences(old, now) == "jpeg_reader stb_image, now libjpeg-turbo 2.1.5");
+  now["jpeg_reader"] = "stb_image";
+  CHECK(provenance_differences(old, now).empty());
 }
