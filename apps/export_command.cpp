@@ -49,8 +49,9 @@ void run(const Options& o) {
   onnx::ExportOptions options;
   options.channels = trained.model->config().at("in_channels").get<std::int64_t>();
   options.height = options.width = input.size;
-  options.activation =
-      input.classes.size() > 2 ? onnx::Activation::softmax : onnx::Activation::sigmoid;
+  // Several findings an image have a probability each.
+  options.activation = input.classes.size() > 2 && !input.multilabel ? onnx::Activation::softmax
+                                                                     : onnx::Activation::sigmoid;
   options.preprocess = o.preprocess == "graph";
   options.mean = kInputMean;
   options.deviation = kInputDeviation;
@@ -58,7 +59,7 @@ void run(const Options& o) {
   options.metadata = read_safetensors_header(o.file).metadata;
   std::erase_if(options.metadata, [](const auto& entry) {
     return entry.first != "thorax.model" && !entry.first.starts_with("thorax.input") &&
-           entry.first != "thorax.threshold";
+           entry.first != "thorax.threshold" && entry.first != kThresholdsKey;
   });
   options.metadata["classes"] = dump_json(nlohmann::json(input.classes));
   options.metadata["preprocessing"] = dump_json(contract(input, options.preprocess));
@@ -94,7 +95,7 @@ void run(const Options& o) {
   fmt::print("  logits, probability{}\n",
              input.classes.empty()
                  ? " of lung"
-                 : fmt::format(" of {}", input.classes.size() == 2
+                 : fmt::format(" of {}", input.classes.size() == 2 && !input.multilabel
                                              ? input.classes.back()
                                              : fmt::format("{}", fmt::join(input.classes, ", "))));
   fmt::print("  {} weights; {}\n", exported.weights, operators);

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+#include <optional>
+
 #include "apps/evaluation.h"
 #include "apps/findings.h"
 #include "apps/multiclass_report.h"

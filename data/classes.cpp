@@ -13,12 +13,14 @@
 namespace thorax {
 namespace {
 
-// Lower case letters and digits only: "COVID-19", "covid 19" and "Covid19" are one word.
+// Lower case letters and digits only: "COVID-19", "covid 19" and "Covid19" are one word. Letters
+// beyond ASCII stay as they are, and so does a name that is nothing but punctuation: "+" is not
+// "-".
 std::string folded(const std::string& name) {
   std::string out;
   for (const unsigned char c : name)
-    if (std::isalnum(c)) out += static_cast<char>(std::tolower(c));
-  return out;
+    if (std::isalnum(c) || c >= 0x80) out += static_cast<char>(std::tolower(c));
+  return out.empty() ? name : out;
 }
 
 // Findings and words for "something was found".

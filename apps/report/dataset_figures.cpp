@@ -6,6 +6,7 @@
 #include <set>
 
 #include "data/draw.h"
+#include "data/multilabel.h"
 #include "data/overlay.h"
 #include "data/resize.h"
 #include "engine/tensor/error.h"
@@ -96,16 +97,24 @@ BarChart class_chart(const Dataset& dataset) {
   for (const Sample& sample : dataset.samples) {
     if (std::find(sources.begin(), sources.end(), sample.source) == sources.end())
       sources.push_back(sample.source);
-    if (sample.class_name.empty() && (names.empty() || !names.back().empty())) names.push_back("");
+    if (!dataset.multilabel && sample.class_name.empty() &&
+        (names.empty() || !names.back().empty()))
+      names.push_back("");
   }
   BarChart chart;
-  chart.title = "Images kept, by class and source";
+  chart.title = dataset.multilabel ? "Images kept that have a finding, by source"
+                                   : "Images kept, by class and source";
   chart.value_label = "images";
   for (const std::string& name : names) chart.groups.push_back(name.empty() ? "(no class)" : name);
   for (const std::string& source : sources) {
     BarSeries series{source, std::vector<double>(names.size(), 0)};
     for (const Sample& sample : dataset.samples) {
       if (sample.source != source) continue;
+      if (dataset.multilabel) {
+        for (std::size_t f = 0; f < names.size(); ++f)
+          series.values[f] += sample.labels[f] == kPositiveLabel;
+        continue;
+      }
       const auto found = std::find(names.begin(), names.end(), sample.class_name);
       series.values[static_cast<std::size_t>(found - names.begin())] += 1;
     }

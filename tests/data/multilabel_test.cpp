@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "data/classes.h"
@@ -10,6 +11,7 @@
 #include "data/dataset.h"
 #include "data/describe.h"
 #include "data/encode.h"
+#include "data/loader.h"
 #include "tests/data/support.h"
 
 using namespace thorax;
@@ -161,6 +163,12 @@ TEST_CASE("multilabel: a manifest states it by its columns, and comes back as it
   CHECK(texts(d) == Names{"10", "01"});  // of b.png nothing is known
   CHECK(texts(load_datasets({spec + ",uncertain=ones"})) == Names{"10", "?1", "01"});
   CHECK(load_datasets({spec + ",findings=edema"}).classes == Names{"Edema"});
+  // Letters of any script tell findings apart.
+  write_text(tmp / "u.csv", "path,label:水肿,label:肿块\na.png,1,0\nb.png,0,1\n");
+  CHECK(load_datasets({"manifest:" + (tmp / "u.csv").string()}).classes == Names{"水肿", "肿块"});
+  CHECK(load_datasets({"manifest:" + (tmp / "u.csv").string() + ",findings=肿块"}).classes ==
+        Names{"肿块"});
+  CHECK_FALSE(same_class("+", "-"));
   // One patient with two findings is no conflict.
   CHECK(load_datasets({spec + ",blank=negative"}, OnPatientConflict::error).samples.size() == 3);
 
@@ -262,4 +270,44 @@ TEST_CASE("--task: what the data is not good for is refused with its classes and
   CHECK_ERROR(load(nih + ",labels=multi", "multiclass"), "Atelectasis, Cardiomegaly");
   CHECK_ERROR(load(nih + ",labels=single", "multilabel"), "the data has one class an image");
   CHECK_ERROR(parse_class_task("multi"), "--task multi: must be one of auto, binary, ");
+}
+
+TEST_CASE("multilabel: a loader's batch has targets, and weights that mask what is not known") {
+  const TempFolder tmp;
+  std::string text = "path,label:a,label:b\n";
+  for (int i = 0; i < 5; ++i) {
+    make_image(tmp / fmt::format("{}.png", i));
+    text += fmt::format("{}.png,{},{}\n", i, i % 2, i < 3 ? "" : "1");
+  }
+  write_text(tmp / "m.csv", text);
+  const Dataset d = load_datasets({"manifest:" + (tmp / "m.csv").string()});
+  LoaderConfig config;
+  config.height = config.width = 8;
+  config.batch = 4;
+  config.shuffle = false;
+  config.with_label = false;
+  config.with_findings = true;
+  config.workers = 0;
+  Loader loader(d.samples, config);
+  const Batch batch = loader.get(0, 0);
+  const Tensor target = batch.tensors.at("findings"), weight = batch.tensors.at("finding_weights");
+  REQUIRE(target.shape() == Shape{4, 2});
+  REQUIRE(weight.shape() == Shape{4, 2});
+  const std::vector<float> targets(target.data<float>(), target.data<float>() + 8),
+      weights(weight.data<float>(), weight.data<float>() + 8);
+  CHECK(targets == std::vector<float>{0, 0, 1, 0, 0, 0, 1, 1});
+  const float w = 1.f / 5;
+  CHECK(weights == std::vector<float>{w, 0, w, 0, w, 0, w, w});
+  CHECK_FALSE(batch.tensors.contains("label"));
+  // A file that is left out takes its labels with it.
+  write_text(tmp / "1.png", "no image");
+  config.on_bad_file = OnBadFile::skip;
+  Loader skipping(d.samples, config);
+  const Batch three = skipping.get(0, 0);
+  REQUIRE(three.tensors.at("findings").shape() == Shape{3, 2});
+  CHECK(three.tensors.at("finding_weights").data<float>()[0] == 0.25f);
+  CHECK(three.tensors.at("findings").data<float>()[4] == 1);
+  std::vector<Sample> none = d.samples;
+  none[1].labels.clear();
+  CHECK_ERROR(Loader(none, config), "has labels of 0 findings");
 }

@@ -1,10 +1,12 @@
 // The public collections, counted as their README states them.
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "data/dataset.h"
 #include "data/decode_mask.h"
 #include "data/inspect.h"
+#include "data/multilabel.h"
 #include "tests/data/support.h"
 
 using namespace thorax;
@@ -76,6 +78,27 @@ TEST_CASE("real data: NIH ChestX-ray14 subset") {
   CHECK(patients(every) == 392);
   const Dataset adult = load_datasets({spec + ",finding=all"});
   CHECK(removed(adult, "age >= 18") == 73);
+  // Counted by a script of its own over the table: adults by label, several labels an image.
+  const Dataset several = load_datasets({spec + ",labels=multi"});
+  std::map<std::string, int64_t> positive;
+  for (const FindingCount& c : finding_counts(several)) {
+    positive[c.name] = c.positive;
+    CHECK(c.positive + c.negative == 487);
+  }
+  CHECK(positive == std::map<std::string, int64_t>{{"Atelectasis", 7},
+                                                   {"Cardiomegaly", 1},
+                                                   {"Effusion", 4},
+                                                   {"Infiltration", 6},
+                                                   {"Mass", 2},
+                                                   {"Nodule", 1},
+                                                   {"Pneumonia", 59},
+                                                   {"Pneumothorax", 2},
+                                                   {"Consolidation", 4},
+                                                   {"Edema", 5},
+                                                   {"Emphysema", 0},
+                                                   {"Fibrosis", 0},
+                                                   {"Pleural_Thickening", 1},
+                                                   {"Hernia", 0}});
   const auto same = identical_files(any_age);
   bool found = false;
   for (const auto& group : same)

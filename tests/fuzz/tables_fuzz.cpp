@@ -33,6 +33,7 @@ void check_same(const Sample& a, const Sample& b) {
   FUZZ_REQUIRE(a.class_name == b.class_name && a.label == b.label,
                "class '{}' is read again as '{}'", a.class_name, b.class_name);
   FUZZ_REQUIRE(a.view == b.view, "view '{}' is read again as '{}'", a.view, b.view);
+  FUZZ_REQUIRE(a.labels == b.labels, "{}: other findings when read again", a.id);
   FUZZ_REQUIRE(a.age == b.age, "{}: another age when read again", a.id);
 }
 
@@ -102,6 +103,7 @@ void nih(Bytes bytes) {
       folder_with("nih", {"images/00000001_000.png", "images_001/images/00000002_000.png"});
   write_file(folder / "Data_Entry_2017.csv", bytes);
   check_source("nih:" + folder.string() + ",finding=all,min_age=1", folder.string());
+  check_source("nih:" + folder.string() + ",labels=multi,min_age=1", folder.string());
 }
 const Enter enter_nih("nih", {nih});
 
@@ -111,6 +113,8 @@ void chexpert(Bytes bytes) {
                                "train/patient00002/study1/view1_frontal.jpg"});
   write_file(folder / "train.csv", bytes);
   check_source("chexpert:" + folder.string() + ",finding=all", folder.string());
+  check_source("chexpert:" + folder.string() + ",labels=multi,blank=negative,min_age=0",
+               folder.string());
 }
 const Enter enter_chexpert("chexpert", {chexpert});
 

@@ -2,6 +2,9 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <type_traits>
+
 #include "kernels/cross_entropy/cases.h"
 #include "tests/support/check.h"
 #include "tests/support/device.h"

@@ -131,6 +131,30 @@ TEST_CASE("ROC: single curves with their areas; the mean of folds is taken at ea
   CHECK(check_xml(draw(mean).svg).error == "");
 }
 
+TEST_CASE("several classes or findings: micro of all pairs, macro the mean of the curves") {
+  const ScoredSet perfect{"perfect", {0, 0, 1, 1}, {0.1, 0.2, 0.8, 0.9}};
+  const ScoredSet useless{"useless", {0, 1, 0, 1}, {0.5, 0.5, 0.5, 0.5}};
+  const Plot roc = averaged_roc_plot("ROC", {perfect, useless});
+  // Together: 0.9+ 0.8+ {0.5: 2+ 2-} 0.2- 0.1-: (4 + 4 + 2 (2 + 1)) / 16.
+  CHECK(named(roc, "micro, AUC 0.875").x.back() == 1);
+  const Series& macro = named(roc, "macro, AUC 0.750");
+  REQUIRE(macro.x.size() == 202);
+  CHECK(macro.y[0] == 0);
+  CHECK(macro.y[1] == doctest::Approx(0.5));
+  CHECK(macro.y[101] == doctest::Approx(0.75));
+  CHECK(macro.y.back() == 1);
+  const Plot pr = averaged_precision_recall_plot("PR", {perfect, useless});
+  // Precision 1 at recall 1/4 and 1/2, then 4 of 6: 1/2 + 1/2 2/3.
+  CHECK(named(pr, "micro, AP 0.833").x.back() == 1);
+  for (const double y : named(pr, "macro, AP 0.750").y) CHECK(y == doctest::Approx(0.75));
+  CHECK(check_xml(draw(roc).svg).error == "");
+  CHECK(check_xml(draw(pr).svg).error == "");
+  // A set without a curve: no macro, which would be of the others.
+  const ScoredSet one{"one class", {1, 1}, {0.2, 0.9}};
+  CHECK(averaged_roc_plot("ROC", {perfect, one}).series.size() == 3);
+  CHECK(averaged_precision_recall_plot("PR", {perfect, {"none", {0}, {0.5}}}).series.size() == 4);
+}
+
 TEST_CASE("precision and recall: average precision as by hand, ties in one step") {
   // Sorted: 1, 0, {1, 0} -> precision 1, 1/2, 2/4 at recall 1/2, 1/2, 1: AP = 1/2 + 1/4.
   const ScoredSet set{"s", {1, 0, 1, 0}, {0.9, 0.8, 0.3, 0.3}};
