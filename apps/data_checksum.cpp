@@ -148,6 +148,7 @@ std::string content_checksum(const Dataset& dataset, FileChecksums& files) {
       sum.add(mask.filename().string());
       sum.add(files.of(mask));
     }
+    if (!s.organs.empty()) sum.add(to_string(s.organs));
     samples.push_back(sum.hex());
   }
   std::sort(samples.begin(), samples.end());

@@ -32,7 +32,7 @@ constexpr const char* kKinds =
     "  shenzhen    CXR_png/, mask/\n"
     "  folder      a folder of class folders\n"
     "  manifest    CSV: "
-    "path,label[,patient,mask,mask_values,source,finding,view,age,positive]\n"
+    "path,label[,patient,mask,mask_values,organs,mask_NAME,source,finding,view,age,positive]\n"
     "              or, for several findings an image, a column label:NAME for each: 1, 0, -1, "
     "empty\n"
     "Several findings an image of chexpert, nih and manifest: labels=multi findings=A,B\n"
@@ -40,17 +40,22 @@ constexpr const char* kKinds =
     "Keys of every kind: class=NAME positive=NAME classes=A,B count=N seed=S exclude=FILE "
     "mask=required|optional|none mask_values=auto|nonzero|half|N[+N...] source=NAME; a comma of "
     "the "
-    "path before KEY= is written \\,\n\n";
+    "path before KEY= is written \\,\n"
+    "Several organs: organs=lungs:1+2,heart:3 for label maps (background:4 is no organ), "
+    "organs=auto for their values, organs=lungs,heart for masks of their own (columns mask_NAME, "
+    "folders masks/NAME/)\n\n";
 
 struct PhantomOptions {
   PhantomConfig config;
-  std::string out;
+  std::string out, masks = "lungs";
   ComputeOptions compute;
 };
 
 void make_phantoms(const PhantomOptions& o) {
   apply(o.compute);
-  const std::filesystem::path manifest = write_phantoms(o.config, o.out, num_threads());
+  PhantomConfig config = o.config;
+  config.masks = parse_phantom_masks(o.masks);
+  const std::filesystem::path manifest = write_phantoms(config, o.out, num_threads());
   fmt::print("{} phantoms of {} patients: --data manifest:{}\n", phantom_list(o.config).size(),
              o.config.patients, manifest.string());
 }
@@ -60,6 +65,11 @@ void add_phantoms(CLI::App& data) {
   CLI::App* c = data.add_subcommand(
       "phantoms", "Draw artificial chest X-rays with exact lung masks: needs no download");
   c->add_option("--out", o.out, "Folder for CXR_png/, mask/ and manifest.csv")->required();
+  c->add_option("--masks", o.masks,
+                "lungs; labels: label maps of lungs (1) and heart (2); organs: masks/lungs/ and "
+                "masks/heart/, which overlap")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"lungs", "labels", "organs"}));
   c->add_option("--patients", o.config.patients, "Number of patients")
       ->capture_default_str()
       ->check(in_range(1, 1'000'000));

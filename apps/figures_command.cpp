@@ -41,7 +41,8 @@ struct Options {
   ComputeOptions compute;
 };
 
-// The image that steps and augmentation are shown on, with its mask where it has one.
+// The image that steps and augmentation are shown on, with its mask where it has one: not 0 where
+// any organ is.
 struct Example {
   std::string name;
   Image gray;
@@ -52,6 +53,7 @@ Example read_example(const Options& o, const Sample& sample) {
   LoaderConfig config;
   config.intensity = parse_intensity(o.intensity);
   config.with_mask = !sample.masks.empty();
+  for (const OrganMask& organ : sample.organs.organs) config.organs.push_back(organ.name);
   const PreparedSample prepared = prepare_sample(sample, config);
   return {sample.image.filename().string(), to_float(prepared.image), prepared.mask};
 }

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <set>
 
@@ -10,6 +11,7 @@
 #include "data/csv.h"
 #include "data/decode.h"
 #include "data/multilabel.h"
+#include "data/organs.h"
 #include "data/readers/readers.h"
 #include "engine/io/atomic_file.h"
 #include "engine/tensor/error.h"
@@ -204,6 +206,7 @@ Dataset load_datasets(const std::vector<std::string>& texts, OnPatientConflict o
   const std::string problem = task_problem(all, task);
   THORAX_CHECK(problem.empty(), "[data] {}", problem);
   assign_ids(all);
+  unify_organs(all);
   return all;
 }
 
@@ -284,6 +287,31 @@ std::map<std::string, int64_t> class_counts(const Dataset& dataset) {
 
 namespace {
 
+// Masks of several organs: the statement of label maps, a column for each organ with masks of its
+// own.
+void add_organ_columns(const Dataset& dataset, std::vector<std::string>& columns) {
+  const std::vector<std::string> names = organ_names(dataset);
+  if (names.empty()) return;
+  columns.emplace_back("organs");
+  if (organs_are_labels(dataset)) return;
+  for (const std::string& name : names) columns.push_back("mask_" + name);
+}
+
+void add_organ_fields(const Dataset& dataset, const Sample& s,
+                      const std::function<std::string(const fs::path&)>& place,
+                      std::vector<std::string>& fields) {
+  const std::vector<std::string> names = organ_names(dataset);
+  if (names.empty()) return;
+  fields.push_back(s.organs.label_map ? to_string(s.organs) : "");
+  if (organs_are_labels(dataset)) return;
+  for (std::size_t k = 0; k < names.size(); ++k) {
+    std::vector<std::string> files;
+    if (!s.organs.label_map && !s.organs.empty())
+      for (const std::size_t f : s.organs.organs[k].files) files.push_back(place(s.masks[f]));
+    fields.push_back(fmt::format("{}", fmt::join(files, ";")));
+  }
+}
+
 // Whether the order of the classes does not follow from their names alone.
 bool needs_statement(const Dataset& dataset) {
   if (dataset.multilabel) return false;
@@ -311,20 +339,24 @@ void write_manifest(const Dataset& dataset, const fs::path& path) {
   for (const char* column : {"patient", "mask", "mask_values", "source", "finding", "view", "age"})
     columns.emplace_back(column);
   if (state) columns.emplace_back("positive");
+  add_organ_columns(dataset, columns);
   std::string text = csv_line(columns);
   for (const Sample& s : dataset.samples) {
     std::vector<std::string> masks;
-    for (const fs::path& m : s.masks) masks.push_back(place(m));
+    if (s.organs.empty() || s.organs.label_map)
+      for (const fs::path& m : s.masks) masks.push_back(place(m));
     std::vector<std::string> fields{place(s.image)};
     if (dataset.multilabel)
       for (const std::int8_t label : s.labels)
         fields.push_back(label == kUnknownLabel ? "" : std::to_string(label));
     else
       fields.push_back(s.class_name);
-    fields.insert(fields.end(), {s.patient, fmt::format("{}", fmt::join(masks, ";")),
-                                 s.masks.empty() ? "" : to_string(s.mask_rule), s.source, s.finding,
-                                 s.view, s.age ? fmt::format("{}", *s.age) : ""});
+    fields.insert(fields.end(),
+                  {s.patient, fmt::format("{}", fmt::join(masks, ";")),
+                   s.masks.empty() || s.organs.label_map ? "" : to_string(s.mask_rule), s.source,
+                   s.finding, s.view, s.age ? fmt::format("{}", *s.age) : ""});
     if (state) fields.push_back(dataset.positive);
+    add_organ_fields(dataset, s, place, fields);
     text += csv_line(fields);
   }
   atomic_write(path, text);
@@ -340,6 +372,7 @@ std::string dataset_checksum(const Dataset& dataset) {
     line += '\0' + std::to_string(fs::file_size(s.image, code));
     for (const fs::path& m : s.masks)
       line += '\0' + m.filename().string() + '\0' + std::to_string(fs::file_size(m, code));
+    if (!s.organs.empty()) line += '\0' + to_string(s.organs);
     lines.push_back(std::move(line));
   }
   std::sort(lines.begin(), lines.end());

@@ -11,6 +11,7 @@
 
 #include "data/class_task.h"
 #include "data/decode_mask.h"
+#include "data/organ_masks.h"
 
 namespace thorax {
 
@@ -18,8 +19,9 @@ struct Sample {
   std::string id;  // "source/file name", unique: the same wherever the files lie (assign_ids)
   std::filesystem::path image;
   std::vector<std::filesystem::path>
-      masks;                  // none, one, or two (left and right lung), merged by OR
+      masks;                  // none, one, or two (left and right lung), merged by OR; or of organs
   MaskRule mask_rule;         // which of their values are inside; see data/inspect.h
+  OrganMasks organs;          // of several organs; empty: the masks are of the lungs
   std::string patient;        // "source/id", so ids of two sources never collide
   std::string source;         // "covid", "nih", ...
   std::string finding;        // as the source words it

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "data/classes.h"
+#include "data/organs.h"
 #include "engine/io/json_text.h"
 #include "engine/tensor/error.h"
 
@@ -41,6 +42,7 @@ void add_files(const Inspection& inspected, DatasetSummary& out) {
   out.height = spread_of(std::move(heights));
   out.unreadable = inspected.problems();
   out.inspection = inspection_lines(inspected);
+  out.masks = inspected.masks;
 }
 
 std::string named(const std::string& text) {
@@ -123,6 +125,7 @@ DatasetSummary summarize(const Dataset& dataset, const Inspection* inspected) {
   out.age_known = static_cast<int64_t>(ages.size());
   out.age = spread_of(std::move(ages));
   out.checksum = dataset_checksum(dataset);
+  out.organs = organ_names(dataset);
   out.positive = dataset.positive;
   out.classifier_problem = classifier_problem(dataset);
   if (inspected) {
@@ -133,8 +136,10 @@ DatasetSummary summarize(const Dataset& dataset, const Inspection* inspected) {
 }
 
 std::string describe_text(const DatasetSummary& s) {
-  std::string text = fmt::format("{} images of {} patients, {} with lung mask; checksum {}\n\n",
-                                 s.images, s.patients, s.with_mask, s.checksum);
+  std::string text =
+      fmt::format("{} images of {} patients, {} with {}mask; checksum {}\n\n", s.images, s.patients,
+                  s.with_mask, s.organs.empty() ? "lung " : "", s.checksum);
+  if (!s.organs.empty()) text += fmt::format("Organs: {}\n\n", fmt::join(s.organs, ", "));
   text += "Sources\n";
   for (const SourceCount& c : s.report.sources)
     text += fmt::format("  {:<12} {:>7} read, {:>7} kept  {}\n", c.source, c.rows, c.kept, c.path);
@@ -212,6 +217,21 @@ nlohmann::json describe_json(const DatasetSummary& s) {
       {"notes", utf8(s.report.notes)}};
   for (const char* list : {"sources", "rules", "classes", "conflicts", "identical"})
     out[list] = nlohmann::json::array();
+  out["masks"] = nlohmann::json::array();
+  for (const MaskSet& set : s.masks) {
+    nlohmann::json entry{{"source", set.source},
+                         {"organ", utf8(set.organ.empty() ? kLungs : set.organ)},
+                         {"images", set.images}};
+    if (set.doubt.empty())
+      entry.update({{"rule", utf8(set.rule)},
+                    {"present", set.images - static_cast<int64_t>(set.empty.size())},
+                    {"empty", set.empty.size()},
+                    {"full", set.full.size()},
+                    {"share_of_pixels", set.share}});
+    else
+      entry["doubt"] = utf8(set.doubt);
+    out["masks"].push_back(std::move(entry));
+  }
   for (const SourceCount& c : s.report.sources)
     out["sources"].push_back(
         {{"source", c.source}, {"path", utf8(c.path)}, {"rows", c.rows}, {"kept", c.kept}});

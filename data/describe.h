@@ -40,6 +40,8 @@ struct DatasetSummary {
   Spread age;
   int64_t age_known = 0;
   std::vector<std::string> unreadable;              // errors
+  std::vector<std::string> organs;                  // several; empty: one, the lungs
+  std::vector<MaskSet> masks;                       // by source and organ
   std::vector<std::string> inspection;              // lines on masks and images (data/inspect.h)
   std::vector<std::vector<std::string>> identical;  // files with the same bytes
   std::string checksum;
@@ -62,7 +64,8 @@ struct SheetOptions {
 };
 
 // Up to `per_class` images of each class, chosen by seed, in rows of `columns` tiles with class,
-// source and file name below; the lung mask's outline in green where there is one. Files that
+// source and file name below; the lung mask's outline in green where there is one, outlines of
+// several organs in their colours (data/organ_pictures.h). Files that
 // cannot be read are shown as an empty tile.
 ImageU8 sample_sheet(const Dataset& dataset, const SheetOptions& options = {});
 

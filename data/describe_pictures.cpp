@@ -5,6 +5,8 @@
 #include "data/describe.h"
 #include "data/draw.h"
 #include "data/loader.h"
+#include "data/organ_pictures.h"
+#include "data/organs.h"
 #include "data/resize.h"
 #include "engine/tensor/error.h"
 
@@ -28,14 +30,14 @@ const std::string& shown_class(const Sample& s) {
 }
 
 // Pixels of the mask that touch the outside.
-void draw_outline(ImageU8& tile, const ImageU8& mask) {
+void thin_outline(ImageU8& tile, const ImageU8& mask, Color colour = {60, 220, 90}) {
   for (int y = 0; y < mask.height; ++y)
     for (int x = 0; x < mask.width; ++x) {
       if (!mask.at(y, x)) continue;
       const bool edge = x == 0 || y == 0 || x + 1 == mask.width || y + 1 == mask.height ||
                         !mask.at(y, x - 1) || !mask.at(y, x + 1) || !mask.at(y - 1, x) ||
                         !mask.at(y + 1, x);
-      if (edge) fill_rectangle(tile, y, x, 1, 1, {60, 220, 90});
+      if (edge) fill_rectangle(tile, y, x, 1, 1, colour);
     }
 }
 
@@ -46,10 +48,13 @@ ImageU8 tile_of(const Sample& sample, int side, Intensity intensity) {
   config.fit = Fit::letterbox;
   config.intensity = intensity;
   config.with_mask = !sample.masks.empty();
+  for (const OrganMask& organ : sample.organs.organs) config.organs.push_back(organ.name);
   try {
     const PreparedSample p = prepare_sample(sample, config);
     paste(tile, to_u8(to_float(p.image)), 0, 0);
-    if (config.with_mask) draw_outline(tile, p.mask);
+    if (config.with_mask && config.organs.empty()) thin_outline(tile, p.mask);
+    for (size_t k = 0; config.with_mask && k < config.organs.size(); ++k)
+      thin_outline(tile, organ_plane({p.mask, p.organs_of}, k), organ_colour(k));
   } catch (const Error&) {
     fill_rectangle(tile, 0, 0, side, side, {90, 30, 30});
     draw_text(tile, "UNREADABLE", side / 2, 8, {255, 255, 255});

@@ -61,29 +61,12 @@ std::string range_of(const std::vector<MaskValues>& files) {
   return fmt::format("{}", fmt::join(values, ", "));
 }
 
-std::string rule_in_words(const MaskRule& rule, const std::vector<MaskValues>& files) {
-  const auto coloured =
-      std::count_if(files.begin(), files.end(), [](const MaskValues& f) { return f.colour; });
-  const std::string values = fmt::format("{} files with values {}", files.size(), range_of(files));
-  switch (rule.kind) {
-    case MaskRule::Kind::half:
-      return fmt::format("{}: inside is at least half of {}", values,
-                         rule.top ? fmt::format("{}", rule.top) : "the largest possible value");
-    case MaskRule::Kind::values:
-      return fmt::format("{}: inside is {}", values, to_string(rule));
-    default:
-      return coloured ? fmt::format("{} files, {} in colour: inside is all but the background",
-                                    files.size(), coloured)
-                      : fmt::format("{}: inside is all but 0", values);
-  }
-}
-
 // Groups of samples whose masks follow one rule: a source, and what its option said.
 std::map<std::pair<std::string, std::string>, std::vector<size_t>> mask_groups(
     const Dataset& dataset, const std::vector<Opened>& opened) {
   std::map<std::pair<std::string, std::string>, std::vector<size_t>> groups;
   for (size_t i = 0; i < opened.size(); ++i)
-    if (!opened[i].masks.empty())
+    if (!opened[i].masks.empty() && dataset.samples[i].organs.empty())
       groups[{dataset.samples[i].source, to_string(dataset.samples[i].mask_rule)}].push_back(i);
   return groups;
 }
@@ -104,6 +87,7 @@ MaskSet decide(Dataset& dataset, const std::vector<Opened>& opened, const std::s
     return set;
   }
   set.rule = rule_in_words(rule, files);
+  int64_t inside = 0, all = 0;
   for (const size_t i : group) {
     dataset.samples[i].mask_rule = rule;
     int64_t area = 0, most = 0;
@@ -112,10 +96,13 @@ MaskSet decide(Dataset& dataset, const std::vector<Opened>& opened, const std::s
       most = std::max(most, pixels_inside(file, rule));
     }
     const MaskValues& first = opened[i].masks.front();
+    inside += area;
+    all += int64_t{first.height} * first.width;
     if (area == 0) set.empty.push_back(dataset.samples[i].image.string());
     if (most == int64_t{first.height} * first.width)
       set.full.push_back(dataset.samples[i].image.string());
   }
+  set.share = static_cast<double>(inside) / static_cast<double>(all);
   return set;
 }
 
@@ -127,6 +114,23 @@ std::vector<std::string> without_empty(const std::vector<std::string>& texts) {
 }
 
 }  // namespace
+
+std::string rule_in_words(const MaskRule& rule, const std::vector<MaskValues>& files) {
+  const auto coloured =
+      std::count_if(files.begin(), files.end(), [](const MaskValues& f) { return f.colour; });
+  const std::string values = fmt::format("{} files with values {}", files.size(), range_of(files));
+  switch (rule.kind) {
+    case MaskRule::Kind::half:
+      return fmt::format("{}: inside is at least half of {}", values,
+                         rule.top ? fmt::format("{}", rule.top) : "the largest possible value");
+    case MaskRule::Kind::values:
+      return fmt::format("{}: inside is {}", values, to_string(rule));
+    default:
+      return coloured ? fmt::format("{} files, {} in colour: inside is all but the background",
+                                    files.size(), coloured)
+                      : fmt::format("{}: inside is all but 0", values);
+  }
+}
 
 std::vector<std::string> Inspection::problems() const {
   return without_empty(problem);
@@ -157,6 +161,12 @@ Inspection inspect_dataset(Dataset& dataset, const InspectOptions& options) {
   }
   for (const auto& [key, group] : mask_groups(dataset, opened))
     out.masks.push_back(decide(dataset, opened, key.first, group));
+  if (std::any_of(dataset.samples.begin(), dataset.samples.end(),
+                  [](const Sample& s) { return !s.organs.empty(); })) {
+    std::vector<std::vector<MaskValues>> values;
+    for (Opened& one : opened) values.push_back(std::move(one.masks));
+    for (MaskSet& set : organ_mask_sets(dataset, values)) out.masks.push_back(std::move(set));
+  }
   ReadingNotes notes;
   for (size_t i = 0; i < opened.size(); ++i) {
     if (!opened[i].problem.empty()) continue;
@@ -175,9 +185,18 @@ std::vector<std::string> inspection_lines(const Inspection& inspection) {
       lines.push_back("WARNING: " + set.doubt);
       continue;
     }
-    lines.push_back(fmt::format("masks of {}: {}", set.source, set.rule));
+    const auto images = static_cast<size_t>(set.images);
+    if (set.organ.empty())
+      lines.push_back(fmt::format("masks of {}: {}", set.source, set.rule));
+    else
+      lines.push_back(fmt::format(
+          "organ {} of {}: {}; {} images, {} with it, {} without; {:.2f} % of their pixels",
+          set.organ, set.source, set.rule, images, images - set.empty.size(), set.empty.size(),
+          100 * set.share));
     ReadingNotes odd;
-    for (const std::string& file : set.empty) odd.add("WARNING: empty mask", file);
+    // A lesion, or an organ out of the picture, may well be absent.
+    if (set.organ.empty())
+      for (const std::string& file : set.empty) odd.add("WARNING: empty mask", file);
     for (const std::string& file : set.full) odd.add("WARNING: mask without an outside", file);
     for (std::string& line : odd.lines()) lines.push_back(std::move(line));
   }
@@ -209,20 +228,26 @@ void remove_unusable(Dataset& dataset, const Inspection& inspection, bool fail_o
 }
 
 void require_varied_masks(const Inspection& inspection) {
-  int64_t images = 0;
-  size_t empty = 0, full = 0;
-  std::string rules;
-  for (const MaskSet& set : inspection.masks) {
-    images += set.images;
-    empty += set.empty.size();
-    full += set.full.size();
-    rules += fmt::format("; {}: {}", set.source, set.rule);
+  std::map<std::string, std::vector<const MaskSet*>> of_organ;
+  for (const MaskSet& set : inspection.masks) of_organ[set.organ].push_back(&set);
+  for (const auto& [organ, sets] : of_organ) {
+    int64_t images = 0;
+    size_t empty = 0, full = 0;
+    std::string rules;
+    for (const MaskSet* set : sets) {
+      images += set->images;
+      empty += set->empty.size();
+      full += set->full.size();
+      rules += fmt::format("; {}: {}", set->source, set->rule);
+    }
+    THORAX_CHECK(
+        images == 0 || empty + full < static_cast<size_t>(images),
+        "[mask] no mask{} has an inside and an outside, so that nothing can be learned: of "
+        "{} masks {} are empty and {} full{}; {}",
+        organ.empty() ? "" : " of " + organ, images, empty, full, rules,
+        organ.empty() ? "mask_values=... in --data says which values are inside"
+                      : "organs=... in --data says which organs there are, and which values");
   }
-  THORAX_CHECK(images == 0 || empty + full < static_cast<size_t>(images),
-               "[mask] no mask has an inside and an outside, so that nothing can be learned: of {} "
-               "masks {} are empty and {} full{}; mask_values=... in --data says which values are "
-               "inside",
-               images, empty, full, rules);
 }
 
 }  // namespace thorax

@@ -11,13 +11,15 @@
 
 namespace thorax {
 
-// The masks of one source.
+// The masks of one source, or those of one of its organs.
 struct MaskSet {
   std::string source;
+  std::string organ = {};                // of several; empty: the lungs
   int64_t images = 0;                    // that have a mask which can be read
   std::string rule;                      // in words, with the values seen; empty when in doubt
   std::string doubt;                     // the error, when the values allow more than one reading
   std::vector<std::string> empty, full;  // images whose masks have no pixel inside, none outside
+  double share = 0;                      // of all pixels of these images, those inside
 };
 
 struct Inspection {
@@ -52,8 +54,16 @@ std::vector<std::string> inspection_lines(const Inspection& inspection);
 // something"); with `fail_on_error` throws at the first, naming it. Throws for masks in doubt.
 void remove_unusable(Dataset& dataset, const Inspection& inspection, bool fail_on_error);
 
-// For training a segmenter: throws Error "[mask] ..." when no mask of the data has both an inside
-// and an outside.
+// For training a segmenter: throws Error "[mask] ..." when no mask of the data, or none of one of
+// its organs, has both an inside and an outside.
 void require_varied_masks(const Inspection& inspection);
+
+// The sets of samples with several organs (data/inspect_organs.cpp); `opened` holds the values of
+// every sample's mask files, none where they cannot be used. Sets the rule of organs with masks of
+// their own.
+std::vector<MaskSet> organ_mask_sets(Dataset& dataset,
+                                     const std::vector<std::vector<MaskValues>>& opened);
+// What a rule calls inside, in words, with the values of `files`.
+std::string rule_in_words(const MaskRule& rule, const std::vector<MaskValues>& files);
 
 }  // namespace thorax

@@ -3,12 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <new>
 #include <numeric>
 
 #include "data/decode_mask.h"
 #include "data/image_check.h"
+#include "data/organs.h"
 #include "data/resize.h"
 #include "engine/runtime/philox.h"
 #include "engine/tensor/error.h"
@@ -43,6 +45,22 @@ OnBadFile parse_on_bad_file(const std::string& text) {
 
 ImageU8 sample_mask(const Sample& sample, int height, int width) {
   ImageU8 mask;
+  if (!sample.organs.empty() && !sample.masks.empty()) {
+    std::vector<std::string> names;
+    for (const OrganMask& organ : sample.organs.organs) names.push_back(organ.name);
+    const std::vector<size_t> lungs = lungs_among(names);
+    THORAX_CHECK(
+        !lungs.empty(),
+        "[data] {}: its organs are {}, and the lungs are wanted: name one of them lungs (or "
+        "two left lung and right lung), or use a source with lung masks",
+        sample.image.string(), fmt::join(names, ", "));
+    const OrganMap map = sample_organs(sample, names, height, width);
+    for (const size_t k : lungs) {
+      ImageU8 one = organ_plane(map, k);
+      mask = mask.empty() ? std::move(one) : merge_masks(mask, one);
+    }
+    return mask;
+  }
   for (const auto& path : sample.masks) {
     ImageU8 one = load_mask(path, sample.mask_rule);
     THORAX_CHECK(one.height == height && one.width == width,
@@ -56,12 +74,20 @@ ImageU8 sample_mask(const Sample& sample, int height, int width) {
 PreparedSample prepare_sample(const Sample& sample, const LoaderConfig& config) {
   Image image = load_radiograph(sample.image, config.intensity);
   ImageU8 mask;
-  if (config.with_mask || needs_mask(config.view))
+  const bool several = config.with_mask && !config.organs.empty();
+  if ((config.with_mask && !several) || needs_mask(config.view))
     mask = sample_mask(sample, image.height, image.width);
   if (needs_mask(config.view))
     THORAX_CHECK(!mask.empty(), "[data] {}: has no lung mask", sample.image.string());
   image = apply_view(config.view, std::move(image), mask);
   if (!config.with_mask) mask = {};
+  std::vector<uint64_t> organs_of;
+  if (several) {
+    OrganMap map = sample_organs(sample, config.organs, image.height, image.width);
+    if (config.exclusive) require_no_overlap(map, config.organs, sample.image.string());
+    mask = std::move(map.map);
+    organs_of = std::move(map.organs_of);
+  }
   const int h = config.height, w = config.width;
   const bool has_mask = !mask.empty();
   switch (config.fit) {
@@ -78,14 +104,14 @@ PreparedSample prepare_sample(const Sample& sample, const LoaderConfig& config) 
       if (has_mask) mask = resize_nearest_and_center_crop(mask, h, w);
       break;
   }
-  return {to_u16(image), std::move(mask)};
+  return {to_u16(image), std::move(mask), std::move(organs_of)};
 }
 
 // One batch on its way. Slots are filled by different threads and never touch each other's memory.
 struct Loader::Job {
   int64_t epoch = 0, index = 0;
   std::vector<int64_t> samples;
-  Tensor image, mask, label;
+  Tensor image, mask, label, organ;
   std::vector<std::string> errors;  // per slot, empty if it went well
   int64_t remaining = 0;
 };
@@ -164,7 +190,10 @@ std::shared_ptr<Loader::Job> Loader::start(int64_t epoch, int64_t index) {
   job->samples = batch_samples(epoch, index);
   const int64_t n = static_cast<int64_t>(job->samples.size());
   job->image = Tensor::empty({n, config_.height, config_.width, config_.channels});
-  if (config_.with_mask) job->mask = Tensor::empty({n, config_.height, config_.width, 1});
+  const auto planes = std::max<int64_t>(1, static_cast<int64_t>(config_.organs.size()));
+  if (config_.with_mask) job->mask = Tensor::empty({n, config_.height, config_.width, planes});
+  if (config_.with_mask && !config_.organs.empty() && config_.exclusive)
+    job->organ = Tensor::empty({n, config_.height, config_.width}, DType::i64);
   if (config_.with_label) job->label = Tensor::empty({n}, DType::i64);
   job->errors.resize(static_cast<size_t>(n));
   job->remaining = n;
@@ -210,8 +239,19 @@ void Loader::fill_slot(Job& job, int64_t slot) {
     for (int c = 0; c < config_.channels; ++c) *to++ = v;
   }
   if (config_.with_mask) {
-    float* m = job.mask.data<float>() + slot * pixels;
-    for (int64_t i = 0; i < pixels; ++i) m[i] = mask.pixels[static_cast<size_t>(i)] ? 1.f : 0.f;
+    const auto organs = static_cast<int64_t>(config_.organs.size());
+    float* m = job.mask.data<float>() + slot * pixels * std::max<int64_t>(1, organs);
+    for (int64_t i = 0; i < pixels; ++i) {
+      const uint8_t value = mask.pixels[static_cast<size_t>(i)];
+      if (organs == 0) *m++ = value ? 1.f : 0.f;
+      for (int64_t k = 0; k < organs; ++k) *m++ = source->organs_of[value] >> k & 1 ? 1.f : 0.f;
+    }
+  }
+  if (job.organ.defined()) {
+    int64_t* to_organ = job.organ.data<int64_t>() + slot * pixels;
+    // Organs do not overlap: every set holds one at most.
+    for (int64_t i = 0; i < pixels; ++i)
+      to_organ[i] = std::bit_width(source->organs_of[mask.pixels[static_cast<size_t>(i)]]);
   }
   if (config_.with_label)
     job.label.data<int64_t>()[slot] = samples_[static_cast<size_t>(sample)].label;
@@ -329,6 +369,7 @@ Batch Loader::finish(Job& job) {
   if (config_.with_mask) batch.tensors["mask"] = compact(job.mask);
   if (config_.with_label) batch.tensors["label"] = compact(job.label);
   if (config_.with_findings) add_findings(batch, job.samples, good);
+  if (job.organ.defined()) batch.tensors["organ"] = compact(job.organ);
   return batch;
 }
 

@@ -47,6 +47,10 @@ struct LoaderConfig {
   // "findings": f32 [N,K], 1 where a finding is there, else 0; "finding_weights": f32 [N,K], 1 over
   // the number of known labels of the batch, 0 for those that are not known.
   bool with_findings = false;
+  // With masks, several organs (data/organs.h): "mask" is f32 [N,H,W,organs]; where they exclude
+  // each other, also "organ": i64 [N,H,W], 0 for background, k + 1 for organ k.
+  std::vector<std::string> organs;
+  bool exclusive = false;
   View view = View::whole;                 // what of the image is shown, before augmentation
   Intensity intensity = Intensity::depth;  // which stored value is 1 (data/decode.h)
   // "image" is (pixel - mean) / deviation with pixels in 0..1, after augmentation.
@@ -63,11 +67,13 @@ struct LoaderConfig {
 // memory.
 struct PreparedSample {
   ImageU16 image;
-  ImageU8 mask;  // empty unless one is needed
+  ImageU8 mask;  // empty unless one is needed; of several organs a map of `organs_of`
+  std::vector<uint64_t> organs_of = {};  // data/organs.h
 };
 
-// The sample's masks as one, 0 or 255, by the sample's rule; empty when it has none. Throws when a
-// mask's size is not the image's.
+// The sample's lungs, 0 or 255, by the sample's rule: all its masks, or of several organs those
+// that are lungs; empty when it has no masks. Throws when a mask's size is not the image's, or none
+// of the organs is the lungs.
 ImageU8 sample_mask(const Sample& sample, int height, int width);
 
 // Decodes one sample as the loader does: gray, view, size. Throws for an image that shows nothing

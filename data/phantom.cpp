@@ -162,7 +162,7 @@ Phantom make_phantom(const PhantomConfig& config, int patient, int number) {
   out.patient = fmt::format("P{:04}", patient);
   out.name = fmt::format("PHANTOM_{:04}_{}_{}", patient, number, out.positive ? 1 : 0);
   out.image = Image(size, size, 1);
-  out.lungs = ImageU8(size, size, 1);
+  out.lungs = out.whole_lungs = out.heart = ImageU8(size, size, 1);
 
   Philox anatomy_random = patient_random(config, patient, 1);
   const Anatomy body = make_anatomy(anatomy_random);
@@ -188,6 +188,8 @@ Phantom make_phantom(const PhantomConfig& config, int patient, int number) {
       const bool below_heart = x > 0 && x < body.heart_x && y > body.heart_y;
       const double field = below_heart ? -1 : std::min({lung, -heart, -middle});
       if (field > 0) out.lungs.at(py, px) = 255;
+      if (lung > 0) out.whole_lungs.at(py, px) = 255;
+      if (heart > 0) out.heart.at(py, px) = 255;
 
       double dense = body_at(body, x, y);
       // Air takes the place of tissue; behind the heart and below the domes some lung still shows
@@ -240,10 +242,49 @@ Phantom make_phantom(const PhantomConfig& config, int patient, int number) {
   return out;
 }
 
+PhantomMasks parse_phantom_masks(const std::string& text) {
+  if (text == "lungs") return PhantomMasks::lungs;
+  if (text == "labels") return PhantomMasks::labels;
+  THORAX_CHECK(text == "organs", "[phantom] masks '{}': must be lungs, labels or organs", text);
+  return PhantomMasks::organs;
+}
+
+namespace {
+
+void save_masks(const Phantom& p, PhantomMasks kind, const fs::path& folder, Sample& s) {
+  if (kind == PhantomMasks::organs) {
+    s.organs = parse_organs("lungs,heart");
+    for (std::size_t k = 0; k < s.organs.organs.size(); ++k) {
+      OrganMask& organ = s.organs.organs[k];
+      organ.files = {k};
+      s.masks.push_back(folder / "masks" / organ.name / (p.name + ".png"));
+      save_image(s.masks.back(), k == 0 ? p.whole_lungs : p.heart);
+    }
+    return;
+  }
+  s.masks = {folder / "mask" / (p.name + "_mask.png")};
+  if (kind == PhantomMasks::lungs) {
+    save_image(s.masks[0], p.lungs);
+    return;
+  }
+  s.organs = parse_organs("lungs:1,heart:2");
+  ImageU8 labels(p.lungs.height, p.lungs.width);
+  for (std::size_t i = 0; i < labels.pixels.size(); ++i)
+    labels.pixels[i] = p.lungs.pixels[i] ? 1 : p.heart.pixels[i] ? 2 : 0;
+  save_image(s.masks[0], labels);
+}
+
+}  // namespace
+
 fs::path write_phantoms(const PhantomConfig& config, const fs::path& folder, int threads) {
   THORAX_CHECK(config.patients > 0, "[phantom] {} patients", config.patients);
-  for (const fs::path& place : {folder, folder / "CXR_png", folder / "mask"})
-    open_output_folder(place);
+  std::vector<fs::path> places{folder, folder / "CXR_png"};
+  if (config.masks == PhantomMasks::organs)
+    for (const char* name : {"masks", "masks/lungs", "masks/heart"})
+      places.push_back(folder / name);
+  else
+    places.push_back(folder / "mask");
+  for (const fs::path& place : places) open_output_folder(place);
   const auto list = phantom_list(config);
   Dataset dataset;
   dataset.samples.resize(list.size());
@@ -256,13 +297,12 @@ fs::path write_phantoms(const PhantomConfig& config, const fs::path& folder, int
         const Phantom p = make_phantom(config, list[i].first, list[i].second);
         Sample& s = dataset.samples[i];
         s.image = folder / "CXR_png" / (p.name + ".png");
-        s.masks = {folder / "mask" / (p.name + "_mask.png")};
         s.patient = "phantom/" + p.patient;
         s.source = "phantom";
         s.class_name = s.finding = p.positive ? "COVID-19" : "non-COVID";
         s.view = "PA";
         save_image(s.image, p.image);
-        save_image(s.masks[0], p.lungs);
+        save_masks(p, config.masks, folder, s);
       }
     } catch (...) {
       std::lock_guard lock(mutex);

@@ -61,6 +61,8 @@ SampleCollector::SampleCollector(const SourceSpec& spec, Options& options,
       seed_(options.integer("seed").value_or(0)) {
   FileName(source_, fmt::format("{}: source", spec.kind));
   positive_ = options.text("positive", "");
+  if (const std::string organs = options.text("organs", ""); !organs.empty())
+    organs_ = parse_organs(organs);
   std::istringstream names(options.text("classes", ""));
   for (std::string name; std::getline(names, name, ',');)
     if (!trimmed(name).empty()) classes_.push_back(trimmed(name));
@@ -121,10 +123,16 @@ bool SampleCollector::add(Sample sample) {
   const bool masked = !sample.masks.empty() &&
                       std::all_of(sample.masks.begin(), sample.masks.end(),
                                   [&](const fs::path& m) { return fs::is_regular_file(m, code); });
-  if (!masked) sample.masks.clear();
+  if (!masked) {
+    sample.masks.clear();
+    sample.organs = {};
+  }
   if (mask_rule_ == "required" && !passes("lung mask present", masked, file)) return false;
   if (!class_override_.empty()) sample.class_name = class_override_;
   if (sample.mask_rule.kind == MaskRule::Kind::automatic) sample.mask_rule = mask_values_;
+  if (!organs_.empty()) state_organs(sample, organs_, spec_.kind);
+  for (OrganMask& organ : sample.organs.organs)
+    if (!organ.files.empty()) organ.rule = sample.mask_rule;
   sample.source = source_;
   samples_.push_back(std::move(sample));
   return true;

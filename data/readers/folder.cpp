@@ -1,6 +1,7 @@
 // A folder of class folders: PATH/<class>/<image>. Images of one class may lie in deeper folders.
 // A folder masks/ is no class: it holds the lung masks of the images beside it or in images/, under
-// the same names, as some collections are published; so does "x_mask.png" beside "x.png".
+// the same names, as some collections are published; so does "x_mask.png" beside "x.png". Folders
+// masks/NAME/ that are no class hold the masks of an organ each.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -62,14 +63,42 @@ struct Sorted {
   };
   std::vector<Image> images;
   std::map<Parts, fs::path> masks;
-  std::set<Parts> parents;  // folders that hold a folder of masks
+  std::map<Parts, std::map<std::string, fs::path>> organs;  // masks/NAME/..., by the image's key
+  std::set<Parts> parents;                                  // folders that hold a folder of masks
 };
+
+// Below masks/ a folder that no class or other folder of images is called by is an organ.
+void tell_organs_apart(Sorted& sorted, const std::map<Parts, size_t>& depth) {
+  std::set<Parts> images;
+  for (const auto& [path, key] : sorted.images) images.insert(key);
+  for (auto mask = sorted.masks.begin(); mask != sorted.masks.end();) {
+    const auto found = depth.find(mask->first);
+    const bool below = found != depth.end() && found->second + 1 < mask->first.size();
+    if (images.contains(mask->first) || !below) {
+      ++mask;
+      continue;
+    }
+    Parts key = mask->first;
+    const std::string organ = key[found->second];
+    key.erase(key.begin() + static_cast<ptrdiff_t>(found->second));
+    if (!images.contains(key)) {
+      ++mask;
+      continue;
+    }
+    const auto [place, fresh] = sorted.organs[key].emplace(organ, mask->second);
+    THORAX_CHECK(fresh, "[data] folder: {} and {} are masks of one organ; one is wanted",
+                 place->second.string(), mask->second.string());
+    mask = sorted.masks.erase(mask);
+  }
+}
 
 // Masks are what lies below a folder of masks, and "x_mask.png" beside "x.png".
 Sorted tell_masks_apart(const fs::path& root, const std::vector<fs::path>& files) {
   Sorted out;
-  const auto add_mask = [&](Parts key, const fs::path& file) {
+  std::map<Parts, size_t> depth;  // of a mask's key: where its folder of masks was
+  const auto add_mask = [&](Parts key, const fs::path& file, size_t place_of_masks) {
     if (const std::string name = named_by_mask(key.back()); !name.empty()) key.back() = name;
+    depth[key] = place_of_masks;
     const auto [place, fresh] = out.masks.emplace(std::move(key), file);
     THORAX_CHECK(fresh, "[data] folder: {} and {} are masks of one image; one is wanted",
                  place->second.string(), file.string());
@@ -84,7 +113,8 @@ Sorted tell_masks_apart(const fs::path& root, const std::vector<fs::path>& files
       images.emplace_back(file, std::move(parts));
     } else {
       out.parents.insert(Parts(parts.begin(), mask));
-      add_mask(key_of(parts, static_cast<size_t>(mask - parts.begin())), file);
+      const auto at = static_cast<size_t>(mask - parts.begin());
+      add_mask(key_of(parts, at), file, at);
     }
   }
   for (auto& [file, parts] : images) {
@@ -98,10 +128,11 @@ Sorted tell_masks_apart(const fs::path& root, const std::vector<fs::path>& files
         without = i;
     Parts key = key_of(parts, without);
     if (is_mask)
-      add_mask(std::move(key), file);
+      add_mask(std::move(key), file, parts.size());
     else
       out.images.push_back({file, std::move(key)});
   }
+  tell_organs_apart(out, depth);
   return out;
 }
 
@@ -143,6 +174,9 @@ Dataset read_folder(const SourceSpec& spec) {
     if (key.size() > 1) classes.insert(key.front());
   const std::string rule = "image in a class folder";
   std::set<Parts> used;
+  std::map<std::string, size_t> organ_counts;
+  for (const auto& [key, organs] : sorted.organs)
+    for (const auto& [name, file] : organs) ++organ_counts[name];
   for (const auto& [path, key] : sorted.images) {
     collect.count_row();
     if (!classes.empty() && !collect.passes(rule, key.size() > 1, path.string())) continue;
@@ -155,6 +189,20 @@ Dataset read_folder(const SourceSpec& spec) {
     if (const auto mask = sorted.masks.find(key); mask != sorted.masks.end()) {
       s.masks.push_back(mask->second);
       used.insert(key);
+    }
+    if (const auto organs = sorted.organs.find(key); organs != sorted.organs.end()) {
+      THORAX_CHECK(s.masks.empty(), "[data] folder: {} has the mask {} and masks of organs ({})",
+                   path.string(), s.masks.front().string(),
+                   organs->second.begin()->second.string());
+      for (const auto& [name, file] : organs->second) {
+        parse_organs(name);  // names of organs obey its rules
+        add_organ(s, name, {file});
+      }
+      for (const auto& [name, count] : organ_counts)
+        THORAX_CHECK(organs->second.contains(name),
+                     "[data] folder: {} has no mask of {}, which {} images have; an organ that is "
+                     "not in an image has a mask of zeros",
+                     path.string(), name, count);
     }
     collect.add(std::move(s));
   }
@@ -169,6 +217,13 @@ Dataset read_folder(const SourceSpec& spec) {
         fmt::format("{}: {} files are taken for lung masks (below masks/, or x_mask.png beside "
                     "x.png); {} of them belong to an image",
                     collect.source(), sorted.masks.size(), used.size()));
+  if (!organ_counts.empty()) {
+    std::vector<std::string> found;
+    for (const auto& [name, count] : organ_counts)
+      found.push_back(fmt::format("{} ({})", name, count));
+    collect.note(fmt::format("{}: folders below masks/ are taken for organs: {}", collect.source(),
+                             fmt::join(found, ", ")));
+  }
   collect.note(collect.source() + ": a folder names no patients, so every image counts as its own");
   return collect.finish();
 }

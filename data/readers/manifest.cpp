@@ -1,12 +1,14 @@
 // A CSV with a row per image: path,label and, if wanted, patient, mask (two joined by ';'),
 // mask_values, source, finding, view, age, positive (the name of the positive class, the same in
-// every row or empty). Instead of `label`, columns label:NAME say of each finding whether an image
-// has it: 1, 0, -1 (uncertain) or empty. Paths are relative to the manifest's folder. What
+// every row or empty), organs (what the values of a label map are) or, in place of mask, mask_NAME
+// for the masks of one organ. Instead of `label`, columns label:NAME say of each finding whether an
+// image has it: 1, 0, -1 (uncertain) or empty. Paths are relative to the manifest's folder. What
 // write_manifest writes.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
+#include <functional>
 #include <sstream>
 
 #include "data/classes.h"
@@ -88,6 +90,32 @@ void check_same_findings(const CsvTable& table, const std::vector<int>& columns)
   }
 }
 
+// The row's masks of organs: a column for each, or one label map and what its values are.
+void read_organs(Sample& s, const std::vector<std::pair<std::string, int>>& columns,
+                 const std::function<std::vector<fs::path>(int)>& files_in,
+                 const std::string& stated, const std::string& where) {
+  std::string found, lacking;
+  for (const auto& [name, column] : columns) {
+    const std::vector<fs::path> files = files_in(column);
+    (files.empty() ? lacking : found) = name;
+    if (files.empty()) continue;
+    THORAX_CHECK(s.masks.empty() || !s.organs.empty(),
+                 "[data] {}: has a file in mask and one in mask_{}; give one of them", where, name);
+    add_organ(s, name, files);
+  }
+  THORAX_CHECK(found.empty() || lacking.empty(),
+               "[data] {}: has a mask of {} and none of {}: unknown, or not in the image? An organ "
+               "that is not there has a mask of zeros; of a row whose organs are unknown leave all "
+               "mask columns empty",
+               where, found, lacking);
+  if (stated.empty()) return;
+  try {
+    state_organs(s, parse_organs(stated), "manifest");
+  } catch (const Error& e) {
+    fail("[data] {}: {}", where, e.what());
+  }
+}
+
 }  // namespace
 
 Dataset read_manifest(const SourceSpec& spec) {
@@ -111,13 +139,25 @@ Dataset read_manifest(const SourceSpec& spec) {
             mask_values = table.find_column("mask_values"), source = table.find_column("source"),
             finding = table.find_column("finding"), view = table.find_column("view"),
             age = table.find_column("age"), positive = table.find_column("positive");
-  constexpr std::array kColumns{"path",   "label",   "patient", "mask", "mask_values",
-                                "source", "finding", "view",    "age",  "positive"};
-  for (const std::string& title : table.columns())
-    THORAX_CHECK(title.starts_with(kMark) ||
-                     std::find(kColumns.begin(), kColumns.end(), title) != kColumns.end(),
-                 "[data] {}: column '{}' is unknown; known: {}, and label:NAME for a finding",
-                 table.name(), title, fmt::join(kColumns, ", "));
+  const int organs = table.find_column("organs");
+  constexpr std::array kColumns{"path",    "label", "patient", "mask",     "mask_values", "source",
+                                "finding", "view",  "age",     "positive", "organs"};
+  std::vector<std::pair<std::string, int>> organ_columns;
+  for (const std::string& title : table.columns()) {
+    if (title.starts_with(kMark) ||
+        std::find(kColumns.begin(), kColumns.end(), title) != kColumns.end())
+      continue;
+    THORAX_CHECK(
+        title.rfind("mask_", 0) == 0 && title.size() > 5,
+        "[data] {}: column '{}' is unknown; known: {}, label:NAME for a finding, and mask_NAME for "
+        "the masks of an organ",
+        table.name(), title, fmt::join(kColumns, ", "));
+    const OrganMasks organ = parse_organs(title.substr(5));
+    THORAX_CHECK(organ.organs.size() == 1 && !organ.label_map,
+                 "[data] {}: column '{}': mask_ is followed by the name of one organ", table.name(),
+                 title);
+    organ_columns.emplace_back(organ.organs.front().name, table.column(title));
+  }
   const fs::path base = spec.path.parent_path();
   const auto field = [&](int64_t r, int c) {
     return c < 0 ? std::string() : trimmed(table.at(r, c));
@@ -156,14 +196,20 @@ Dataset read_manifest(const SourceSpec& spec) {
                                    : s.class_name;
     s.view = field(r, view);
     s.age = collect.age(field(r, age), table.where(r));
-    std::istringstream parts(field(r, mask));
-    for (std::string part; std::getline(parts, part, ';');) {
-      if (trimmed(part).empty()) continue;
-      const fs::path place = (base / trimmed(part)).lexically_normal();
-      THORAX_CHECK(fs::is_regular_file(place), "[data] {}: mask {} is not there", table.where(r),
-                   place.string());
-      s.masks.push_back(place);
-    }
+    const auto files_in = [&](int column) {
+      std::vector<fs::path> files;
+      std::istringstream parts(field(r, column));
+      for (std::string part; std::getline(parts, part, ';');) {
+        if (trimmed(part).empty()) continue;
+        const fs::path place = (base / trimmed(part)).lexically_normal();
+        THORAX_CHECK(fs::is_regular_file(place), "[data] {}: mask {} is not there", table.where(r),
+                     place.string());
+        files.push_back(place);
+      }
+      return files;
+    };
+    s.masks = files_in(mask);
+    read_organs(s, organ_columns, files_in, field(r, organs), table.where(r));
     if (!field(r, mask_values).empty()) try {
         s.mask_rule = parse_mask_rule(field(r, mask_values));
       } catch (const Error& e) {

@@ -100,6 +100,7 @@ class SampleCollector {
   std::string class_override_;
   std::string mask_rule_;
   MaskRule mask_values_;
+  OrganMasks organs_;
   std::optional<int64_t> count_;
   int64_t seed_ = 0;
   std::string positive_;
@@ -113,6 +114,13 @@ class SampleCollector {
   std::vector<FilterRule> rules_;
   std::vector<std::string> notes_;
 };
+
+// Applies organs=... to one sample with masks: its one mask is a label map, or some of the organs
+// whose masks the reader has found are used. Throws Error "[data] KIND: organs=...".
+void state_organs(Sample& sample, const OrganMasks& stated, const std::string& kind);
+// Adds mask files of one organ.
+void add_organ(Sample& sample, const std::string& name,
+               const std::vector<std::filesystem::path>& files);
 
 // Throws "[data] KIND: FOLDER: rule" unless it is a directory.
 void require_folder(const std::string& kind, const std::filesystem::path& folder);
