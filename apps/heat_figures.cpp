@@ -88,10 +88,9 @@ HeatFigures heat_figures(const Experiment& e, const ExperimentRow& row, std::int
   for (const std::string& name : e.run.dataset.classes) add(name);
   add("all");
   figures.table.notes = {fmt::format(
-      "Grad-CAM of layer {} for the predicted class, by the network of the fold that held the "
-      "image "
-      "out. Energy spread evenly over the image would have the lungs' share of it inside.",
-      layer)};
+      "Grad-CAM of layer {} for {}, by the network of the fold that held the image out. Energy "
+      "spread evenly over the image would have the lungs' share of it inside.",
+      layer, e.run.dataset.multilabel ? "the most probable finding" : "the predicted class")};
   if (const auto all = sums.find("all"); all != sums.end()) {
     figures.inside = spread(all->second.inside).mean;
     figures.area = spread(all->second.area).mean;
