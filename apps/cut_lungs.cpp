@@ -137,7 +137,7 @@ CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& 
       } else if (!lungs[i].kept) {
         reason = fmt::format("lung area under {:.0f}", segmenter.min_area());
       }
-      save("masks", name, lungs[i].mask);
+      save_mask(out / "masks", name, lungs[i].mask, options.masks);
       if (options.overlays)
         save("overlays", name,
              overlay_mask(images[i], lungs[i].mask, lungs[i].kept ? kBlue : kVermillion));

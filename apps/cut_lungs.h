@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/mask_files.h"
 #include "apps/segmenter.h"
 #include "data/dataset.h"
 
@@ -37,10 +38,11 @@ struct CutOptions {
   int batch = 4;
   bool skip_unreadable = false;
   bool overlays = true;
+  MaskFormat masks = MaskFormat::png;
 };
 
 // Writes out/lungs/NAME.png (the lung pixels, black elsewhere; kept images only),
-// out/masks/NAME.png, out/overlays/NAME.png, out/segmentation.csv and, with skipped files,
+// out/masks/NAME (save_mask), out/overlays/NAME.png, out/segmentation.csv and, with skipped files,
 // out/unreadable.csv. NAME is source/stem; two items of the same name get a number, so no picture
 // overwrites another. An image that shows nothing (data/image_check.h) is not kept and gets an
 // empty mask. What was done to files on the way in is said on stderr. Clears what a killed process

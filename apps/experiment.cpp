@@ -196,7 +196,8 @@ bool train_folds(const Experiment& e, const std::vector<FoldChoice>& choices, bo
                                            splits.folds.size()),
                       .resume = true,
                       .weights_only = !keep_checkpoints,
-                      .begun = [&e] { e.run.home->begin(); }},
+                      .begun = [&e] { e.run.home->begin(); },
+                      .left_out = left_out_counts(dataset)},
                      compute);
       e.run.home->begin();
       if (!result.finished) return false;

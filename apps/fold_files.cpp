@@ -170,6 +170,8 @@ void save_fold(const fs::path& folder, Task task, const FoldResult& result,
                       {"task", name_of(task)},
                       {"images", result.scored.size()},
                       {"loss", result.loss}};
+  // By count, because names of files depend on where the data lie; unreadable.csv has them.
+  if (!result.left_out.empty()) json["left_out"] = result.left_out;
   if (!segmenter) json["classes"] = result.classes;
   if (findings)
     json["labels"] = "multi";

@@ -162,11 +162,15 @@ std::vector<std::string> inspect(const TrainSettings& settings, bool many_views,
   return inspection_lines(seen);
 }
 
+bool leaves_out(const FilterRule& rule) {
+  return rule.name == "readable file" || rule.name == "image shows something";
+}
+
 // folder/unreadable.csv and stderr: what --on-error skip has left out, and why.
 void list_left_out(const Dataset& dataset, const fs::path& folder) {
   std::string csv = csv_line({"rule", "reason"});
   for (const FilterRule& rule : dataset.report.rules) {
-    if (rule.name != "readable file" && rule.name != "image shows something") continue;
+    if (!leaves_out(rule)) continue;
     for (const std::string& reason : rule.files) {
       say("left out: " + reason);
       csv += csv_line({rule.name, reason});
@@ -194,6 +198,13 @@ RunHistory record_start(const RunFolder& home, const TrainSettings& settings,
 }
 
 }  // namespace
+
+std::map<std::string, std::int64_t> left_out_counts(const Dataset& dataset) {
+  std::map<std::string, std::int64_t> counts;
+  for (const FilterRule& rule : dataset.report.rules)
+    if (leaves_out(rule) && rule.removed > 0) counts[rule.name] += rule.removed;
+  return counts;
+}
 
 nlohmann::json without_places(nlohmann::json config) {
   config.erase("version");

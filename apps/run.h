@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,6 +27,10 @@ struct Run {
   std::shared_ptr<RunFolder> home;
   std::shared_ptr<RunHistory> history;
 };
+
+// What --on-error skip has left out of the data, by rule; rules that left nothing out are not
+// named.
+std::map<std::string, std::int64_t> left_out_counts(const Dataset& dataset);
 
 struct RunRequest {
   std::filesystem::path folder;

@@ -22,7 +22,7 @@ struct Options {
   std::string model, out;
   double min_area = 50000;
   int batch = 4;
-  std::string on_error = "fail", precision = "float32", intensity;
+  std::string on_error = "fail", precision = "float32", intensity, format = "png";
   ComputeOptions compute;
 };
 
@@ -40,7 +40,9 @@ void run(const Options& o) {
   LungSegmenter segmenter(o.model, o.min_area, {device, parse_precision(o.precision, device)});
   segmenter.set_intensity(chosen_intensity(o.intensity, segmenter.intensity(), o.model));
   const CutReport report = cut_lungs(segmenter, items, o.out,
-                                     {.batch = o.batch, .skip_unreadable = o.on_error == "skip"});
+                                     {.batch = o.batch,
+                                      .skip_unreadable = o.on_error == "skip",
+                                      .masks = parse_mask_format(o.format)});
   std::int64_t kept = 0, blank = 0;
   for (const CutRow& row : report.rows) {
     kept += row.kept;
@@ -75,6 +77,10 @@ void add(CLI::App& root) {
   c->add_option("--on-error", o.on_error, "What an unreadable image does: fail or skip")
       ->capture_default_str()
       ->check(CLI::IsMember({"fail", "skip"}));
+  c->add_option("--format", o.format,
+                "Format of the masks: png (0 and 255) or nifti (.nii.gz, 0 and 1)")
+      ->capture_default_str()
+      ->check(CLI::IsMember(mask_format_names()));
   add_intensity_override(*c, o.intensity);
   add_precision_option(*c, o.precision);
   add_compute_options(*c, o.compute);

@@ -32,11 +32,14 @@ void run(Task task, const SettingsOptions& options) {
              run.dataset.multilabel && task == Task::classifier
                  ? lacking_labels(splits, run.items, run.dataset.classes)
                  : "");
-  const FoldResult result = train_fold(
-      settings, run.dataset.classes, select(run.dataset, splits.folds[0].train),
-      select(run.dataset, splits.folds[0].validation), run.folder,
-      {.title = "train", .resume = options.resume, .begun = [&run] { run.home->begin(); }},
-      compute);
+  const FoldResult result =
+      train_fold(settings, run.dataset.classes, select(run.dataset, splits.folds[0].train),
+                 select(run.dataset, splits.folds[0].validation), run.folder,
+                 {.title = "train",
+                  .resume = options.resume,
+                  .begun = [&run] { run.home->begin(); },
+                  .left_out = left_out_counts(run.dataset)},
+                 compute);
   run.home->begin();
   if (!result.finished) {
     fmt::print("stopped; continue with --resume\n");

@@ -60,7 +60,10 @@ LoaderConfig loader_config(const TrainSettings& s, bool training,
   c.workers = static_cast<int>(s.workers);
   // Training images are three quarters or more of all; both loaders share the limit so.
   c.cache_bytes = s.cache_mb * (1 << 20) / 4 * (training ? 3 : 1);
-  c.on_bad_file = parse_on_bad_file(s.on_error);
+  // Whatever --on-error says: what cannot be read is left out before a run begins (run.h). A file
+  // that goes bad later would change what is learned from one epoch to the next, so it ends the
+  // run, which goes on with --resume when the file is back.
+  c.on_bad_file = OnBadFile::fail;
   return c;
 }
 
@@ -396,6 +399,7 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
   result.finished = true;
   if (s.task == Task::classifier) result.classes = classes;
   result.multilabel = multilabel;
+  result.left_out = fold.left_out;
   result.scored = score(s, *model, validation_loader, compute, result.loss);
   result.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();

@@ -34,13 +34,15 @@ struct FoldResult {
   double loss = 0;                        // mean validation loss of the final network
   std::vector<std::string> classes = {};  // classifier: by label
   bool multilabel = false;  // the classes are findings, of which an image may have several
+  std::map<std::string, std::int64_t> left_out = {};  // left_out_counts (run.h) of the run's data
 };
 
 struct FoldOptions {
   std::string title;          // "fold 1/3", for the progress bar
   bool resume = false;        // go on from the folder's checkpoint; a finished fold is only read
   bool weights_only = false;  // a finished fold keeps model.safetensors instead of its checkpoints
-  std::function<void()> begun = {};  // called after the first step of this process
+  std::function<void()> begun = {};                   // called after the first step of this process
+  std::map<std::string, std::int64_t> left_out = {};  // left_out_counts (run.h)
 };
 
 // Of a finished fold that keeps its weights only, removes the checkpoints that a crash before their

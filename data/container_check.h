@@ -30,7 +30,7 @@ struct ImageInfo {
   std::vector<uint8_t> palette_alpha;  // PNG: tRNS of a palette, of its first entries
   bool ycc = false;                    // JPEG of three components that are luma and chroma
   bool lossy = false;                  // pixels are not those that were compressed
-  bool no_end_marker = false;          // JPEG that lacks EOI and nothing else
+  bool no_end_marker = false;          // lacks JPEG's EOI or PNG's IEND, and nothing else
   std::vector<std::string> notes;      // harmless faults, in words
 };
 
@@ -44,7 +44,7 @@ struct DecodeLimits {
 // Walks the whole file, by the row of its format. Throws Error "[decode] NAME: rule" for: empty, no
 // format that this build reads, over a limit, truncated, bad checksum of a critical chunk,
 // unsupported coding. A wrong checksum in an ancillary chunk (whose content is then not used) and a
-// JPEG that lacks only its end marker are notes. `name` is only used in messages.
+// JPEG or PNG that lacks only its end marker are notes. `name` is only used in messages.
 ImageInfo check_container(std::span<const uint8_t> bytes, const std::string& name,
                           const DecodeLimits& limits = {});
 

@@ -40,6 +40,7 @@ struct ReadOptions {
 struct ImageFacts {
   ImageInfo info;            // height and width as the image has them, turned
   int depth = 8;             // effective bits of a sample
+  int common_depth = 8;      // the least that holds all but 0.01 % of the samples
   bool transparent = false;  // alpha hides at least 99 % of the pixels
   float range = 0;           // central_range (image_check.h), before percentiles are stretched
 };

@@ -34,7 +34,6 @@ const std::map<std::string, std::string>& kinds_by_ending() {
                                                            {".dib", "BMP"},
                                                            {".gif", "GIF"},
                                                            {".webp", "WebP"},
-                                                           {".npz", "NumPy"},
                                                            {".mha", "MetaImage"},
                                                            {".mhd", "MetaImage"},
                                                            {".nrrd", "NRRD"},

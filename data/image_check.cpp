@@ -94,6 +94,11 @@ std::vector<std::string> reading_notes(const ImageFacts& facts, Intensity intens
                           facts.depth, stored)
             : fmt::format("{}-bit values in {} bits, read as {}-bit", facts.depth, stored,
                           facts.depth));
+  if (facts.common_depth < facts.depth && intensity == Intensity::depth)
+    notes.push_back(fmt::format(
+        "WARNING: less than 0.01 % of the pixels decide for {} bits, all others fit in {}, so that "
+        "the image is dark; --intensity percentiles does not go by single pixels",
+        facts.depth, facts.common_depth));
   if (!facts.info.lossy && (facts.info.channels == 2 || facts.info.channels == 4))
     notes.emplace_back("alpha ignored");
   return notes;

@@ -45,10 +45,6 @@ bool is_tiff(Bytes head) {
                               begins(head, "II\x2B\0"sv) || begins(head, "MM\0\x2B"sv));
 }
 
-bool is_npy(Bytes head) {
-  return head.size() >= 6 && begins(head, "\x93NUMPY"sv);
-}
-
 std::vector<ImageFormat> make_table() {
   const std::string stb = "stb_image", turbo = turbo_reader();
   std::vector<ImageFormat> table;
@@ -78,7 +74,7 @@ std::vector<ImageFormat> make_table() {
                    .decode = decode_tiff});
   table.push_back({.id = "npy",
                    .name = "NumPy",
-                   .endings = {".npy"},
+                   .endings = {".npy", ".npz"},
                    .recognises = is_npy,
                    .reader = "thorax",
                    .package = "",

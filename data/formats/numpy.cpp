@@ -8,6 +8,9 @@
 #include <vector>
 
 #include "data/formats/numbers.h"
+#include "data/stb_bridge.h"
+#include "engine/io/crc32.h"
+#include "engine/io/zip_archive.h"
 #include "engine/tensor/error.h"
 
 namespace thorax {
@@ -194,18 +197,88 @@ NumberArray read_array(Bytes b, const std::string& name, const DecodeLimits& lim
   return a;
 }
 
+// The array of an .npz that is wanted, as an .npy file.
+std::vector<uint8_t> unzipped(Bytes bytes, const std::string& name, const DecodeLimits& limits,
+                              Use use) {
+  const ZipArchive archive(ByteSource::of(std::as_bytes(bytes)), name);
+  constexpr std::string_view kEnding = ".npy";
+  const std::string preferred = use == Use::mask ? "mask.npy" : "image.npy";
+  std::vector<std::string> arrays;
+  for (const auto& [entry, place] : archive.entries())
+    if (entry.ends_with(kEnding)) arrays.push_back(entry.substr(0, entry.size() - kEnding.size()));
+  THORAX_CHECK(!arrays.empty(), "[decode] {}: a zip archive without an array (.npy)", name);
+  const std::string chosen = arrays.size() == 1 ? arrays[0] + ".npy" : preferred;
+  const auto found = archive.entries().find(chosen);
+  THORAX_CHECK(found != archive.entries().end(),
+               "[decode] {}: an archive of the arrays {}; one is wanted, or one of them called "
+               "'image' (in a mask's file: 'mask')",
+               name, fmt::join(arrays, ", "));
+  const ZipEntry& entry = found->second;
+  constexpr int kStored = 0, kDeflated = 8;
+  THORAX_CHECK((entry.method == kStored || entry.method == kDeflated) && !entry.encrypted,
+               "[decode] {}: '{}' is packed by method {}{}; numpy stores or deflates", name, chosen,
+               entry.method, entry.encrypted ? ", encrypted" : "");
+  THORAX_CHECK(entry.unpacked <= static_cast<uint64_t>(limits.max_file_bytes) &&
+                   entry.unpacked / 1032 <= entry.size,
+               "[decode] {}: '{}' claims {} bytes from {}, the limit is {}", name, chosen,
+               entry.unpacked, entry.size, limits.max_file_bytes);
+  std::vector<uint8_t> out(static_cast<size_t>(entry.unpacked));
+  if (entry.method == kStored) {
+    const std::vector<std::byte> content = archive.read(chosen);
+    std::copy_n(reinterpret_cast<const uint8_t*>(content.data()), out.size(), out.begin());
+    return out;
+  }
+  // The archive's directory follows: some bytes behind the data are there, as stb_inflate wants.
+  const int64_t made = stb_inflate(bytes.subspan(static_cast<size_t>(entry.begin)), out);
+  THORAX_CHECK(
+      made == static_cast<int64_t>(out.size()) && crc32(std::as_bytes(std::span(out))) == entry.crc,
+      "[decode] {}: corrupt npz: length or checksum of '{}' are not those of its data", name,
+      chosen);
+  return out;
+}
+
+bool is_zip(Bytes bytes) {
+  return bytes.size() >= 4 && bytes[0] == 'P' && bytes[1] == 'K' && bytes[2] == 3 && bytes[3] == 4;
+}
+
+// The .npy file: the bytes themselves, or what is unpacked into `buffer`.
+Bytes npy_of(Bytes bytes, const std::string& name, const DecodeLimits& limits, Use use,
+             std::vector<uint8_t>& buffer) {
+  if (!is_zip(bytes)) return bytes;
+  buffer = unzipped(bytes, name, limits, use);
+  THORAX_CHECK(is_npy(buffer), "[decode] {}: corrupt npz: its array is no .npy file", name);
+  return buffer;
+}
+
 }  // namespace
+
+bool is_npy(Bytes head) {
+  constexpr std::string_view kMagic = "\x93NUMPY", kEnding = ".npy";
+  const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
+  if (!is_zip(head)) return text.starts_with(kMagic);
+  // By the name of the archive's first entry.
+  constexpr size_t kName = 30;
+  if (head.size() < kName) return false;
+  const size_t length = head[26] | size_t{head[27]} << 8;
+  return length <= text.size() - kName && text.substr(kName, length).ends_with(kEnding);
+}
 
 ImageInfo check_npy(Bytes bytes, const std::string& name, const DecodeLimits& limits) {
   ImageInfo info;
-  const NumberArray array = read_array(bytes, name, limits, info);
+  std::vector<uint8_t> buffer;
+  const NumberArray array =
+      read_array(npy_of(bytes, name, limits, Use::image, buffer), name, limits, info);
   describe_numbers(array, info);
+  info.file_bytes = static_cast<int64_t>(bytes.size());
   return info;
 }
 
 Samples decode_npy(Bytes bytes, const std::string& name, const DecodeLimits& limits, Use use) {
   ImageInfo info;
-  const NumberArray array = read_array(bytes, name, limits, info);
+  std::vector<uint8_t> buffer;
+  const NumberArray array =
+      read_array(npy_of(bytes, name, limits, use, buffer), name, limits, info);
+  info.file_bytes = static_cast<int64_t>(bytes.size());
   return samples_of(array, std::move(info), name, use);
 }
 

@@ -28,6 +28,15 @@ std::vector<uint8_t> as_gray(std::span<const uint8_t> png) {
   return out;
 }
 
+// Without the part of an end chunk that a file was cut in.
+std::vector<uint8_t> up_to_last_chunk(std::span<const uint8_t> png) {
+  size_t at = 8;
+  while (at + 12 <= png.size())
+    at += 12 + (size_t{png[at]} << 24 | size_t{png[at + 1]} << 16 | size_t{png[at + 2]} << 8 |
+                png[at + 3]);
+  return {png.begin(), png.begin() + static_cast<ptrdiff_t>(at)};
+}
+
 // Decodes bytes that passed the check of their container, whose result is `info`.
 Samples decode_by_stb(std::span<const uint8_t> bytes, ImageInfo info, const std::string& name,
                       int wanted) {
@@ -50,8 +59,15 @@ Samples decode_png_by_stb(std::span<const uint8_t> bytes, const std::string& nam
                           const DecodeLimits& limits, Use) {
   ImageInfo info = check_png(bytes, name, limits);
   const bool palette = !info.palette.empty();
-  const std::vector<uint8_t> changed = palette ? as_gray(bytes) : std::vector<uint8_t>();
-  Samples s = decode_by_stb(palette ? changed : bytes, std::move(info), name, 0);
+  std::vector<uint8_t> changed;
+  if (palette)
+    changed = as_gray(bytes);
+  else if (info.no_end_marker)
+    changed = up_to_last_chunk(bytes);
+  // stb_image does not look at its length and checksum.
+  if (info.no_end_marker)
+    changed.insert(changed.end(), {0, 0, 0, 0, 'I', 'E', 'N', 'D', 0, 0, 0, 0});
+  Samples s = decode_by_stb(changed.empty() ? bytes : changed, std::move(info), name, 0);
   if (s.info.sample_bits < 8) s.step = 255 / ((1 << s.info.sample_bits) - 1);
   if (palette) check_indices(s, name);
   return s;

@@ -4,10 +4,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <fstream>
-#include <iterator>
 
 #include "data/readers/readers.h"
+#include "engine/io/atomic_file.h"
 #include "engine/tensor/error.h"
 
 namespace thorax::readers {
@@ -66,9 +65,13 @@ std::optional<double> parse_age(const std::string& text) {
 }
 
 ExcludeList::ExcludeList(const fs::path& file) : file_(file) {
-  std::ifstream in(file, std::ios::binary);
-  std::string text{std::istreambuf_iterator<char>(in), {}};
-  THORAX_CHECK(in, "[data] exclude={}: cannot be read", file.string());
+  constexpr uint64_t kMaxBytes = 64 << 20;
+  std::string text;
+  try {
+    text = read_file(file, kMaxBytes);  // names what is no list: a Git LFS pointer, a folder
+  } catch (const Error& error) {
+    fail("[data] exclude={}: {}", file.string(), error.what());
+  }
   THORAX_CHECK(text.find('\0') == std::string::npos,
                "[data] exclude={}: has NUL bytes: save it as text in UTF-8", file.string());
   if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);

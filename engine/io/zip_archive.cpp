@@ -142,6 +142,7 @@ ZipArchive::ZipArchive(ByteSource source, std::string what)
       extra = extra.subspan(4 + length);
     }
     entry.size = values[1];
+    entry.unpacked = values[0];
     THORAX_CHECK(entry.method != 0 || values[0] == values[1],
                  "[zip] {}: '{}' is stored in {} bytes but said to have {}", what_, name, values[1],
                  values[0]);

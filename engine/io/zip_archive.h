@@ -13,6 +13,7 @@ namespace thorax {
 
 struct ZipEntry {
   std::uint64_t begin = 0, size = 0;  // of its data, in the archive
+  std::uint64_t unpacked = 0;         // of its content, if its data are compressed
   std::uint32_t crc = 0;
   std::uint16_t method = 0;  // 0: stored as it is
   bool encrypted = false;

@@ -83,6 +83,9 @@ TEST_CASE("skipped images are decided on before the split, and listed") {
   CHECK(contains(said, "left out: "));
   for (const std::size_t i : {0, 2, 5}) CHECK(contains(said, images[i].string()));
   CHECK(contains(said, "3 removed by all: readable file"));
+  // Who reads only the result sees it, too.
+  const auto result = nlohmann::json::parse(file_text(t / "run/result.json"));
+  CHECK(result["left_out"] == nlohmann::json{{"readable file", 3}});
   const auto splits = nlohmann::json::parse(file_text(t / "run/splits.json"));
   CHECK(splits["folds"][0]["train"].size() + splits["folds"][0]["validation"].size() == 7);
   run(with(train, {"--out", t / "run", "--on-error", "skip", "--resume"}));

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "data/encode.h"
+#include "data/image_check.h"
 #include "tests/data/image_files.h"
 #include "tests/data/support.h"
 
@@ -81,6 +82,30 @@ TEST_CASE("intensity: sBIT says the depth, unless the values were scaled up") {
   CHECK(effective_depth(0xF0, 8, 4) == 8);
   CHECK(effective_depth(4080, 16, 12) == 12);  // 8 bits stored as 12
   CHECK(effective_depth(0xFFF0, 16, 12) == 16);
+}
+
+TEST_CASE("intensity: a few bright pixels that decide the depth are said") {
+  std::vector<uint16_t> v(200 * 200);
+  for (size_t i = 0; i < v.size(); ++i) v[i] = static_cast<uint16_t>(i % 4096);
+  const auto facts_of = [&] {
+    ImageFacts facts;
+    decode_gray(png_file<uint16_t>(200, 200, 0, 1, v), "x", {}, &facts);
+    return facts;
+  };
+  CHECK(facts_of().common_depth == 12);
+  CHECK(reading_notes(facts_of(), Intensity::depth).size() == 1);
+  v[77] = 60000;
+  v[78] = 60000;
+  v[79] = 60000;
+  ImageFacts facts = facts_of();
+  CHECK(facts.depth == 16);
+  CHECK(facts.common_depth == 12);
+  REQUIRE(reading_notes(facts, Intensity::depth).size() == 1);
+  CHECK(contains(reading_notes(facts, Intensity::depth)[0],
+                 "less than 0.01 % of the pixels decide for 16 bits, all others fit in 12"));
+  CHECK(reading_notes(facts, Intensity::percentiles).empty());
+  v[80] = 60000;  // one in 10,000
+  CHECK(facts_of().common_depth == 16);
 }
 
 TEST_CASE("intensity: percentiles") {

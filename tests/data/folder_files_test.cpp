@@ -16,11 +16,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-void make_image(const fs::path& path, int shade = 100) {
-  fs::create_directories(path.parent_path());
-  save_image(path, ImageU8(8, 10, 1, static_cast<uint8_t>(shade)));
-}
-
 int64_t removed(const Dataset& d, const std::string& rule) {
   for (const FilterRule& r : d.report.rules)
     if (r.name == rule) return r.removed;

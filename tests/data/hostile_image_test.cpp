@@ -117,7 +117,16 @@ TEST_CASE("hostile: each PNG rule broken once") {
               iend = chunk("IEND", {});
   CHECK(outcome(png({ihdr, idat, iend})) == 1);
   CHECK_ERROR(decode_image(png({idat, ihdr, iend}), "p"), "png does not begin with IHDR");
-  CHECK_ERROR(decode_image(png({ihdr, idat}), "p"), "truncated png: ends at byte");
+  CHECK_ERROR(decode_image(png({ihdr}), "p"), "truncated png: ends at byte");
+  // Without IEND, and nothing else, all pixels are there; after a part of the data they are not.
+  ImageFacts cut;
+  const Image endless = decode_image(png({ihdr, idat}), "p", {}, &cut);
+  CHECK(endless.pixels == decode_image(png({ihdr, idat, iend}), "p").pixels);
+  REQUIRE(cut.info.notes.size() == 1);
+  CHECK(cut.info.notes[0] == "the end chunk is missing, all pixels are there");
+  const Bytes half = stored(Bytes(6, 0));
+  CHECK_ERROR(decode_image(png({ihdr, chunk("IDAT", Bytes(half.begin(), half.begin() + 8))}), "p"),
+              "p: corrupt png");
   CHECK_ERROR(decode_image(png({ihdr, iend}), "p"), "png has no image data");
   CHECK_ERROR(decode_image(png({ihdr, ihdr, idat, iend}), "p"), "second IHDR");
   CHECK_ERROR(decode_image(png({chunk("IHDR", header(2, 2, 3)), idat, iend}), "p"),
@@ -213,8 +222,8 @@ TEST_CASE("hostile: a file cut at any byte is an error") {
     CHECK(outcome(bytes) == 1);
     for (size_t n = 0; n<bytes.size(); n += bytes.size()> 1500 ? 1 + n % 3 : 1) {
       const Bytes cut(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(n));
-      // A JPEG that lacks its end marker or half of it has all of its pixels.
-      const bool only_marker = name.ends_with("jpg") && n + 2 >= bytes.size();
+      // A file that lacks its end marker or chunk, or a part of it, has all of its pixels.
+      const bool only_marker = n + (name.ends_with("jpg") ? 2 : 12) >= bytes.size();
       CHECK(outcome(cut) == (only_marker ? 1 : 0));
     }
   }

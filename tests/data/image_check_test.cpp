@@ -68,7 +68,7 @@ TEST_CASE("image check: notes are said once, with their files") {
   facts.info.bits = facts.info.sample_bits = 16;
   facts.info.channels = 2;
   facts.info.orientation = 6;
-  facts.depth = 12;
+  facts.depth = facts.common_depth = 12;
   CHECK(reading_notes(facts, Intensity::depth) ==
         std::vector<std::string>{"turned as EXIF orientation 6 says",
                                  "12-bit values in 16 bits, read as 12-bit", "alpha ignored"});

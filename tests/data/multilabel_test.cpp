@@ -20,13 +20,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-void make_image(const fs::path& path) {
-  fs::create_directories(path.parent_path());
-  ImageU8 image(8, 10, 1, 100);
-  for (int x = 0; x < 10; ++x) image.at(0, x) = 255;
-  save_image(path, image);
-}
-
 using Names = std::vector<std::string>;
 
 const Names kChexpert{"No Finding",       "Enlarged Cardiomediastinum",

@@ -10,11 +10,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-void make_image(const fs::path& path) {
-  fs::create_directories(path.parent_path());
-  save_image(path, ImageU8(8, 10, 1, 100));
-}
-
 int64_t removed(const Dataset& d, const std::string& rule) {
   for (const FilterRule& r : d.report.rules)
     if (r.name == rule) return r.removed;
@@ -114,6 +109,14 @@ TEST_CASE(
   const Dataset some = with("1.png\nno.png\nc/2.png\n");
   CHECK(some.samples.size() == 2);
   CHECK(noted(some, "WARNING: 2 of 3 names in exclude="));
+  // What is no list says so.
+  write_text(tmp / "pointer.txt",
+             "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n");
+  CHECK_ERROR(load_datasets({"folder:" + (tmp / "d").string() +
+                             ",exclude=" + (tmp / "pointer.txt").string()}),
+              "pointer.txt: is a Git LFS pointer");
+  CHECK_ERROR(load_datasets({"folder:" + (tmp / "d").string() + ",exclude=" + tmp.path().string()}),
+              "[data] exclude=");
   CHECK(noted(some, "match no file: 'c/2.png', 'no.png'"));
   CHECK_ERROR(with("no.png\n"), "no file of the source has any of its 1 names: 'no.png'");
   CHECK_ERROR(with("\n \n"), "names no file");

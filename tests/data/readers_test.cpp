@@ -11,13 +11,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-void make_image(const fs::path& path, int shade = 100, int height = 8, int width = 10) {
-  fs::create_directories(path.parent_path());
-  ImageU8 image(height, width, 1, static_cast<uint8_t>(shade));
-  for (int x = 0; x < width; ++x) image.at(0, x) = 255;  // a constant image shows nothing
-  save_image(path, image);
-}
-
 int64_t removed(const Dataset& d, const std::string& rule) {
   for (const FilterRule& r : d.report.rules)
     if (r.name == rule) return r.removed;

@@ -1,4 +1,4 @@
-// Shared by the data tests: temporary folders, the real data, a quick expectation of error texts.
+// Shared by the data tests: files, small images, the real data, a quick expectation of error texts.
 #pragma once
 
 #include <doctest/doctest.h>
@@ -11,32 +11,12 @@
 #include <string>
 #include <vector>
 
+#include "data/encode.h"
 #include "engine/tensor/error.h"
 #include "tests/support/places.h"
+#include "tests/support/temp_folder.h"
 
 namespace thorax::test {
-
-// A fresh folder, removed at the end of the test.
-class TempFolder {
- public:
-  TempFolder() {
-    std::random_device random;
-    path_ = std::filesystem::temp_directory_path() /
-            ("thorax_test_" + std::to_string(random()) + std::to_string(random()));
-    std::filesystem::create_directories(path_);
-  }
-  ~TempFolder() {
-    std::error_code code;
-    std::filesystem::remove_all(path_, code);
-  }
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-  std::filesystem::path operator/(const std::string& name) const { return path_ / name; }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  std::filesystem::path path_;
-};
 
 inline void write_text(const std::filesystem::path& path, const std::string& text) {
   std::filesystem::create_directories(path.parent_path());
@@ -45,6 +25,15 @@ inline void write_text(const std::filesystem::path& path, const std::string& tex
 
 inline void write_bytes(const std::filesystem::path& path, const std::vector<uint8_t>& bytes) {
   write_text(path, std::string(bytes.begin(), bytes.end()));
+}
+
+// A small gray PNG (or JPEG, by its name) of one shade below a white row.
+inline void make_image(const std::filesystem::path& path, int shade = 100, int height = 8,
+                       int width = 10) {
+  std::filesystem::create_directories(path.parent_path());
+  ImageU8 image(height, width, 1, static_cast<uint8_t>(shade));
+  for (int x = 0; x < width; ++x) image.at(0, x) = 255;  // a constant image shows nothing
+  save_image(path, image);
 }
 
 // The text of the Error that `f` throws; "" if it throws none.

@@ -87,6 +87,30 @@ TEST_CASE("npy: masks are the numbers themselves") {
   CHECK_ERROR(load_mask_pixels(golden_format("i2_negative.npy")), "row 0, column 0 is -110");
 }
 
+TEST_CASE("npz: the one array, or the one called image or mask; damage is found") {
+  check_golden(load_gray(golden_format("one.npz")), kGray8);
+  check_golden(load_gray(golden_format("packed.npz")), kGray8);
+  const MaskPixels mask = load_mask_pixels(golden_format("packed.npz"));
+  for (size_t i = 0; i < mask.values.pixels.size(); ++i) CHECK(mask.values.pixels[i] == i % 4);
+  const Bytes good = golden_format_bytes("packed.npz");
+  Bytes other = good;
+  for (size_t i = 0; i + 5 < other.size(); ++i)
+    if (std::equal(other.begin() + static_cast<ptrdiff_t>(i),
+                   other.begin() + static_cast<ptrdiff_t>(i) + 5, "image"))
+      other[i] = 'I';
+  CHECK_ERROR(decode_gray(other, "x"),
+              "x: an archive of the arrays Image, mask, other; one is wanted");
+  int refused = 0;
+  for (size_t i = 0; i < good.size(); i += 3) {
+    Bytes b = good;
+    b[i] ^= 0x20;
+    const std::string error = error_of([&] { decode_gray(b, "x"); });
+    CHECK((error.empty() || contains(error, "x: ")));
+    refused += error.empty() ? 0 : 1;
+  }
+  CHECK(refused > 100);
+}
+
 TEST_CASE("npy: what is refused, with file and rule") {
   const std::string good = "{'descr': '|u1', 'fortran_order': False, 'shape': (10, 10), }";
   CHECK(decode_gray(npy(good), "x").width == 10);
