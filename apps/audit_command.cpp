@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "apps/audit_report.h"
+#include "apps/dry_run.h"
 #include "apps/evaluation.h"
 #include "apps/experiment.h"
 #include "apps/number_checks.h"
@@ -49,10 +50,18 @@ void run(const Options& o) {
   for (const ExperimentRow& row : rows) check_settings(row.settings);
   const std::vector<FoldChoice> choices =
       parse_fold_choices(o.only, rows, static_cast<int>(shared.folds));
+  const RunRequest request{
+      o.settings.out, o.settings.resume, o.settings.overwrite, "audit", {}, true};
+  if (o.settings.dry_run)
+    return print_dry_run(shared,
+                         {.request = request,
+                          .rows = rows,
+                          .cross_validation = true,
+                          .keep_checkpoints = o.keep_checkpoints,
+                          .json = o.settings.json},
+                         compute);
   announce_missing_figures();
-  const Experiment experiment = open_experiment(
-      shared, rows, {o.settings.out, o.settings.resume, o.settings.overwrite, "audit", {}, true},
-      compute);
+  const Experiment experiment = open_experiment(shared, rows, request, compute);
   fmt::print("{}\n", describe_splits(experiment.by_patient, experiment.run.items));
   if (complete_experiment(experiment, o.merge, choices, o.keep_checkpoints, compute))
     report_audit(experiment, {o.external, o.heatmaps}, compute);

@@ -19,6 +19,7 @@ class Filter {
 
   void write(std::string_view text) {
     const std::lock_guard lock(mutex_);
+    if (muted_) return;
     held_ += text;
     // A sequence of several bytes that is not complete yet waits for its end.
     const std::size_t rest = incomplete_end(held_);
@@ -30,6 +31,10 @@ class Filter {
     const std::lock_guard lock(mutex_);
     send(visible_lines(held_));
     held_.clear();
+  }
+  void mute(bool on) {
+    const std::lock_guard lock(mutex_);
+    muted_ = on;
   }
   int error() const { return error_; }
 
@@ -64,7 +69,10 @@ class Filter {
   std::mutex mutex_;
   std::string held_;
   int error_ = 0;
+  bool muted_ = false;
 };
+
+LogLevel level = LogLevel::normal;
 
 // Never destroyed: streams are closed after every static object is gone.
 Filter& output() {
@@ -94,6 +102,21 @@ void guard_output() {
   if (std::FILE* stream = filtered(output(), isatty(STDOUT_FILENO) == 1 ? _IOLBF : _IOFBF))
     stdout = stream;
   if (std::FILE* stream = filtered(errors(), _IONBF)) stderr = stream;
+}
+
+LogLevel log_level() {
+  return level;
+}
+
+void set_log_level(LogLevel wanted) {
+  level = wanted;
+  errors().mute(wanted == LogLevel::quiet);
+}
+
+void print_error(const std::string& text) {
+  errors().mute(false);
+  std::fputs(text.c_str(), stderr);
+  errors().mute(level == LogLevel::quiet);
 }
 
 std::string flush_output() {

@@ -12,6 +12,20 @@ namespace thorax::app {
 // output any more, a training run is asked to end at its next checkpoint.
 void guard_output();
 
+// What the program says besides its results. Files and exit codes are the same at every level, and
+// so is standard output but for the line of each epoch.
+//   quiet    errors only: no notes, warnings, progress or epochs
+//   normal   notes, warnings and progress on stderr
+//   verbose  also, on stderr: device, threads and version at the start; every training step's loss,
+//            learning rate and gradient norm in place of the progress; kernels, peak memory and
+//            time at the end
+enum class LogLevel { quiet, normal, verbose };
+LogLevel log_level();
+// After guard_output().
+void set_log_level(LogLevel level);
+// To stderr, at every level.
+void print_error(const std::string& text);
+
 // Writes what is still held back. Empty, or why something printed to standard output is lost.
 std::string flush_output();
 

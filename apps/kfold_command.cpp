@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "apps/dry_run.h"
 #include "apps/evaluation.h"
 #include "apps/experiment.h"
 #include "apps/kfold_report.h"
@@ -26,13 +27,22 @@ void run(Task task, const Options& o) {
   const Device device = apply(o.settings.compute);
   const TrainSettings settings = o.settings.settings();
   const Compute compute = training_compute(device, settings.precision, o.settings.graph);
+  const RunRequest request{o.settings.out,
+                           o.settings.resume,
+                           o.settings.overwrite,
+                           fmt::format("kfold {}", name_of(task)),
+                           nullptr,
+                           /*two_classes=*/false,
+                           /*findings=*/true};
+  if (o.settings.dry_run)
+    return print_dry_run(settings,
+                         {.request = request,
+                          .rows = {{"", settings}},
+                          .cross_validation = true,
+                          .json = o.settings.json},
+                         compute);
   announce_missing_figures();
-  const Experiment experiment =
-      open_experiment(settings, {{"", settings}},
-                      {o.settings.out, o.settings.resume, o.settings.overwrite,
-                       fmt::format("kfold {}", name_of(task)), nullptr, /*two_classes=*/false,
-                       /*findings=*/true},
-                      compute);
+  const Experiment experiment = open_experiment(settings, {{"", settings}}, request, compute);
   const Splits& splits = experiment.splits(experiment.rows[0]);
   const Dataset& dataset = experiment.run.dataset;
   fmt::print("{}{}\n", describe_splits(splits, experiment.run.items),

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <charconv>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -39,6 +40,7 @@ std::vector<Entry>& entries() {
   return list;
 }
 int exit_code = 0;
+Device computing_on;
 
 }  // namespace
 
@@ -83,10 +85,14 @@ Device apply(const ComputeOptions& options) {
   // For the whole program: kernels are chosen for this device's architecture.
   static std::optional<DeviceScope> scope;
   scope.emplace(device);
+  computing_on = device;
   if (!options.memory_limit.empty()) allocator(device).set_limit(parse_bytes(options.memory_limit));
   if (options.threads > 0) set_num_threads(options.threads);
   choose_providers(options.providers);
   if (options.autotune) start_autotuning();
+  if (log_level() == LogLevel::verbose)
+    fmt::print(stderr, "[verbose] thorax {} on {}, {} threads\n", THORAX_VERSION, to_string(device),
+               num_threads());
   return device;
 }
 
@@ -144,6 +150,21 @@ void refuse_empty_texts(CLI::App& command) {
   for (CLI::App* inner : command.get_subcommands(nullptr)) refuse_empty_texts(*inner);
 }
 
+// On every command that does something: said once, here.
+void add_log_options(CLI::App& command) {
+  const std::vector<CLI::App*> inner = command.get_subcommands(nullptr);
+  for (CLI::App* one : inner) add_log_options(*one);
+  if (!inner.empty()) return;
+  CLI::Option* quiet = command.add_flag_function(
+      "-q,--quiet", [](std::int64_t) { set_log_level(LogLevel::quiet); },
+      "Results and errors only: no notes, no progress, no epochs");
+  command
+      .add_flag_function(
+          "-v,--verbose", [](std::int64_t) { set_log_level(LogLevel::verbose); },
+          "Say more on stderr: device, every training step, memory, time")
+      ->excludes(quiet);
+}
+
 // "did you mean 'segmenter'?" for the first word that no command or option has; empty when nothing
 // is near it.
 std::string suggestion(CLI::App& root, int argc, char** argv) {
@@ -175,8 +196,18 @@ std::string suggestion(CLI::App& root, int argc, char** argv) {
 }
 
 int failed(const std::string& message) {
-  fmt::print(stderr, "thorax: error: {}\n", message);
+  print_error(fmt::format("thorax: error: {}\n", message));
   return 1;
+}
+
+void say_what_it_took(std::chrono::steady_clock::time_point start) {
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+  fmt::print(stderr, "[verbose] {:.2f} s", took.count());
+  const Device device = computing_on;
+  for (const Device one : device == Device{} ? std::vector{device} : std::vector{Device{}, device})
+    fmt::print(stderr, "; at most {:.1f} MiB of tensors on {}",
+               static_cast<double>(allocator(one).stats().peak_in_use) / (1 << 20), to_string(one));
+  fmt::print(stderr, "\n");
 }
 
 int run(int argc, char** argv) {
@@ -188,6 +219,8 @@ int run(int argc, char** argv) {
             [](const Entry& a, const Entry& b) { return a.order < b.order; });
   for (const Entry& entry : list) entry.add(root);
   refuse_empty_texts(root);
+  add_log_options(root);
+  const auto start = std::chrono::steady_clock::now();
   try {
     root.parse(argc, argv);
     if (root.get_subcommands().empty()) {
@@ -198,10 +231,11 @@ int run(int argc, char** argv) {
     std::ostringstream out, err;
     const int code = root.exit(error, out, err);
     fmt::print("{}", out.str());
-    fmt::print(stderr, "{}{}", code == 0 ? "" : suggestion(root, argc, argv), err.str());
+    print_error((code == 0 ? "" : suggestion(root, argc, argv)) + err.str());
     return code == 0 ? 0 : 2;
   }
   // On stderr: stdout may be JSON.
+  if (log_level() == LogLevel::verbose) say_what_it_took(start);
   if (autotuning()) fmt::print(stderr, "kernels chosen:\n{}", describe_choices(provider_choices()));
   return exit_code;
 }
@@ -270,7 +304,7 @@ int main(int argc, char** argv) {
   const int code = run_guarded(argc, argv);
   const std::string lost = flush_output();
   if (lost.empty()) return code;
-  fmt::print(stderr,
-             "thorax: error: [output] standard output: {}; what was printed is incomplete\n", lost);
+  print_error(fmt::format(
+      "thorax: error: [output] standard output: {}; what was printed is incomplete\n", lost));
   return code == 0 ? 1 : code;
 }

@@ -8,6 +8,7 @@
 #include "data/classes.h"
 #include "engine/train/run_folder.h"
 #include "models/factory.h"
+#include "models/freeze.h"
 #include "models/weights.h"
 
 namespace thorax::app {
@@ -33,6 +34,10 @@ void check_learnable(Task task, const Dataset& dataset, bool two_classes) {
 void check_network(const TrainSettings& s, std::size_t outputs) {
   const std::unique_ptr<Model> model = create_model(s.model, static_cast<std::uint64_t>(s.seed));
   if (!s.weights.empty()) load_model_weights(*model, s.weights, WeightUse::pretrain);
+  freeze(*model, s.freeze);
+  THORAX_CHECK(s.ema == 0 || s.norm_batches > 0 || model->buffers().empty(),
+               "[run] --ema with --norm-batches 0: batch norm's moving averages are those of the "
+               "last weights, not of the averaged network; give --norm-batches 1 or more");
   model->eval();
   const NoGrad no_grad;
   const std::int64_t channels = s.model.value("in_channels", 1);

@@ -5,6 +5,7 @@
 
 #include <cstdio>
 
+#include "apps/console.h"
 #include "apps/report/text.h"
 
 namespace thorax::app {
@@ -48,6 +49,7 @@ void Progress::finish() {
 }
 
 void Progress::show(const std::string& note) {
+  if (log_level() == LogLevel::quiet) return;
   shown_ = Clock::now();
   const double elapsed = std::chrono::duration<double>(shown_ - start_).count();
   const double rate = elapsed > 0 ? static_cast<double>(done_ - start_done_) / elapsed : 0;

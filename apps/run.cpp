@@ -197,6 +197,44 @@ RunHistory record_start(const RunFolder& home, const TrainSettings& settings,
   return history;
 }
 
+// What is to be learned from, refused where it cannot be.
+Dataset load_learnable(const TrainSettings& settings, const RunRequest& request) {
+  Dataset dataset = load_datasets(settings.data, on_conflict(settings),
+                                  parse_class_task(settings.classification));
+  THORAX_CHECK(request.findings || !dataset.multilabel || settings.task == Task::segmenter,
+               "[run] {}: judges one class an image, the data has several findings: {}; train and "
+               "kfold classifier take them; class=NAME with labels=single of the source (or a "
+               "manifest with the column label) makes one class an image of it",
+               request.command, fmt::join(dataset.classes, ", "));
+  check_learnable(settings.task, dataset, request.two_classes);
+  return dataset;
+}
+
+// The network of the settings, as it fits the data, and those of the request.
+void check_networks(const TrainSettings& fitting, const RunRequest& request,
+                    const Dataset& dataset) {
+  const std::size_t outputs =
+      output_count(dataset.classes, dataset.multilabel && fitting.task == Task::classifier);
+  check_network(fitting, outputs);
+  std::vector<nlohmann::json> seen{fitting.model};
+  for (const TrainSettings& network : request.networks)
+    if (std::find(seen.begin(), seen.end(), network.model) == seen.end()) {
+      check_network(network, outputs);
+      seen.push_back(network.model);
+    }
+}
+
+// A segmenter learns masks: its images are dealt out by patient, whatever class they are of.
+std::vector<SplitItem> split_items(const Dataset& dataset, Task task) {
+  const bool classes = task == Task::classifier;
+  std::vector<SplitItem> items;
+  for (const Sample& sample : dataset.samples)
+    items.push_back({sample.id, sample.patient, classes ? std::max(sample.label, 0) : 0,
+                     classes ? sample.class_name : "",
+                     classes ? sample.labels : std::vector<std::int8_t>{}});
+  return items;
+}
+
 }  // namespace
 
 std::map<std::string, std::int64_t> left_out_counts(const Dataset& dataset) {
@@ -243,16 +281,8 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
     tuned = was_tuned;
   }
   // Everything that may be wrong, before anything is written.
-  run.dataset = load_datasets(settings.data, on_conflict(settings),
-                              parse_class_task(settings.classification));
-  THORAX_CHECK(request.findings || !run.dataset.multilabel || settings.task == Task::segmenter,
-               "[run] {}: judges one class an image, the data has several findings: {}; train and "
-               "kfold classifier take them; class=NAME with labels=single of the source (or a "
-               "manifest with the column label) makes one class an image of it",
-               request.command, fmt::join(run.dataset.classes, ", "));
-  check_learnable(settings.task, run.dataset, request.two_classes);
+  run.dataset = load_learnable(settings, request);
   const bool multilabel = run.dataset.multilabel && settings.task == Task::classifier;
-  const std::size_t outputs = output_count(run.dataset.classes, multilabel);
   const TrainSettings fitting = fitted(settings, run.dataset.classes, multilabel);
   FileChecksums files(home.path() / "data_checksums.json");
   run.data_checksum = content_checksum(run.dataset, files);
@@ -267,14 +297,7 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
     segmenter.emplace(settings.segmenter, settings.min_area, compute);
   std::optional<std::vector<std::string>> lines;  // on the files
   if (!home.resumed()) {
-    check_network(fitting, outputs);
-    std::vector<nlohmann::json> seen;
-    seen.push_back(fitting.model);
-    for (const TrainSettings& network : request.networks)
-      if (std::find(seen.begin(), seen.end(), network.model) == seen.end()) {
-        check_network(network, outputs);
-        seen.push_back(network.model);
-      }
+    check_networks(fitting, request, run.dataset);
     check_inputs_outside(settings, run.dataset, home.path());
     lines = inspect(settings, !request.extra.is_null(), run.dataset);
     home.create(config);
@@ -296,14 +319,30 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
   if (settings.on_error == "skip") list_left_out(run.dataset, run.folder);
   print_report(run.dataset);
   for (const std::string& line : *lines) fmt::print("{}\n", line);
-  // A segmenter learns masks: its images are dealt out by patient, whatever class they are of.
-  const bool classes = settings.task == Task::classifier;
-  for (const Sample& sample : run.dataset.samples)
-    run.items.push_back({sample.id, sample.patient, classes ? std::max(sample.label, 0) : 0,
-                         classes ? sample.class_name : "",
-                         classes ? sample.labels : std::vector<std::int8_t>{}});
+  run.items = split_items(run.dataset, settings.task);
   write_manifest(run.dataset, run.folder / "manifest.csv");
   return run;
+}
+
+ReadData read_data(const TrainSettings& settings, const RunRequest& request, const Compute& compute,
+                   const fs::path& cut) {
+  ReadData data;
+  data.dataset = load_learnable(settings, request);
+  const bool multilabel = data.dataset.multilabel && settings.task == Task::classifier;
+  check_networks(fitted(settings, data.dataset.classes, multilabel), request, data.dataset);
+  std::optional<LungSegmenter> segmenter;
+  if (!settings.segmenter.empty())
+    segmenter.emplace(settings.segmenter, settings.min_area, compute);
+  data.lines = inspect(settings, !request.networks.empty(), data.dataset);
+  if (segmenter && !cut.empty()) {
+    FileChecksums files(cut / "data_checksums.json");
+    const std::string checksum = content_checksum(data.dataset, files);
+    data.dataset = cut_dataset(*segmenter, data.dataset, checksum, cut,
+                               {.skip_unreadable = settings.on_error == "skip"});
+  }
+  if (settings.duplicates == "join") join_duplicates(data.dataset, settings);
+  data.items = split_items(data.dataset, settings.task);
+  return data;
 }
 
 Splits run_splits(const Run& run, const std::string& name,

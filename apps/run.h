@@ -51,6 +51,18 @@ struct RunRequest {
 // behind.
 Run open_run(const TrainSettings& settings, const RunRequest& request, const Compute& compute);
 
+// For what looks at a run without beginning one.
+struct ReadData {
+  Dataset dataset;
+  std::vector<SplitItem> items;
+  std::vector<std::string> lines;  // on the files, for people
+};
+// Reads and checks what open_run reads and checks before it makes a folder. Writes nothing but,
+// where `cut` is not empty and a segmenter is set, the lungs there; without `cut` they are not
+// found, and images stay that would be left out for too small ones.
+ReadData read_data(const TrainSettings& settings, const RunRequest& request, const Compute& compute,
+                   const std::filesystem::path& cut = {});
+
 // folder/NAME: made by `make` the first time, read and checked afterwards.
 Splits run_splits(const Run& run, const std::string& name,
                   const std::function<Splits(const std::vector<SplitItem>&)>& make);

@@ -70,31 +70,37 @@ View TrainSettings::seen() const {
 }
 
 nlohmann::json TrainSettings::to_json() const {
-  return {{"task", name_of(task)},
-          {"data", data},
-          {"classification", classification},
-          {"on_patient_conflict", on_patient_conflict},
-          {"duplicates", duplicates},
-          {"on_error", on_error},
-          {"segmenter", segmenter},
-          {"min_area", min_area},
-          {"view", name_of(seen())},
-          {"group", group},
-          {"folds", folds},
-          {"validation_share", validation_share},
-          {"model", model},
-          {"weights", weights},
-          {"size", size},
-          {"intensity", intensity},
-          {"epochs", epochs},
-          {"batch", batch},
-          {"optimizer", optimizer},
-          {"schedule", schedule},
-          {"augment", augment},
-          {"clip_norm", clip_norm},
-          {"norm_batches", norm_batches},
-          {"precision", precision},
-          {"seed", seed}};
+  nlohmann::json all{{"task", name_of(task)},
+                     {"data", data},
+                     {"classification", classification},
+                     {"on_patient_conflict", on_patient_conflict},
+                     {"duplicates", duplicates},
+                     {"on_error", on_error},
+                     {"segmenter", segmenter},
+                     {"min_area", min_area},
+                     {"view", name_of(seen())},
+                     {"group", group},
+                     {"folds", folds},
+                     {"validation_share", validation_share},
+                     {"model", model},
+                     {"weights", weights},
+                     {"size", size},
+                     {"intensity", intensity},
+                     {"epochs", epochs},
+                     {"batch", batch},
+                     {"optimizer", optimizer},
+                     {"schedule", schedule},
+                     {"augment", augment},
+                     {"clip_norm", clip_norm},
+                     {"norm_batches", norm_batches},
+                     {"precision", precision},
+                     {"seed", seed}};
+  // Only where they are asked for: the configuration of any other run is what it always was.
+  if (early_stop > 0) all["early_stop"] = early_stop;
+  if (!freeze.empty()) all["freeze"] = freeze;
+  if (accumulate > 1) all["accumulate"] = accumulate;
+  if (ema > 0) all["ema"] = ema;
+  return all;
 }
 
 void erase_places(nlohmann::json& settings) {
@@ -148,6 +154,10 @@ void merge_file(TrainSettings& s, const std::filesystem::path& path) {
   s.batch = whole(c, "batch", s.batch, limits::kBatch);
   s.clip_norm = number(c, "clip_norm", s.clip_norm, limits::kClipNorm);
   s.norm_batches = whole(c, "norm_batches", s.norm_batches, limits::kNormBatches);
+  s.early_stop = whole(c, "early_stop", s.early_stop, limits::kEarlyStop);
+  s.freeze = c.texts_or("freeze", s.freeze);
+  s.accumulate = whole(c, "accumulate", s.accumulate, limits::kAccumulate);
+  s.ema = number(c, "ema", s.ema, limits::kEma);
   s.precision = c.choice_or("precision", s.precision, {"float32", "float16", "bfloat16"});
   s.seed = whole(c, "seed", s.seed, limits::kSeed);
   // Checked by their own readers when they are used; here only taken over.
@@ -204,10 +214,21 @@ void check_settings(const TrainSettings& s) {
 SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) : task_(task) {
   const bool classifier = task == Task::classifier;
   const TrainSettings d = default_settings(task);
-  command.add_option("--out", out, "Run folder to create")->required();
-  command.add_flag("--resume", resume, "Continue the run in this folder where it stopped");
-  command.add_flag("--overwrite", overwrite,
-                   "Replace the run in the folder; everything in the folder goes");
+  const bool one_split = use == SettingsFor::train || use == SettingsFor::trial;
+  if (use == SettingsFor::trial) {
+    command.add_option("--out", out, "Folder for the results")->required();
+  } else {
+    command.add_option("--out", out, "Run folder to create")->required();
+    CLI::Option* resumed =
+        command.add_flag("--resume", resume, "Continue the run in this folder where it stopped");
+    command.add_flag("--overwrite", overwrite,
+                     "Replace the run in the folder; everything in the folder goes");
+    CLI::Option* plan = command.add_flag(
+        "--dry-run", dry_run,
+        "Say what the run would be (data, folds, network, memory, time, disk) and write nothing");
+    plan->excludes(resumed);
+    command.add_flag("--json", json, "With --dry-run: as JSON")->needs(plan);
+  }
   command
       .add_option("--preset", preset_,
                   "Settings to start from: default, or study (10 folds, 25 epochs, 512 x 512)")
@@ -244,7 +265,7 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
   add(command, "--group", &TrainSettings::group,
       "What a split keeps together: patient (default) or image")
       ->check(CLI::IsMember({"patient", "image"}));
-  if (use != SettingsFor::train) {
+  if (!one_split) {
     add(command, "--folds", &TrainSettings::folds, "Number of folds (default 3)")
         ->check(within(limits::kFolds));
   } else {
@@ -312,6 +333,23 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
       "Training batches over which batch norm's statistics are measured before a validation "
       "(default 16; 0 = keep the moving averages)")
       ->check(within(limits::kNormBatches));
+  add(command, "--early-stop", &TrainSettings::early_stop,
+      classifier ? "End after so many epochs in a row without a lower validation loss; the result "
+                   "is of the last epoch, best.safetensors of the best (default 0 = never)"
+                 : "End after so many epochs in a row without a higher validation Dice; the result "
+                   "is of the last epoch, best.safetensors of the best (default 0 = never)")
+      ->check(within(limits::kEarlyStop));
+  add(command, "--freeze", &TrainSettings::freeze,
+      "Parameters that stay as they are, by name: 'conv1.*,layer1.*' (*, ?, [..]; see thorax "
+      "weights show); batch norm that is frozen goes by its running statistics")
+      ->delimiter(',');
+  add(command, "--accumulate", &TrainSettings::accumulate,
+      "Batches whose gradients make one step; an epoch's last step takes what is left (default 1)")
+      ->check(within(limits::kAccumulate));
+  add(command, "--ema", &TrainSettings::ema,
+      "Judge and keep the exponential moving average of the weights with this decay, e.g. 0.999 "
+      "(default 0 = the weights of the last step)")
+      ->check(within(limits::kEma));
   add(command, "--precision", &TrainSettings::precision,
       "Type of the activations: float32 (default), or float16 or bfloat16 on a GPU")
       ->check(CLI::IsMember({"float32", "float16", "bfloat16"}));
@@ -340,6 +378,10 @@ TrainSettings SettingsOptions::settings() const {
       if (option->count() > 0 && (option->get_name() == "--lr") == lr_pass) copy(s);
   THORAX_CHECK(!s.data.empty(), "[{}] give --data kind:PATH (see thorax data --help)",
                name_of(task_));
+  THORAX_CHECK(!graph || s.accumulate == 1,
+               "[graph] --graph and --accumulate {}: only steps of one batch are captured; leave "
+               "one of them out",
+               s.accumulate);
   check_settings(s);
   return s;
 }

@@ -37,6 +37,9 @@ inline constexpr Range<double> kMinArea{0, 1e9};
 inline constexpr Range<double> kValidationShare{0.01, 0.9};
 inline constexpr Range<double> kClipNorm{0, 1e30};
 inline constexpr Range<double> kLearningRate{1e-30, 1e6};
+inline constexpr Range<std::int64_t> kEarlyStop{0, 1'000'000};
+inline constexpr Range<std::int64_t> kAccumulate{1, 4096};
+inline constexpr Range<double> kEma{0, 0.9999999};
 }  // namespace limits
 
 struct TrainSettings {
@@ -69,6 +72,10 @@ struct TrainSettings {
   // Training batches over which batch norm's statistics are measured before every validation; 0 =
   // keep the moving averages (models/norm_statistics.h).
   std::int64_t norm_batches = 16;
+  std::int64_t early_stop = 0;        // end after so many epochs without a better one; 0 = never
+  std::vector<std::string> freeze;    // names of parameters that stay as they are (models/freeze.h)
+  std::int64_t accumulate = 1;        // batches whose gradients make one step
+  double ema = 0;                     // decay of the moving average of the weights; 0 = none
   std::string precision = "float32";  // of the activations: float32, float16 or bfloat16
   std::int64_t seed = 0;
   // The machine: not part of what a run computes
@@ -98,9 +105,9 @@ TrainSettings preset_settings(Task task, const std::string& name);
 // after the images were read.
 void check_settings(const TrainSettings& settings);
 
-// Whose options: one network on one split, one network on folds, or many networks, whose models and
-// views other options name.
-enum class SettingsFor { train, kfold, rows };
+// Whose options: one network on one split, one network on folds, many networks, whose models and
+// views other options name, or one network on one split that is tried and not kept.
+enum class SettingsFor { train, kfold, rows, trial };
 
 // The options of `train`, `kfold`, `compare` and `audit`. Collects what was given; `settings`
 // resolves defaults < config file < command line.
@@ -114,6 +121,7 @@ class SettingsOptions {
   bool resume = false;
   bool overwrite = false;
   bool graph = false;
+  bool dry_run = false, json = false;  // see dry_run.h
   ComputeOptions compute;
 
  private:

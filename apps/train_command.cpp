@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "apps/dry_run.h"
 #include "apps/multiclass_report.h"
 #include "apps/multilabel_report.h"
 #include "apps/run.h"
@@ -19,11 +20,17 @@ void run(Task task, const SettingsOptions& options) {
   const Device device = apply(options.compute);
   const TrainSettings settings = options.settings();
   const Compute compute = training_compute(device, settings.precision, options.graph);
-  const Run run = open_run(settings,
-                           {options.out, options.resume, options.overwrite,
-                            fmt::format("train {}", name_of(task)), nullptr,
-                            /*two_classes=*/false, /*findings=*/true},
-                           compute);
+  const RunRequest request{options.out,
+                           options.resume,
+                           options.overwrite,
+                           fmt::format("train {}", name_of(task)),
+                           nullptr,
+                           /*two_classes=*/false,
+                           /*findings=*/true};
+  if (options.dry_run)
+    return print_dry_run(
+        settings, {.request = request, .rows = {{"", settings}}, .json = options.json}, compute);
+  const Run run = open_run(settings, request, compute);
   const Splits splits = run_splits(run, "splits.json", [&](const std::vector<SplitItem>& items) {
     return hold_out(items, settings.validation_share, static_cast<std::uint64_t>(settings.seed),
                     grouping(settings));

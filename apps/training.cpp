@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "apps/classifier.h"
+#include "apps/console.h"
 #include "apps/findings.h"
 #include "apps/fold_files.h"
 #include "apps/model_file.h"
@@ -26,6 +27,7 @@
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/dice_loss/dice_loss.h"
 #include "models/factory.h"
+#include "models/freeze.h"
 #include "models/norm_statistics.h"
 
 namespace thorax::app {
@@ -153,6 +155,25 @@ std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader,
   return result;
 }
 
+void describe_frozen(const TrainSettings& s, const FreezeReport& report) {
+  fmt::print(stderr, "[freeze] {}\n", report.to_string(s.freeze));
+  if (s.weights.empty())
+    fmt::print(stderr, "[freeze] note: without --weights these are random starting values\n");
+}
+
+// What the figures that follow are of.
+void describe_early_stop(const std::string& title, const TrainSettings& s,
+                         const std::string& metric, const TrainResult& trained) {
+  const std::string best = trained.best_epoch < 0
+                               ? fmt::format("no epoch has a {}", metric)
+                               : fmt::format("the best {} is {:.4g} of epoch {}", metric,
+                                             trained.best, trained.best_epoch + 1);
+  fmt::print(
+      "{} stopped early after epoch {} of {}: {} epochs without a better one; {}. The result is "
+      "of the last epoch\n",
+      title, trained.epochs, s.epochs, s.early_stop, best);
+}
+
 // Only what a finished fold is used for stays: a checkpoint holds the optimizer's state too, two
 // more numbers for every weight.
 void drop_checkpoints(const fs::path& folder) {
@@ -176,12 +197,21 @@ class Watcher : public TrainObserver {
 
   void on_step(const TrainProgress& p) override {
     if (begun_) std::exchange(begun_, nullptr)();
+    if (log_level() == LogLevel::verbose) {
+      fmt::print(stderr,
+                 "{} epoch {} step {}/{}  loss {:.6g}  lr {:.4g}  gradient norm {}  {} images{}\n",
+                 title_, p.epoch + 1, p.step, p.steps, p.loss, p.lr,
+                 p.grad_norm > 0 ? fmt::format("{:.4g}", p.grad_norm) : "-", p.samples,
+                 p.loss_scale != 1 ? fmt::format("  loss scale {:g}", p.loss_scale) : "");
+      return;
+    }
     std::int64_t news = p.samples;
-    if (!progress_ || p.batch == 1) {
-      // Made after the first batch: it counts as done before, or the rate would start at infinity.
+    if (!progress_ || p.epoch != epoch_) {
+      // Made after the first step: it counts as done before, or the rate would start at infinity.
       progress_ =
           std::make_unique<Progress>(fmt::format("{} epoch {}/{}", title_, p.epoch + 1, p.epochs),
-                                     images_, "img", (p.batch - 1) * batch_ + p.samples);
+                                     images_, "img", std::min(p.batch * batch_, images_));
+      epoch_ = p.epoch;
       news = 0;
     }
     progress_->advance(news, fmt::format("loss {:.4f}  run ends in {}", p.mean_loss,
@@ -189,6 +219,7 @@ class Watcher : public TrainObserver {
   }
   void on_epoch(std::int64_t epoch, const std::map<std::string, double>& metrics) override {
     if (progress_) progress_->finish();
+    if (log_level() == LogLevel::quiet) return;
     std::string line = fmt::format("{} epoch {}/{}", title_, epoch + 1, epochs_);
     for (const auto& [name, value] : metrics) line += fmt::format("  {} {:.4g}", name, value);
     const auto elapsed = std::chrono::steady_clock::now() - start_;
@@ -199,7 +230,7 @@ class Watcher : public TrainObserver {
 
  private:
   std::string title_;
-  std::int64_t epochs_, images_, batch_;
+  std::int64_t epochs_, images_, batch_, epoch_ = -1;  // of progress_
   std::function<void()> begun_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::unique_ptr<Progress> progress_;
@@ -290,6 +321,44 @@ void tidy_finished_fold(const fs::path& folder) {
   if (fs::exists(folder / "model.safetensors")) drop_checkpoints(folder);
 }
 
+std::unique_ptr<Training> make_training(const TrainSettings& settings,
+                                        const std::vector<std::string>& classes,
+                                        const std::vector<Sample>& train, const Compute& compute) {
+  THORAX_CHECK(settings.task == Task::segmenter || train.size() > 1,
+               "[train] {} image to train on: a classifier's batch norm needs two at least",
+               train.size());
+  auto made = std::make_unique<Training>();
+  Training& t = *made;
+  t.multilabel = settings.task == Task::classifier && several_findings(train);
+  const TrainSettings& s = t.settings = fitted(settings, classes, t.multilabel);
+  t.model = create_model(s.model, static_cast<std::uint64_t>(s.seed));
+  if (!s.weights.empty()) start_from(s, classes, t.multilabel, *t.model);
+  if (!s.freeze.empty()) describe_frozen(s, freeze(*t.model, s.freeze));
+  t.model->to(compute.device);  // before the optimizer is made: its state follows
+  t.images = std::make_unique<Loader>(train, loader_config(s, true, train));
+  t.optimizer = make_optimizer(ConfigObject(s.optimizer, "optimizer"), t.model->parameters());
+  t.schedule = schedule_options(ConfigObject(s.schedule, "schedule"));
+  t.options.epochs = s.epochs;
+  t.options.seed = static_cast<std::uint64_t>(s.seed);
+  t.options.clip_norm = s.clip_norm;
+  t.options.accumulate = static_cast<int>(s.accumulate);
+  t.options.average_decay = s.ema;
+  t.options.graph = compute.graph;
+  // bfloat16 has float32's range; only float16's small gradients need to be lifted.
+  if (compute.precision == DType::f16) t.options.loss_scale.emplace();
+  t.callbacks.prepare = [&t](std::uint64_t number) {
+    t.model->set_step(static_cast<std::uint64_t>(t.settings.seed), number);
+  };
+  t.callbacks.number_on_device = [&t](const Tensor& number) {
+    t.model->set_step_on_device(number);
+  };
+  t.callbacks.loss = [&t, precision = compute.precision](const Batch& batch) {
+    return batch_loss(t.settings.task,
+                      t.model->logits(Variable(batch.tensors.at("image")), precision), batch);
+  };
+  return made;
+}
+
 FoldResult train_fold(const TrainSettings& settings, const std::vector<std::string>& classes,
                       const std::vector<Sample>& train, const std::vector<Sample>& validation,
                       const fs::path& folder, const FoldOptions& fold, const Compute& compute) {
@@ -297,31 +366,18 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
     tidy_finished_fold(folder);
     return load_fold(folder, settings.task);
   }
-  THORAX_CHECK(settings.task == Task::segmenter || train.size() > 1,
-               "[train] {} image to train on: a classifier's batch norm needs two at least",
-               train.size());
-  const bool multilabel = settings.task == Task::classifier && several_findings(train);
-  const TrainSettings s = fitted(settings, classes, multilabel);
-  create_folders(folder);
   const auto started = std::chrono::steady_clock::now();
-  const std::unique_ptr<Model> model = create_model(s.model, static_cast<std::uint64_t>(s.seed));
-  if (!s.weights.empty()) start_from(s, classes, multilabel, *model);
-  model->to(compute.device);  // before the optimizer is made: its state follows
-  Loader train_loader(train, loader_config(s, true, train));
+  const std::unique_ptr<Training> training = make_training(settings, classes, train, compute);
+  create_folders(folder);
+  const TrainSettings& s = training->settings;
+  const bool multilabel = training->multilabel;
+  Model* const model = training->model.get();
+  Loader& train_loader = *training->images;
   Loader validation_loader(validation, loader_config(s, false, validation));
-  const std::unique_ptr<Optimizer> optimizer =
-      make_optimizer(ConfigObject(s.optimizer, "optimizer"), model->parameters());
-  const ScheduleOptions schedule = schedule_options(ConfigObject(s.schedule, "schedule"));
-
-  TrainerOptions options;
-  options.epochs = s.epochs;
-  options.seed = static_cast<std::uint64_t>(s.seed);
+  TrainerOptions& options = training->options;
   options.folder = folder;
   options.resume = fold.resume;
-  options.clip_norm = s.clip_norm;
-  options.graph = compute.graph;
-  // bfloat16 has float32's range; only float16's small gradients need to be lifted.
-  if (compute.precision == DType::f16) options.loss_scale.emplace();
+  options.early_stop = s.early_stop;
   options.checkpoint_seconds = static_cast<double>(s.checkpoint_seconds);
   options.best_metric = s.task == Task::segmenter ? "dice" : "loss";
   options.best_is_higher = s.task == Task::segmenter;
@@ -340,16 +396,8 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
                                       multilabel}));
 
   std::map<std::string, std::string> found;  // by the last validation
-  TrainerCallbacks callbacks;
+  TrainerCallbacks& callbacks = training->callbacks;
   callbacks.epoch_texts = [&] { return found; };
-  callbacks.prepare = [&](std::uint64_t number) {
-    model->set_step(static_cast<std::uint64_t>(s.seed), number);
-  };
-  callbacks.number_on_device = [&](const Tensor& number) { model->set_step_on_device(number); };
-  callbacks.loss = [&](const Batch& batch) {
-    return batch_loss(s.task, model->logits(Variable(batch.tensors.at("image")), compute.precision),
-                      batch);
-  };
   callbacks.validate = [&](std::int64_t epoch) {
     measure_norm_statistics(*model, std::min(s.norm_batches, train_loader.batches_per_epoch()),
                             [&](std::int64_t i) {
@@ -391,12 +439,20 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
     }
     return metrics;
   };
+  if (s.accumulate > 1)
+    fmt::print(
+        "[accumulate] {} batches of {} make a step of {} images; the last step of an epoch "
+        "takes what is left\n",
+        s.accumulate, s.batch, s.accumulate * s.batch);
   Watcher watcher(fold.title, s.epochs, static_cast<std::int64_t>(train.size()), s.batch,
                   fold.begun);
-  Trainer trainer(*model, *optimizer, schedule, train_loader, options, callbacks, &watcher);
+  Trainer trainer(*model, *training->optimizer, training->schedule, train_loader, options,
+                  callbacks, &watcher);
   FoldResult result;
-  if (trainer.run().status == TrainResult::Status::interrupted) return result;
+  const TrainResult trained = trainer.run();
+  if (trained.status == TrainResult::Status::interrupted) return result;
   result.finished = true;
+  if (trained.stopped_early) describe_early_stop(fold.title, s, options.best_metric, trained);
   if (s.task == Task::classifier) result.classes = classes;
   result.multilabel = multilabel;
   result.left_out = fold.left_out;

@@ -4,13 +4,16 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "apps/settings.h"
 #include "data/dataset.h"
+#include "data/loader.h"
 #include "engine/stats/multiclass.h"
 #include "engine/train/metrics.h"
+#include "engine/train/trainer.h"
 #include "models/model.h"
 
 namespace thorax::app {
@@ -48,6 +51,22 @@ struct FoldOptions {
 // Of a finished fold that keeps its weights only, removes the checkpoints that a crash before their
 // removal has left or a power loss after it has brought back.
 void tidy_finished_fold(const std::filesystem::path& folder);
+
+// What trains one network on one split, up to the first step; callbacks refer to it.
+struct Training {
+  TrainSettings settings;   // fitted
+  bool multilabel = false;  // several findings an image
+  std::unique_ptr<Model> model;
+  std::unique_ptr<Loader> images;
+  std::unique_ptr<Optimizer> optimizer;
+  ScheduleOptions schedule;
+  TrainerOptions options;      // without a folder
+  TrainerCallbacks callbacks;  // without a validation
+};
+// Says what weights it starts from and what is frozen.
+std::unique_ptr<Training> make_training(const TrainSettings& settings,
+                                        const std::vector<std::string>& classes,
+                                        const std::vector<Sample>& train, const Compute& compute);
 
 // Trains on `train`, validates after every epoch on `validation` and scores it at the end with the
 // weights of the last epoch: the held-out part selects nothing. Writes

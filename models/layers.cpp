@@ -73,14 +73,15 @@ BatchNorm2d::BatchNorm2d(std::int64_t channels, double momentum, double epsilon)
 Variable BatchNorm2d::operator()(const Variable& x, bool relu, const Variable& residual,
                                  const Tensor& out, const ChannelParts& statistics) const {
   const bool measuring = norm_momentum >= 0;
-  if (training() && !recomputing() && !measuring)
+  const bool by_batch = uses_batch_statistics();
+  if (by_batch && !recomputing() && !measuring)
     at_replay([count = num_batches_tracked] { ++*count.data<std::int64_t>(); });
   return batch_norm(x, weight, bias,
                     {.running_mean = running_mean,
                      .running_var = running_var,
                      .momentum = measuring ? norm_momentum : momentum_,
                      .epsilon = epsilon_},
-                    {.training = training(), .relu = relu, .out = out, .statistics = statistics},
+                    {.training = by_batch, .relu = relu, .out = out, .statistics = statistics},
                     residual);
 }
 
@@ -119,7 +120,7 @@ Variable ConvBn::operator()(const Variable& x, bool relu, const Variable& residu
       const std::lock_guard lock(mutex_);
       folded_ = nullptr;  // a training run has no use for the memory
     }
-    if (!bn.training() || !batch_norm_takes_parts(x.value().device().kind))
+    if (!bn.uses_batch_statistics() || !batch_norm_takes_parts(x.value().device().kind))
       return bn(conv(x), relu, residual);
     ChannelParts statistics;
     const Variable y = conv(x, false, {}, &statistics);

@@ -83,9 +83,14 @@ class BatchNorm2d : public Module {
  public:
   explicit BatchNorm2d(std::int64_t channels, double momentum = 0.1, double epsilon = 1e-5);
   // Training mode normalises with the batch's statistics and updates the running ones; the second
-  // run of a recomputed block does not update them again. residual: added before the ReLU.
+  // run of a recomputed block does not update them again. A layer whose weight and bias require no
+  // gradient is frozen (freeze.h): it goes by its running statistics in either mode. residual:
+  // added before the ReLU.
   Variable operator()(const Variable& x, bool relu = false, const Variable& residual = {},
                       const Tensor& out = {}, const ChannelParts& statistics = {}) const;
+  bool uses_batch_statistics() const {
+    return training() && (weight.requires_grad() || bias.requires_grad());
+  }
   double momentum() const { return momentum_; }
   double epsilon() const { return epsilon_; }
 

@@ -26,7 +26,8 @@ Variable recompute(const std::function<Variable(const std::vector<Variable>&)>& 
                     const RecomputeScope scope;
                     output = block(again);
                   }
-                  backward(output, grad);
+                  // Nothing in a block whose parameters are all frozen may want a gradient.
+                  if (output.requires_grad()) backward(output, grad);
                   std::vector<Tensor> grads(needs.size());
                   for (std::size_t i = 0; i < inputs.size(); ++i) {
                     if (!needs[i]) continue;

@@ -16,7 +16,7 @@ constexpr const char* kVersion = "2";
 // Its state counts the lines of the log instead of holding them.
 constexpr const char* kEarlierVersion = "1";
 constexpr const char* kChecksum = "checksum";
-constexpr std::string_view kModel = "model.", kOptimizer = "optimizer.";
+constexpr std::string_view kModel = "model.", kOptimizer = "optimizer.", kTrained = "trained.";
 
 std::filesystem::path with_word(const std::filesystem::path& path, const char* word) {
   std::filesystem::path result = path;
@@ -76,6 +76,8 @@ void save_checkpoint(const std::filesystem::path& path, const Checkpoint& checkp
   for (const auto& [name, tensor] : checkpoint.model) tensors[std::string(kModel) + name] = tensor;
   for (const auto& [name, tensor] : checkpoint.optimizer)
     tensors[std::string(kOptimizer) + name] = tensor;
+  for (const auto& [name, tensor] : checkpoint.trained)
+    tensors[std::string(kTrained) + name] = tensor;
   std::map<std::string, std::string> metadata = checkpoint.texts;
   metadata[kFormat] = kVersion;
   try {
@@ -100,6 +102,8 @@ Checkpoint load_checkpoint(const std::filesystem::path& path) {
       checkpoint.model[name.substr(kModel.size())] = tensor;
     else if (name.starts_with(kOptimizer))
       checkpoint.optimizer[name.substr(kOptimizer.size())] = tensor;
+    else if (name.starts_with(kTrained))
+      checkpoint.trained[name.substr(kTrained.size())] = tensor;
     else
       fail("[checkpoint] {}: unknown tensor '{}'", path.string(), name);
   }

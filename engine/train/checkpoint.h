@@ -13,11 +13,13 @@
 
 namespace thorax {
 
-// A safetensors file in PyTorch's order: tensors "model.<name>" and "optimizer.<name>", the texts
-// as metadata, and a checksum over all of it. Equal content gives equal bytes.
+// A safetensors file in PyTorch's order: tensors "model.<name>", "optimizer.<name>" and
+// "trained.<name>", the texts as metadata, and a checksum over all of it. Equal content gives equal
+// bytes.
 struct Checkpoint {
-  StateDict model;
+  StateDict model;  // the network as it is judged and used
   StateDict optimizer;
+  StateDict trained;  // of a run that averages weights: those that training goes on with
   std::map<std::string, std::string> texts;  // "state", "config": JSON
 };
 

@@ -44,6 +44,13 @@ struct TrainerOptions {
 
   std::string best_metric;  // its best epoch goes to best.safetensors; empty = no such file
   bool best_is_higher = true;
+  // The run ends after so many epochs in a row of which none was the best by best_metric; 0 =
+  // never.
+  std::int64_t early_stop = 0;
+  // Decay of the moving average of the weights (engine/optim/weight_average.h); 0 = none. The
+  // averaged network is validated, is what best.safetensors and a checkpoint's "model." hold, and
+  // what a finished run leaves in the module.
+  double average_decay = 0;
 
   // What made this run. A checkpoint written under another one is refused.
   nlohmann::json config = nlohmann::json::object();
@@ -101,6 +108,7 @@ struct TrainResult {
   std::map<std::string, double> metrics;  // of the last finished epoch
   double best = 0;                        // NaN when there is none
   std::int64_t best_epoch = -1;
+  bool stopped_early = false;  // see TrainerOptions::early_stop
 };
 
 // After an uninterrupted run, and after any sequence of kills and resumes of the same run,
@@ -137,6 +145,7 @@ class Trainer {
   void check_norm() const;
   [[noreturn]] void explain_loss(const Batch& batch, std::int64_t index, double value);
   void end_epoch();
+  bool stopped_early() const;
   void log(const nlohmann::json& line);
 
   Module& model_;

@@ -1,5 +1,6 @@
 // Convolution on the tape.
 #include "engine/autograd/trace.h"
+#include "engine/runtime/flop_count.h"
 #include "engine/runtime/profile.h"
 #include "kernels/common/precision.h"
 #include "kernels/conv2d/conv2d.h"
@@ -11,6 +12,7 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& bias,
   const Tensor bias_value = bias.defined() ? bias.value() : Tensor{};
   const Conv2dProblem problem = conv2d_problem(x.value(), w.value(), bias_value, options);
   const ProfileScope scope("conv2d", "forward", [&] { return problem.to_string(); });
+  count_flops(problem.flops());
   const Device device = x.value().device();
   const Tensor y = options.out.defined()
                        ? options.out
@@ -51,6 +53,7 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& bias,
                   std::vector<Tensor> grads(3);
                   const DType parameters = parameter_dtype(problem.dtype);
                   if (needs[1] || needs[2]) {
+                    count_flops(problem.flops());
                     // Providers give dw and dbias in one pass over dy.
                     grads[1] = Tensor::empty(problem.filter_shape(), parameters, dy.device());
                     if (problem.bias)
@@ -59,6 +62,7 @@ Variable conv2d(const Variable& x, const Variable& w, const Variable& bias,
                         .backward_filter(problem, saved_x, dy, saved_y, grads[1], grads[2]);
                   }
                   if (needs[0]) {
+                    count_flops(problem.flops());
                     grads[0] = Tensor::empty(problem.input_shape(), problem.dtype, dy.device());
                     conv2d_provider(problem, Conv2dPass::backward_data, device)
                         .backward_data(problem, dy, filter, saved_y, grads[0]);

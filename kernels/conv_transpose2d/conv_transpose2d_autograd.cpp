@@ -1,5 +1,6 @@
 // Transposed convolution on the tape.
 #include "engine/autograd/trace.h"
+#include "engine/runtime/flop_count.h"
 #include "engine/runtime/profile.h"
 #include "kernels/common/precision.h"
 #include "kernels/conv_transpose2d/conv_transpose2d.h"
@@ -12,6 +13,7 @@ Variable conv_transpose2d(const Variable& x, const Variable& w, const Variable& 
   const ConvTranspose2dProblem problem =
       conv_transpose2d_problem(x.value(), w.value(), bias_value, options);
   const ProfileScope scope("conv_transpose2d", "forward", [&] { return problem.to_string(); });
+  count_flops(problem.flops());
   const Device device = x.value().device();
   const Tensor y = options.out.defined()
                        ? options.out
@@ -45,6 +47,7 @@ Variable conv_transpose2d(const Variable& x, const Variable& w, const Variable& 
         std::vector<Tensor> grads(3);
         const DType parameters = parameter_dtype(problem.dtype);
         if (needs[1] || needs[2]) {
+          count_flops(problem.flops());
           grads[1] = Tensor::empty(problem.filter_shape(), parameters, dy.device());
           if (problem.bias)
             grads[2] = Tensor::empty({problem.out_channels}, parameters, dy.device());
@@ -52,6 +55,7 @@ Variable conv_transpose2d(const Variable& x, const Variable& w, const Variable& 
               .backward_filter(problem, saved_x, dy, grads[1], grads[2]);
         }
         if (needs[0]) {
+          count_flops(problem.flops());
           grads[0] = Tensor::empty(problem.input_shape(), problem.dtype, dy.device());
           conv_transpose2d_provider(problem, ConvTranspose2dPass::backward_data, device)
               .backward_data(problem, dy, filter, grads[0]);

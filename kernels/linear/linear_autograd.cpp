@@ -1,5 +1,6 @@
 // The fully connected layer on the tape.
 #include "engine/autograd/trace.h"
+#include "engine/runtime/flop_count.h"
 #include "engine/runtime/profile.h"
 #include "kernels/common/precision.h"
 #include "kernels/linear/linear.h"
@@ -10,6 +11,7 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
   const Tensor bias_value = bias.defined() ? bias.value() : Tensor{};
   const LinearProblem problem = linear_problem(x.value(), weight.value(), bias_value, relu);
   const ProfileScope scope("linear", "forward", [&] { return problem.to_string(); });
+  count_flops(problem.flops());
   const Device device = x.value().device();
   const Tensor y = Tensor::empty(problem.output_shape(), problem.dtype, x.value().device());
   const Tensor rounded = weight.value().to(problem.dtype);
@@ -32,6 +34,7 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
                   std::vector<Tensor> grads(3);
                   const DType parameters = parameter_dtype(problem.dtype);
                   if (needs[1] || needs[2]) {
+                    count_flops(problem.flops());
                     grads[1] = Tensor::empty(problem.weight_shape(), parameters, dy.device());
                     if (problem.bias)
                       grads[2] = Tensor::empty({problem.out_features}, parameters, dy.device());
@@ -39,6 +42,7 @@ Variable linear(const Variable& x, const Variable& weight, const Variable& bias,
                         .backward_weight(problem, saved_x, dy, saved_y, grads[1], grads[2]);
                   }
                   if (needs[0]) {
+                    count_flops(problem.flops());
                     grads[0] = Tensor::empty(problem.input_shape(), problem.dtype, dy.device());
                     linear_provider(problem, LinearPass::backward_data, device)
                         .backward_data(problem, dy, rounded, saved_y, grads[0]);

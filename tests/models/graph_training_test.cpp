@@ -77,6 +77,7 @@ struct Options {
   bool tell_step = true;  // dropout's step is given on the device
   Device device = kGpu;
   int accumulate = 1;
+  double average = 0;  // decay of the weights' moving average
 };
 
 struct Run : TrainObserver {
@@ -109,6 +110,7 @@ Run train(const Setup& setup, const Options& o) {
   options.clip_norm = o.clip_norm;
   options.loss_scale = o.loss_scale;
   options.accumulate = o.accumulate;
+  options.average_decay = o.average;
   ScheduleOptions schedule;
   schedule.kind = ScheduleOptions::Kind::cosine;  // another rate for every step
   schedule.unit = ScheduleOptions::Unit::steps;
@@ -175,6 +177,13 @@ TEST_CASE("graph: ten steps of a UNet with SGD have the bits of ten steps withou
 
 TEST_CASE("graph: ten steps of an HRNet with dropout and AdamW have the bits of steps without") {
   check_same(hrnet(), {});
+}
+
+TEST_CASE("graph: the moving average of the weights has the same bits, steps left out or not") {
+  check_same(hrnet(), {.average = 0.9});
+  LossScaleOptions scale;
+  scale.initial = scale.largest = 0x1p130;
+  check_same(unet(), {.loss_scale = scale, .average = 0.9});
 }
 
 TEST_CASE("graph: a loss scale that overflows on the way gives the same steps") {
