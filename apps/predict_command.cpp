@@ -83,7 +83,7 @@ nlohmann::ordered_json to_json(const Prediction& p, const Classifier& classifier
                                std::span<const double> thresholds) {
   const std::vector<std::string>& classes = classifier.classes();
   nlohmann::ordered_json json{{"image", p.image.string()}, {"verdict", p.verdict}};
-  if (!classifier.multilabel()) json["probability"] = nullptr;
+  json[classifier.multilabel() ? "findings" : "probability"] = nullptr;  // of a rejected image
   if (classifier.multilabel()) {
     if (p.predicted) json["findings"] = findings_json(classifier, p.probabilities, thresholds);
   } else if (classifier.binary()) {
