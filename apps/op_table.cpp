@@ -128,7 +128,8 @@ void run_bce_with_logits(OpCase& c) {
 }
 
 void run_cross_entropy(OpCase& c) {
-  c.loss(cross_entropy(c.argument("input"), c.tensor("target"), c.number("label_smoothing", 0)));
+  c.loss(cross_entropy(c.argument("input"), c.tensor("target"), c.number("label_smoothing", 0),
+                       c.optional_tensor("class_weights")));
 }
 
 void run_sgd_step(OpCase& c) {

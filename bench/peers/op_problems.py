@@ -373,16 +373,19 @@ def cross_entropy(rng, k):
     x = rand(rng, (rows, classes), float(rng.choice([1, 10, 100])))
     target = rng.integers(0, classes, rows)
     smoothing = float(rng.choice([0.0, 0.0, 0.1, 0.5]))
+    weights = rng.random(classes).astype(np.float32) * 3 if k % 2 else None
     leaf = t64(x).requires_grad_()
-    loss = F.cross_entropy(leaf, torch.from_numpy(target), label_smoothing=smoothing)
+    loss = F.cross_entropy(leaf, torch.from_numpy(target), weight=None if weights is None else t64(weights), label_smoothing=smoothing,
+                           reduction="sum") / rows
     loss.backward()
     shifted = x.astype(np.float64) - x.max(1, keepdims=True)
     softmax = np.exp(shifted) / np.exp(shifted).sum(1, keepdims=True)
     size = np.abs(shifted).max() + np.abs(x).max() + np.log(classes)
     q = smoothing / classes + (1 - smoothing) * (np.arange(classes) == target[:, None])
-    return ({"input": x, "target": target}, dict(label_smoothing=smoothing),
-            {"output": (loss.detach().reshape(1).numpy(), tol(classes, size, 8)),
-             "grad.input": (leaf.grad.numpy(), tol(classes, (softmax * (1 + np.abs(shifted)) + q) / rows, 8) + 2.0**-120)})
+    w = 1 if weights is None else 3  # at most
+    return ({"input": x, "target": target, **({} if weights is None else {"class_weights": weights})}, dict(label_smoothing=smoothing),
+            {"output": (loss.detach().reshape(1).numpy(), tol(classes, w * size, 8)),
+             "grad.input": (leaf.grad.numpy(), tol(classes, w * (softmax * (1 + np.abs(shifted)) + q) / rows, 8) + 2.0**-120)})
 
 
 # -- optimizers -------------------------------------------------------------------------------------------------------

@@ -3,8 +3,8 @@
 //           mean over all elements; w = pos_weight. With a weight u for every element the loss is
 //           the sum of u l instead: u = known / number of known elements makes it the mean over
 //           those, and elements with u = 0 have neither loss nor gradient
-//   multi-class: l = -sum_k q_k log softmax(x)_k, q_k = (1 - s) [k == label] + s / K,
-//           mean over rows; s = label smoothing (Szegedy et al., CVPR 2016)
+//   multi-class: l = -sum_k w_k q_k log softmax(x)_k, q_k = (1 - s) [k == label] + s / K,
+//           mean over rows; s = label smoothing (Szegedy et al., CVPR 2016), w = class weights
 // Both are computed without overflow for any finite logits.
 #pragma once
 
@@ -47,15 +47,16 @@ struct CrossEntropyProblem {
 };
 
 // logits, dlogits: rows x classes, may be slices; labels: rows, i64, checked where they are on the
-// CPU; elsewhere a provider makes the loss NaN for a label out of range. loss and dloss as above.
+// CPU; elsewhere a provider makes the loss NaN for a label out of range. class_weights: classes,
+// f32, or undefined: all are 1. loss and dloss as above.
 struct CrossEntropyProvider {
   const char* name;
   DeviceKind device;
   int (*priority)(const CrossEntropyProblem&);
   void (*forward)(const CrossEntropyProblem&, const Tensor& logits, const Tensor& labels,
-                  const Tensor& loss);
+                  const Tensor& class_weights, const Tensor& loss);
   void (*backward)(const CrossEntropyProblem&, const Tensor& dloss, const Tensor& logits,
-                   const Tensor& labels, const Tensor& dlogits);
+                   const Tensor& labels, const Tensor& class_weights, const Tensor& dlogits);
 };
 
 Registry<BceProvider>& bce_with_logits_providers();         // operation "bce_with_logits"
@@ -69,10 +70,13 @@ Variable bce_with_logits(const Variable& logits, const Tensor& target, double po
                          const Tensor& weight = {});
 
 // Differentiable in the logits (N x K, N >= 1); labels_i64: N whole numbers in [0, K); result {1}.
+// class_weights: K numbers >= 0 (f32, on the logits' device) that weigh each class's term, as
+// PyTorch's `weight` does; the sum is divided by N, not by the sum of the weights, so that a batch
+// of one class is weighted like any other. Undefined: all 1.
 // Throws Error "[cross_entropy] ..." when shapes do not fit or a label is out of range (naming the
 // row). Labels in GPU memory are not read here, which would wait for the device: check them before
 // they are uploaded; one out of range makes the loss NaN.
-Variable cross_entropy(const Variable& logits, const Tensor& labels_i64,
-                       double label_smoothing = 0);
+Variable cross_entropy(const Variable& logits, const Tensor& labels_i64, double label_smoothing = 0,
+                       const Tensor& class_weights = {});
 
 }  // namespace thorax

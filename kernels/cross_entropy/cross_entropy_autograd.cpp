@@ -1,9 +1,27 @@
 // Classification losses on the tape: save logits and targets, which exist anyway.
+#include <cmath>
+
 #include "engine/runtime/profile.h"
 #include "kernels/common/elements.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 
 namespace thorax {
+namespace {
+
+void check_class_weights(const Tensor& weights, const Tensor& x) {
+  THORAX_CHECK(weights.shape() == (Shape{x.size(1)}) && weights.dtype() == DType::f32,
+               "[cross_entropy] class weights {} ({}) for logits {}: one f32 per class is wanted",
+               weights.shape(), name_of(weights.dtype()), x.shape());
+  THORAX_CHECK(weights.device() == x.device(), "[cross_entropy] class weights on {}, logits on {}",
+               to_string(weights.device()), to_string(x.device()));
+  if (weights.device().kind != DeviceKind::cpu) return;
+  for (std::int64_t k = 0; k < weights.numel(); ++k)
+    THORAX_CHECK(std::isfinite(weights.data<float>()[k]) && weights.data<float>()[k] >= 0,
+                 "[cross_entropy] weight {} of class {} is not a number from 0 on",
+                 weights.data<float>()[k], k);
+}
+
+}  // namespace
 
 Variable bce_with_logits(const Variable& logits, const Tensor& target, double pos_weight,
                          const Tensor& weight) {
@@ -44,7 +62,8 @@ Variable bce_with_logits(const Variable& logits, const Tensor& target, double po
                 });
 }
 
-Variable cross_entropy(const Variable& logits, const Tensor& labels, double label_smoothing) {
+Variable cross_entropy(const Variable& logits, const Tensor& labels, double label_smoothing,
+                       const Tensor& class_weights) {
   THORAX_CHECK(logits.defined() && labels.defined(), "[cross_entropy] no {}",
                logits.defined() ? "labels" : "logits");
   const Tensor& x = logits.value();
@@ -56,6 +75,7 @@ Variable cross_entropy(const Variable& logits, const Tensor& labels, double labe
                name_of(labels.dtype()));
   THORAX_CHECK(label_smoothing >= 0 && label_smoothing <= 1,
                "[cross_entropy] label smoothing {} is not in [0, 1]", label_smoothing);
+  if (class_weights.defined()) check_class_weights(class_weights, x);
   if (labels.device().kind == DeviceKind::cpu) {
     for (std::int64_t n = 0; n < labels.numel(); ++n) {
       const std::int64_t label = labels.data<std::int64_t>()[n];
@@ -71,14 +91,18 @@ Variable cross_entropy(const Variable& logits, const Tensor& labels, double labe
   const ProfileScope scope("cross_entropy", "forward", [&] { return problem.to_string(); });
   const DeviceKind device = x.device().kind;
   const Tensor loss = Tensor::empty({1}, loss_dtype(x.dtype()), x.device());
-  cross_entropy_providers().select(problem, device).forward(problem, x, labels, loss);
+  cross_entropy_providers()
+      .select(problem, device)
+      .forward(problem, x, labels, class_weights, loss);
   if (!needs_grad({logits})) return Variable(loss);
   return record(
       "cross_entropy", loss, {logits},
-      [problem, device, x, labels](const Tensor& dy, const std::vector<bool>&) {
+      [problem, device, x, labels, class_weights](const Tensor& dy, const std::vector<bool>&) {
         const Tensor dx =
             Tensor::empty({problem.rows, problem.classes}, problem.dtype, dy.device());
-        cross_entropy_providers().select(problem, device).backward(problem, dy, x, labels, dx);
+        cross_entropy_providers()
+            .select(problem, device)
+            .backward(problem, dy, x, labels, class_weights, dx);
         return std::vector<Tensor>{dx};
       });
 }

@@ -13,6 +13,10 @@ const T* row(const Tensor& t, std::int64_t n) {
   return t.data<T>() + n * t.pixel_stride();
 }
 
+double weight_of(const Tensor& class_weights, std::int64_t k) {
+  return class_weights.defined() ? static_cast<double>(class_weights.data<float>()[k]) : 1;
+}
+
 // log(sum(exp(x)))
 template <class T>
 double log_sum_exp(const T* x, std::int64_t classes) {
@@ -24,14 +28,16 @@ double log_sum_exp(const T* x, std::int64_t classes) {
 
 template <class T>
 void forward(const CrossEntropyProblem& p, const Tensor& logits, const Tensor& labels,
-             const Tensor& loss) {
+             const Tensor& class_weights, const Tensor& loss) {
   double total = 0;
   for (std::int64_t n = 0; n < p.rows; ++n) {
     const T* x = row<T>(logits, n);
     const double norm = log_sum_exp(x, p.classes);
-    double spread = 0;  // -sum over classes of the log probability
-    for (std::int64_t k = 0; k < p.classes; ++k) spread += norm - static_cast<double>(x[k]);
-    const double own = norm - static_cast<double>(x[labels.data<std::int64_t>()[n]]);
+    double spread = 0;  // -sum over classes of the weighted log probability
+    for (std::int64_t k = 0; k < p.classes; ++k)
+      spread += weight_of(class_weights, k) * (norm - static_cast<double>(x[k]));
+    const std::int64_t label = labels.data<std::int64_t>()[n];
+    const double own = weight_of(class_weights, label) * (norm - static_cast<double>(x[label]));
     total +=
         (1 - p.label_smoothing) * own + p.label_smoothing * spread / static_cast<double>(p.classes);
   }
@@ -40,17 +46,22 @@ void forward(const CrossEntropyProblem& p, const Tensor& logits, const Tensor& l
 
 template <class T>
 void backward(const CrossEntropyProblem& p, const Tensor& dloss, const Tensor& logits,
-              const Tensor& labels, const Tensor& dlogits) {
+              const Tensor& labels, const Tensor& class_weights, const Tensor& dlogits) {
   const double weight = dloss.item() / static_cast<double>(p.rows);
   for (std::int64_t n = 0; n < p.rows; ++n) {
     const T* x = row<T>(logits, n);
     T* dx = dlogits.data<T>() + n * dlogits.pixel_stride();
     const double norm = log_sum_exp(x, p.classes);
-    for (std::int64_t k = 0; k < p.classes; ++k) {
-      const double wanted = (k == labels.data<std::int64_t>()[n] ? 1 - p.label_smoothing : 0.0) +
-                            p.label_smoothing / static_cast<double>(p.classes);
-      dx[k] = static_cast<T>(weight * (std::exp(static_cast<double>(x[k]) - norm) - wanted));
-    }
+    const std::int64_t label = labels.data<std::int64_t>()[n];
+    const auto wanted = [&](std::int64_t k) {  // w_k q_k
+      return weight_of(class_weights, k) * ((k == label ? 1 - p.label_smoothing : 0.0) +
+                                            p.label_smoothing / static_cast<double>(p.classes));
+    };
+    double all = 0;
+    for (std::int64_t k = 0; k < p.classes; ++k) all += wanted(k);
+    for (std::int64_t k = 0; k < p.classes; ++k)
+      dx[k] =
+          static_cast<T>(weight * (all * std::exp(static_cast<double>(x[k]) - norm) - wanted(k)));
   }
 }
 

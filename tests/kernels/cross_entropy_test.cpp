@@ -60,6 +60,27 @@ Result run(const Provider& provider, const Problem& p, const Tensor& x, const Te
   return {r.loss.to(Device{}), r.dx.to(Device{})};
 }
 
+Result run(const CrossEntropyProvider& provider, const CrossEntropyProblem& p, const Tensor& x,
+           const Tensor& target, double dloss = 1.5, const Tensor& class_weights = {}) {
+  const auto on = [&](const Tensor& t) { return test::on(provider.device, t); };
+  const DType type = p.dtype == DType::f64 ? DType::f64 : DType::f32;
+  const Result r{on(test::poisoned({1}, type)),
+                 on(maybe_slice(test::poisoned(x.shape(), p.dtype)))};
+  const Tensor logits = on(x), labels = on(target);
+  const Tensor weights = class_weights.defined() ? on(class_weights) : Tensor();
+  provider.forward(p, logits, labels, weights, r.loss);
+  provider.backward(p, on(Tensor::full({1}, dloss, type)), logits, labels, weights, r.dx);
+  return {r.loss.to(Device{}), r.dx.to(Device{})};
+}
+
+// 0, 0.5, 1, 1.5, 0, ...
+Tensor some_weights(std::int64_t classes) {
+  const Tensor weights = Tensor::empty({classes});
+  for (std::int64_t k = 0; k < classes; ++k)
+    weights.data<float>()[k] = static_cast<float>(k % 4) / 2;
+  return weights;
+}
+
 // x[i] = ((7 i) % 11 - 5) / 2, target[i] = (5 i) % 3 == 0; 2 x 6.
 Tensor golden_logits(DType dtype) {
   const Tensor x = Tensor::empty({2, 6}, DType::f64);
@@ -205,6 +226,8 @@ TEST_CASE("every cross_entropy provider against the reference") {
       const Tensor x = test::as_slice(test::normals({rows, classes}, 1, DType::f32, 4.0));
       const Tensor labels = random_labels(rows, classes, 2);
       const Result wanted = run(reference, problem, x, labels);
+      const Tensor weights = some_weights(classes);
+      const Result weighted = run(reference, problem, x, labels, 1.5, weights);
       // Logits lie within 40 of each other: that is the exponent's argument, whose rounding is the
       // exponential's relative error; then 35 additions in lanes and a few roundings.
       const double bound = (40 + 48) * kRounding;
@@ -215,6 +238,11 @@ TEST_CASE("every cross_entropy provider against the reference") {
         CHECK(test::difference(got.loss, wanted.loss, bound, 4 * kRounding).worst <= 1);
         CHECK(test::difference(got.dx, wanted.dx, bound * 1.5 / static_cast<double>(rows)).worst <=
               1);
+        // Weights of 1.5 at most.
+        const Result same = run(provider, problem, x, labels, 1.5, weights);
+        CHECK(test::difference(same.loss, weighted.loss, 1.5 * bound, 4 * kRounding).worst <= 1);
+        CHECK(test::difference(same.dx, weighted.dx, 1.5 * bound * 1.5 / static_cast<double>(rows))
+                  .worst <= 1);
       }
     }
   }
@@ -359,7 +387,9 @@ TEST_CASE("cross_entropy: loss and gradient as PyTorch computes them") {
   struct Golden {
     double smoothing, loss;
     std::vector<double> gradient;
+    std::vector<float> weights = {};
   };
+  const std::vector<float> weights{0.5f, 2, 1.25f, 3, 1, 0.25f};
   for (const Golden& g :
        {Golden{
             0.0,
@@ -372,17 +402,54 @@ TEST_CASE("cross_entropy: loss and gradient as PyTorch computes them") {
                {-0.005950271589627641, 0.07058283335495007, 0.002346808437373239,
                 -0.1046556116134768, 0.03953174131010334, -0.0018554998993222235,
                 -0.1885553098151313, 0.028177151890516096, -0.003392176474457508,
-                0.15529530924713209, 0.013811395355916415, -0.0053363702039757755}}}) {
+                0.15529530924713209, 0.013811395355916415, -0.0053363702039757755}},
+        Golden{
+            0.0,
+            0.6735851390212806,
+            {0.007149185231117077, 0.2367485000648502, 0.032040425312119716, -0.4389668348404303,
+             0.14359522393031002, 0.01943350030203333, -0.11511098824089899, 0.01825524261192471,
+             0.002470578429437912, 0.0818143212902327, 0.011072364344624872, 0.0014984815646787784},
+            weights},
+        Golden{0.1,
+               0.8954419986689877,
+               {0.0025853416071661283, 0.20692913895013632, 0.019843735017001957,
+                -0.3729131217937397, 0.12728437815640392, 0.01627052806303148, -0.07179615294771546,
+                0.004631116380578834, -0.007534325165655768, 0.0704500415052715,
+                0.00458442506872902, -0.0003351048412080914},
+               weights}}) {
     for (const auto& [provider, dtype, bound] : kPrecisions) {
       const ProviderScope scope("cross_entropy", provider);
       const Variable x(golden_logits(dtype), true);
-      const Variable loss = cross_entropy(x, labels, g.smoothing);
+      const Tensor of_classes = g.weights.empty() ? Tensor() : Tensor::from(g.weights, {6});
+      const Variable loss = cross_entropy(x, labels, g.smoothing, of_classes);
       CHECK(loss.value().item() == doctest::Approx(g.loss).epsilon(bound));
       backward(loss);
       CHECK(test::difference(x.grad().to(DType::f64), Tensor::from(g.gradient, {2, 6}), bound)
                 .worst <= 1);
     }
   }
+}
+
+TEST_CASE("two classes, weighted and smoothed: one logit x loses what the logits 0 and x lose") {
+  const std::int64_t rows = 9;
+  const double w0 = 0.75, w1 = 2.5, smoothing = 0.2;
+  const Tensor labels = random_labels(rows, 2, 3), one = test::normals({rows, 1}, 4, DType::f32, 3);
+  const Tensor both = Tensor::zeros({rows, 2}), target = Tensor::empty({rows, 1});
+  for (std::int64_t n = 0; n < rows; ++n) {
+    both.data<float>()[2 * n + 1] = one.data<float>()[n];
+    target.data<float>()[n] = static_cast<float>(
+        static_cast<double>(labels.data<std::int64_t>()[n]) * (1 - smoothing) + smoothing / 2);
+  }
+  const Variable x(one, true), y(both, true);
+  const Variable binary = bce_with_logits(x, target, w1 / w0, Tensor::full({rows, 1}, w0 / rows));
+  const Variable softmax =
+      cross_entropy(y, labels, smoothing, Tensor::from(std::vector<float>{0.75f, 2.5f}, {2}));
+  CHECK(binary.value().item() == doctest::Approx(softmax.value().item()).epsilon(1e-6));
+  backward(binary);
+  backward(softmax);
+  for (std::int64_t n = 0; n < rows; ++n)
+    CHECK(x.grad().data<float>()[n] ==
+          doctest::Approx(y.grad().data<float>()[2 * n + 1]).epsilon(1e-5));
 }
 
 TEST_CASE("losses of huge logits stay finite and right") {
@@ -439,4 +506,9 @@ TEST_CASE("classification losses name what does not fit") {
                        doctest::Contains("labels 3 for logits 4x3"), Error);
   CHECK_THROWS_WITH_AS(cross_entropy(x, Tensor::zeros({4}, DType::i64), 1.5),
                        doctest::Contains("label smoothing 1.5"), Error);
+  CHECK_THROWS_WITH_AS(cross_entropy(x, Tensor::zeros({4}, DType::i64), 0, Tensor::zeros({4})),
+                       doctest::Contains("class weights 4 (f32) for logits 4x3"), Error);
+  CHECK_THROWS_WITH_AS(
+      cross_entropy(x, Tensor::zeros({4}, DType::i64), 0, Tensor::full({3}, -1, DType::f32)),
+      doctest::Contains("weight -1 of class 0"), Error);
 }

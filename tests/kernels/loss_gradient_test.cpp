@@ -77,4 +77,7 @@ TEST_CASE("cross_entropy reference: float64 gradient check") {
   for (const double smoothing : {0.0, 0.1, 1.0})
     check_gradient([&](const Variable& x) { return cross_entropy(x, labels, smoothing); },
                    test::normals({4, 5}, 7, DType::f64, 2.0));
+  const Tensor weights = Tensor::from(std::vector<float>{0.5f, 2, 0, 1.25f, 3}, {5});
+  check_gradient([&](const Variable& x) { return cross_entropy(x, labels, 0.1, weights); },
+                 test::normals({4, 5}, 7, DType::f64, 2.0));
 }

@@ -87,7 +87,15 @@ TEST_CASE("every cross_entropy provider") {
     for (const Setting& s : all_settings()) {
       const CrossEntropyProblem p{
           .rows = rows, .classes = classes, .label_smoothing = 0.1, .dtype = s.dtype};
-      check_loss(cross_entropy_providers(), p, s, {rows, classes}, labels);
+      check_loss(cross_entropy_providers(), p, s, {rows, classes}, labels,
+                 [](const Setting&) { return Tensor(); });
+      check_loss(cross_entropy_providers(), p, s, {rows, classes}, labels,
+                 [&](const Setting& where) {
+                   const Tensor weights = Tensor::empty({classes});
+                   for (std::int64_t k = 0; k < classes; ++k)
+                     weights.data<float>()[k] = static_cast<float>(k % 4) / 2;
+                   return weights.to(where.device);
+                 });
     }
   }
 }
