@@ -88,6 +88,35 @@ LogisticModel fit_logistic_model(std::span<const double> features, std::size_t c
   return model;
 }
 
+std::vector<LogisticModel> fit_one_against_rest(std::span<const double> features,
+                                                std::size_t columns, std::span<const int> labels,
+                                                int classes, double l2) {
+  for (std::size_t i = 0; i < labels.size(); ++i)
+    THORAX_CHECK(labels[i] >= 0 && labels[i] < classes,
+                 "[stats] label {} of sample {}: there are {} classes", labels[i], i, classes);
+  std::vector<LogisticModel> models;
+  for (int c = 0; c < classes; ++c) {
+    std::vector<int> of_class;
+    for (const int label : labels) of_class.push_back(label == c ? 1 : 0);
+    THORAX_CHECK(std::find(of_class.begin(), of_class.end(), 1) != of_class.end(),
+                 "[stats] class {} has none of the {} samples: nothing to fit", c, labels.size());
+    models.push_back(fit_logistic_model(features, columns, of_class, l2));
+  }
+  return models;
+}
+
+std::vector<double> probabilities(std::span<const LogisticModel> models,
+                                  std::span<const double> features) {
+  std::vector<double> result;
+  double sum = 0;
+  for (const LogisticModel& model : models) {
+    result.push_back(model.probability(features));
+    sum += result.back();
+  }
+  for (double& p : result) p = sum > 0 ? p / sum : 1 / static_cast<double>(models.size());
+  return result;
+}
+
 std::vector<double> probabilities(const LogisticModel& model, std::span<const double> features) {
   const std::size_t columns = model.weights.size();
   THORAX_CHECK(columns >= 1 && features.size() % columns == 0,

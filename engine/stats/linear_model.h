@@ -30,6 +30,16 @@ struct LogisticModel {
 LogisticModel fit_logistic_model(std::span<const double> features, std::size_t columns,
                                  std::span<const int> labels, double l2 = 1);
 
+// Three classes or more: a model of each against the rest, in the order of the labels. Throws as
+// above, and when a class of 0 .. classes - 1 has no sample.
+std::vector<LogisticModel> fit_one_against_rest(std::span<const double> features,
+                                                std::size_t columns, std::span<const int> labels,
+                                                int classes, double l2 = 1);
+// Of one sample: each model's probability, divided by their sum (equal shares where all are 0):
+// scikit-learn's OneVsRestClassifier(LogisticRegression(C = 1 / l2)).predict_proba.
+std::vector<double> probabilities(std::span<const LogisticModel> models,
+                                  std::span<const double> features);
+
 // Probabilities of many rows.
 std::vector<double> probabilities(const LogisticModel& model, std::span<const double> features);
 

@@ -120,6 +120,12 @@ class Figures {
     values[3] = mean(aucs);
   }
 
+  double macro_auc(Copies copies) const {
+    std::vector<double> aucs;
+    for (std::size_t c = 0; c < classes_; ++c) aucs.push_back(of_class(c, copies).auc);
+    return mean(aucs);
+  }
+
   MulticlassReport report() const {
     const std::vector<int> once(labels_.size(), 1);
     MulticlassReport r;
@@ -212,6 +218,30 @@ MulticlassEvaluation evaluate_multiclass(std::span<const MulticlassRow> rows,
   return e;
 }
 
+MacroAucTest macro_auc_test(std::span<const int> labels, std::span<const std::vector<double>> first,
+                            std::span<const std::vector<double>> second, int classes,
+                            std::span<const int> groups, const BootstrapOptions& bootstrap) {
+  const Figures a(labels, first, classes), b(labels, second, classes);
+  const std::vector<int> once(labels.size(), 1);
+  MacroAucTest result;
+  result.first = a.macro_auc(once);
+  result.second = b.macro_auc(once);
+  result.difference = result.first - result.second;
+  if (std::isnan(result.difference)) return result;
+  const BootstrapInterval drawn = group_bootstrap(
+      groups, bootstrap, 1,
+      [&](Copies copies, std::span<double> values) {
+        values[0] = a.macro_auc(copies) - b.macro_auc(copies);
+      },
+      labels)[0];
+  result.interval = drawn.interval;
+  result.standard_error = drawn.standard_error;
+  if (!(result.standard_error > 0)) return result;
+  result.z = result.difference / result.standard_error;
+  result.p = normal_two_sided_p(result.z);
+  return result;
+}
+
 nlohmann::json to_json(const MulticlassReport& report, const std::vector<std::string>& classes) {
   nlohmann::json json = {{"confusion", to_json(report.confusion, classes)["counts"]},
                          {"accuracy", number(report.accuracy)},
@@ -242,6 +272,18 @@ nlohmann::json to_json(const MulticlassEvaluation& e) {
     fold["fold"] = e.fold_numbers[k];
     json["folds"].push_back(std::move(fold));
   }
+  // Over the folds, of the figures of all classes.
+  const auto over_folds = [&](const char* name, double MulticlassReport::*figure) {
+    std::vector<double> values;
+    for (const MulticlassReport& fold : e.folds) values.push_back(fold.*figure);
+    const MeanDeviation s = spread(values);
+    json["mean"][name] = number(s.mean);
+    json["standard_deviation"][name] = number(s.deviation);
+  };
+  over_folds("accuracy", &MulticlassReport::accuracy);
+  over_folds("balanced_accuracy", &MulticlassReport::balanced_accuracy);
+  over_folds("macro_f1", &MulticlassReport::macro_f1);
+  over_folds("macro_auc", &MulticlassReport::macro_auc);
   for (const MulticlassFigure& f : e.figures)
     json["figures"].push_back(
         {{"name", f.name},

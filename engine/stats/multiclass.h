@@ -73,6 +73,21 @@ MulticlassEvaluation evaluate_multiclass(std::span<const MulticlassRow> rows,
                                          const std::vector<std::string>& classes,
                                          const BootstrapOptions& bootstrap = {});
 
+// Two classifiers' macro AUC on the same samples. The interval of the difference and its standard
+// error come from resampling `groups` (of the samples of each class by itself, so that no resample
+// lacks one); z = difference / standard error and p, two-sided, by the normal distribution: pROC's
+// roc.test(method = "bootstrap"). All NaN when a class is absent; z and p when the standard error
+// is 0 (the same rankings).
+struct MacroAucTest {
+  double first = kUndefined, second = kUndefined, difference = kUndefined;  // first - second
+  Interval interval;
+  double standard_error = kUndefined, z = kUndefined, p = kUndefined;
+};
+// Throws what multiclass_report throws, and for a group with two labels.
+MacroAucTest macro_auc_test(std::span<const int> labels, std::span<const std::vector<double>> first,
+                            std::span<const std::vector<double>> second, int classes,
+                            std::span<const int> groups, const BootstrapOptions& bootstrap = {});
+
 nlohmann::json to_json(const MulticlassReport& report, const std::vector<std::string>& classes);
 nlohmann::json to_json(const MulticlassEvaluation& evaluation);
 

@@ -8,6 +8,8 @@
 
 #include "engine/runtime/philox.h"
 #include "engine/stats/classifier_evaluation.h"
+#include "engine/stats/linear_model.h"
+#include "engine/stats/multiclass_calibration.h"
 #include "engine/tensor/error.h"
 #include "tests/engine/stats/golden.h"
 
@@ -35,6 +37,83 @@ TEST_CASE("multiclass: every figure as scikit-learn has it") {
       CHECK(same(r.classes[k].auc, c.at("auc").at(k)));
     }
   }
+}
+
+TEST_CASE("multiclass calibration: errors, Brier score and log loss as scikit-learn has them") {
+  for (const nlohmann::json& c : test::golden_file("multiclass.json")) {
+    const auto labels = c.at("labels").get<std::vector<int>>();
+    const auto probabilities = c.at("probabilities").get<std::vector<std::vector<double>>>();
+    const MulticlassCalibration m = multiclass_calibration(labels, probabilities, c.at("classes"));
+    const nlohmann::json& wanted = c.at("calibration");
+    CHECK(same(m.top_label.expected, wanted.at("top_label")));
+    CHECK(same(m.top_label.largest, wanted.at("top_label_largest")));
+    for (std::size_t k = 0; k < m.classes.size(); ++k)
+      CHECK(same(m.classes[k].expected, wanted.at("class_errors").at(k)));
+    CHECK(same(m.class_wise, wanted.at("class_wise")));
+    CHECK(same(m.brier, wanted.at("brier")));
+    CHECK(same(m.log_loss, wanted.at("log_loss")));
+  }
+  const MulticlassCalibration none = multiclass_calibration({}, {}, 3);
+  CHECK(std::isnan(none.brier));
+  CHECK(to_json(none, {"a", "b", "c"}).at("top_label_expected_error").is_null());
+}
+
+TEST_CASE("one against rest: logistic regressions as scikit-learn's OneVsRestClassifier") {
+  for (const nlohmann::json& c : test::golden_file("one_against_rest.json")) {
+    const auto labels = c.at("labels").get<std::vector<int>>();
+    const auto features = c.at("features").get<std::vector<double>>();
+    const std::size_t columns = c.at("columns");
+    const auto models =
+        fit_one_against_rest(features, columns, labels, c.at("classes"), c.at("l2"));
+    for (std::size_t i = 0; i < labels.size(); ++i) {
+      const auto p = probabilities(models, {features.data() + i * columns, columns});
+      for (std::size_t k = 0; k < p.size(); ++k)
+        CHECK(same(p[k], c.at("probabilities").at(i).at(k), 1e-7));
+    }
+  }
+  CHECK_THROWS_WITH_AS(
+      fit_one_against_rest(std::vector<double>{1, 2, 3}, 1, std::vector{0, 1, 0}, 3),
+      doctest::Contains("class 2 has none of the 3 samples"), Error);
+}
+
+TEST_CASE("macro AUC of two classifiers: the difference, resampled within the classes") {
+  const nlohmann::json golden = test::golden_file("multiclass.json");
+  const nlohmann::json& c = golden.at(0);
+  const auto labels = c.at("labels").get<std::vector<int>>();
+  const auto first = c.at("probabilities").get<std::vector<std::vector<double>>>();
+  std::vector<std::vector<double>> second = first;
+  for (std::size_t i = 0; i < second.size(); i += 3)
+    std::rotate(second[i].begin(), second[i].begin() + 1, second[i].end());
+  std::vector<int> groups(labels.size());
+  for (std::size_t i = 0; i < groups.size(); ++i) groups[i] = static_cast<int>(i);
+  BootstrapOptions few;
+  few.resamples = 300;
+  const MacroAucTest t = macro_auc_test(labels, first, second, 3, groups, few);
+  CHECK(same(t.first, c.at("macro_auc")));
+  CHECK(t.difference == t.first - t.second);
+  // The same resamples, each judged from its own samples.
+  const BootstrapInterval b = group_bootstrap(
+      groups, few,
+      [&](std::span<const std::size_t> drawn) {
+        std::vector<int> y;
+        std::vector<std::vector<double>> p, q;
+        for (const std::size_t i : drawn) {
+          y.push_back(labels[i]);
+          p.push_back(first[i]);
+          q.push_back(second[i]);
+        }
+        return multiclass_report(y, p, 3).macro_auc - multiclass_report(y, q, 3).macro_auc;
+      },
+      labels);
+  CHECK(b.undefined == 0);
+  CHECK(t.interval.low == doctest::Approx(b.interval.low).epsilon(1e-12));
+  CHECK(t.interval.high == doctest::Approx(b.interval.high).epsilon(1e-12));
+  CHECK(t.standard_error == doctest::Approx(b.standard_error).epsilon(1e-12));
+  // 1.96 standard errors are 5 %.
+  CHECK(t.p == doctest::Approx(normal_two_sided_p(t.difference / b.standard_error)));
+  const MacroAucTest same_ranks = macro_auc_test(labels, first, first, 3, groups, few);
+  CHECK(same_ranks.difference == 0);
+  CHECK(std::isnan(same_ranks.p));
 }
 
 namespace {
