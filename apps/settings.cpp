@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "apps/class_balance.h"
 #include "apps/number_checks.h"
 #include "data/augment.h"
 #include "data/class_task.h"
@@ -100,6 +101,9 @@ nlohmann::json TrainSettings::to_json() const {
   if (!freeze.empty()) all["freeze"] = freeze;
   if (accumulate > 1) all["accumulate"] = accumulate;
   if (ema > 0) all["ema"] = ema;
+  if (class_weights != "none") all["class_weights"] = class_weights;
+  if (label_smoothing != 0) all["label_smoothing"] = label_smoothing;
+  if (sampling != "uniform") all["sampling"] = sampling;
   return all;
 }
 
@@ -152,6 +156,11 @@ void merge_file(TrainSettings& s, const std::filesystem::path& path) {
   s.intensity = c.choice_or("intensity", s.intensity, {"depth", "full", "percentiles"});
   s.epochs = whole(c, "epochs", s.epochs, limits::kEpochs);
   s.batch = whole(c, "batch", s.batch, limits::kBatch);
+  if (s.task == Task::classifier) {
+    s.class_weights = c.text_or("class_weights", s.class_weights);
+    s.label_smoothing = number(c, "label_smoothing", s.label_smoothing, limits::kLabelSmoothing);
+    s.sampling = c.choice_or("sampling", s.sampling, {"uniform", "balanced"});
+  }
   s.clip_norm = number(c, "clip_norm", s.clip_norm, limits::kClipNorm);
   s.norm_batches = whole(c, "norm_batches", s.norm_batches, limits::kNormBatches);
   s.early_stop = whole(c, "early_stop", s.early_stop, limits::kEarlyStop);
@@ -207,6 +216,7 @@ void check_settings(const TrainSettings& s) {
   s.seen();
   schedule_options(ConfigObject(s.schedule, "schedule"));
   augment_from_json(s.augment);
+  check_balance(s);
   make_optimizer(ConfigObject(s.optimizer, "optimizer"),
                  {{"x", Variable(Tensor::zeros({1}), true)}});
 }
@@ -242,7 +252,7 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
         "findings an image (multilabel); default auto: what the data says")
         ->check(CLI::IsMember(class_task_names()));
   add(command, "--on-patient-conflict", &TrainSettings::on_patient_conflict,
-      "Patients with images of two classes: report, error or drop (default drop)")
+      "Patients with images of several classes: report, error or drop (default drop)")
       ->check(CLI::IsMember({"report", "error", "drop"}));
   add(command, "--duplicates", &TrainSettings::duplicates,
       "Near-duplicate images: ignore (default), or join: patients who share one are kept together")
@@ -326,6 +336,18 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
       command.add_option("--augment", augment_, "study (default), light or none")
           ->check(CLI::IsMember({"study", "light", "none"})),
       [this](TrainSettings& s) { s.augment = augment_; });
+  if (classifier) {
+    add(command, "--class-weights", &TrainSettings::class_weights,
+        "Weights of the classes in the loss: none (default), balanced (by the images of each), or "
+        "NAME=W,NAME=W,... (the others 1)");
+    add(command, "--label-smoothing", &TrainSettings::label_smoothing,
+        "Share of a label that is spread over all classes, 0 to 0.5 (default 0)")
+        ->check(within(limits::kLabelSmoothing));
+    add(command, "--sampling", &TrainSettings::sampling,
+        "What an epoch draws: every image once (uniform, default), or as many images, every class "
+        "as often (balanced)")
+        ->check(CLI::IsMember({"uniform", "balanced"}));
+  }
   add(command, "--clip-norm", &TrainSettings::clip_norm,
       "Upper limit of the gradient norm (default 1; 0 = none)")
       ->check(within(limits::kClipNorm));

@@ -36,6 +36,7 @@ inline constexpr Range<std::int64_t> kCheckpointSeconds{1, 1'000'000'000};
 inline constexpr Range<double> kMinArea{0, 1e9};
 inline constexpr Range<double> kValidationShare{0.01, 0.9};
 inline constexpr Range<double> kClipNorm{0, 1e30};
+inline constexpr Range<double> kLabelSmoothing{0, 0.5};
 inline constexpr Range<double> kLearningRate{1e-30, 1e6};
 inline constexpr Range<std::int64_t> kEarlyStop{0, 1'000'000};
 inline constexpr Range<std::int64_t> kAccumulate{1, 4096};
@@ -68,7 +69,10 @@ struct TrainSettings {
   nlohmann::json optimizer;  // {"name": "sgd", "momentum": 0.8, ...}
   nlohmann::json schedule;   // {"name": "step", "lr": 0.01, ...}
   nlohmann::json augment = "study";
-  double clip_norm = 0;  // upper limit of the gradient's norm; 0 = none
+  std::string class_weights = "none";  // classifier: none, balanced, NAME=W,... (class_balance.h)
+  double label_smoothing = 0;          // classifier
+  std::string sampling = "uniform";    // classifier; balanced: every class as often
+  double clip_norm = 0;                // upper limit of the gradient's norm; 0 = none
   // Training batches over which batch norm's statistics are measured before every validation; 0 =
   // keep the moving averages (models/norm_statistics.h).
   std::int64_t norm_batches = 16;

@@ -6,8 +6,10 @@
 #include <chrono>
 #include <cmath>
 #include <memory>
+#include <optional>
 #include <utility>
 
+#include "apps/class_balance.h"
 #include "apps/classifier.h"
 #include "apps/console.h"
 #include "apps/findings.h"
@@ -24,7 +26,6 @@
 #include "engine/stats/surface_distance.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/trainer.h"
-#include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/dice_loss/dice_loss.h"
 #include "models/factory.h"
 #include "models/freeze.h"
@@ -56,6 +57,7 @@ LoaderConfig loader_config(const TrainSettings& s, bool training,
   c.view = s.task == Task::classifier ? s.seen() : View::whole;
   c.intensity = parse_intensity(s.intensity);
   if (training) c.augment = augment_from_json(s.augment);
+  c.balanced = training && s.task == Task::classifier && s.sampling == "balanced";
   // One image alone gives batch norm nothing to measure where maps are 1 x 1, and noise elsewhere.
   c.drop_last = training && s.task == Task::classifier && images > s.batch && images % s.batch == 1;
   c.seed = static_cast<std::uint64_t>(s.seed);
@@ -69,18 +71,10 @@ LoaderConfig loader_config(const TrainSettings& s, bool training,
   return c;
 }
 
-// Labels 0 / 1 (i64) as the N x 1 targets of binary cross-entropy.
-Tensor binary_target(const Tensor& labels) {
-  return labels.to(DType::f32).reshape({labels.numel(), 1});
-}
-
+// What validation judges by; training may weigh classes and smooth labels (class_balance.h).
 Variable batch_loss(Task task, const Variable& logits, const Batch& batch) {
   if (task == Task::segmenter) return dice_loss(logits, batch.tensors.at("mask"));
-  // The mean over the labels that are known.
-  if (const auto known = batch.tensors.find("finding_weights"); known != batch.tensors.end())
-    return bce_with_logits(logits, batch.tensors.at("findings"), 1, known->second);
-  if (logits.value().size(1) > 1) return cross_entropy(logits, batch.tensors.at("label"));
-  return bce_with_logits(logits, binary_target(batch.tensors.at("label")));
+  return classification_loss(logits, batch);
 }
 
 // Of the masks logit > 0 and truth > 0.5, in pixels.
@@ -335,7 +329,13 @@ std::unique_ptr<Training> make_training(const TrainSettings& settings,
   if (!s.weights.empty()) start_from(s, classes, t.multilabel, *t.model);
   if (!s.freeze.empty()) describe_frozen(s, freeze(*t.model, s.freeze));
   t.model->to(compute.device);  // before the optimizer is made: its state follows
-  t.images = std::make_unique<Loader>(train, loader_config(s, true, train));
+  LoaderConfig images = loader_config(s, true, train);
+  std::optional<ClassifierLoss> loss;
+  if (s.task == Task::classifier) {
+    loss.emplace(s, classes, train, compute.device);
+    loss->configure(images);
+  }
+  t.images = std::make_unique<Loader>(train, images);
   t.optimizer = make_optimizer(ConfigObject(s.optimizer, "optimizer"), t.model->parameters());
   t.schedule = schedule_options(ConfigObject(s.schedule, "schedule"));
   t.options.epochs = s.epochs;
@@ -352,9 +352,9 @@ std::unique_ptr<Training> make_training(const TrainSettings& settings,
   t.callbacks.number_on_device = [&t](const Tensor& number) {
     t.model->set_step_on_device(number);
   };
-  t.callbacks.loss = [&t, precision = compute.precision](const Batch& batch) {
-    return batch_loss(t.settings.task,
-                      t.model->logits(Variable(batch.tensors.at("image")), precision), batch);
+  t.callbacks.loss = [&t, loss, precision = compute.precision](const Batch& batch) {
+    const Variable logits = t.model->logits(Variable(batch.tensors.at("image")), precision);
+    return loss ? (*loss)(logits, batch) : batch_loss(t.settings.task, logits, batch);
   };
   return made;
 }

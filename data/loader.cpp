@@ -111,6 +111,7 @@ PreparedSample prepare_sample(const Sample& sample, const LoaderConfig& config) 
 struct Loader::Job {
   int64_t epoch = 0, index = 0;
   std::vector<int64_t> samples;
+  std::vector<int64_t> draws;  // what each slot's augmentation is drawn by
   Tensor image, mask, label, organ;
   std::vector<std::string> errors;  // per slot, empty if it went well
   int64_t remaining = 0;
@@ -165,10 +166,52 @@ std::vector<int64_t> Loader::epoch_order(int64_t epoch) const {
   std::vector<int64_t> order(samples_.size());
   std::iota(order.begin(), order.end(), 0);
   if (!config_.shuffle) return order;
+  if (config_.balanced) return balanced_order(epoch);
   Philox random(config_.seed, kShuffleStream | static_cast<uint64_t>(epoch));
   for (size_t i = order.size() - 1; i > 0; --i)
     std::swap(order[i], order[static_cast<size_t>(random.below(i + 1))]);
   return order;
+}
+
+// Each class's images in a random order, begun anew in another one when it is through.
+std::vector<int64_t> Loader::balanced_order(int64_t epoch) const {
+  std::map<int, std::vector<int64_t>> by_class;
+  for (size_t i = 0; i < samples_.size(); ++i)
+    by_class[samples_[i].label].push_back(static_cast<int64_t>(i));
+  Philox random(config_.seed, kShuffleStream | static_cast<uint64_t>(epoch));
+  const auto shuffle = [&](std::vector<int64_t>& order) {
+    for (size_t i = order.size() - 1; i > 0; --i)
+      std::swap(order[i], order[static_cast<size_t>(random.below(i + 1))]);
+  };
+  // What does not divide goes to other classes every epoch.
+  const size_t classes = by_class.size(), share = samples_.size() / classes,
+               rest = samples_.size() % classes;
+  size_t turn = static_cast<size_t>(random.below(classes));
+  std::vector<int64_t> order;
+  for (auto& [label, images] : by_class) {
+    const size_t count = share + (turn++ % classes < rest ? 1 : 0);
+    for (size_t drawn = 0; drawn < count; ++drawn) {
+      if (drawn % images.size() == 0) shuffle(images);
+      order.push_back(images[drawn % images.size()]);
+    }
+  }
+  shuffle(order);
+  return order;
+}
+
+// A number for each entry of a batch that tells its augmentation: the sample's, and another one for
+// every further time that an epoch draws it.
+std::vector<int64_t> Loader::draws_of(int64_t epoch, int64_t index) const {
+  if (!config_.balanced) return batch_samples(epoch, index);
+  const std::vector<int64_t> order = epoch_order(epoch);
+  std::vector<int64_t> times(samples_.size()), draws;
+  const size_t first = static_cast<size_t>(index * config_.batch);
+  const size_t last = std::min(order.size(), first + static_cast<size_t>(config_.batch));
+  for (size_t i = 0; i < last; ++i) {
+    const int64_t time = times[static_cast<size_t>(order[i])]++;
+    if (i >= first) draws.push_back(order[i] + time * static_cast<int64_t>(samples_.size()));
+  }
+  return draws;
 }
 
 std::vector<int64_t> Loader::batch_samples(int64_t epoch, int64_t index) const {
@@ -188,6 +231,7 @@ std::shared_ptr<Loader::Job> Loader::start(int64_t epoch, int64_t index) {
   job->epoch = epoch;
   job->index = index;
   job->samples = batch_samples(epoch, index);
+  job->draws = draws_of(epoch, index);
   const int64_t n = static_cast<int64_t>(job->samples.size());
   job->image = Tensor::empty({n, config_.height, config_.width, config_.channels});
   const auto planes = std::max<int64_t>(1, static_cast<int64_t>(config_.organs.size()));
@@ -229,7 +273,7 @@ void Loader::fill_slot(Job& job, int64_t slot) {
   const auto source = prepared(sample);
   Image image = to_float(source->image);
   ImageU8 mask = source->mask;
-  augment(config_.augment, config_.seed, job.epoch, sample, image,
+  augment(config_.augment, config_.seed, job.epoch, job.draws[static_cast<size_t>(slot)], image,
           config_.with_mask ? &mask : nullptr);
   const int64_t pixels = int64_t{config_.height} * config_.width;
   const float scale = 1.f / config_.deviation;
@@ -314,6 +358,29 @@ Batch Loader::get(int64_t epoch, int64_t index) {
   return finish(*job);
 }
 
+namespace {
+
+float smoothed(const LoaderConfig& config, int label) {
+  const float s = config.label_smoothing;
+  return static_cast<float>(label) * (1 - s) + s / 2;
+}
+
+}  // namespace
+
+// Of two classes, for the batch's `good` slots.
+void Loader::add_target(Batch& batch, const std::vector<int64_t>& samples,
+                        const std::vector<int64_t>& good) const {
+  const int64_t count = static_cast<int64_t>(good.size());
+  const Tensor target = Tensor::empty({count, 1});
+  for (int64_t n = 0; n < count; ++n) {
+    const size_t slot = static_cast<size_t>(good[static_cast<size_t>(n)]);
+    target.data<float>()[n] = smoothed(config_, samples_[static_cast<size_t>(samples[slot])].label);
+  }
+  batch.tensors["target"] = target;
+  batch.tensors["target_weight"] =
+      Tensor::full({count, 1}, config_.target_weight / static_cast<float>(count), DType::f32);
+}
+
 // The labels of the batch's `good` slots.
 void Loader::add_findings(Batch& batch, const std::vector<int64_t>& samples,
                           const std::vector<int64_t>& good) const {
@@ -329,8 +396,10 @@ void Loader::add_findings(Batch& batch, const std::vector<int64_t>& samples,
       const int8_t label = labels[static_cast<size_t>(f)];
       if (label < 0) continue;
       ++known;
-      target.data<float>()[n * findings + f] = label;
-      weight.data<float>()[n * findings + f] = 1;
+      target.data<float>()[n * findings + f] = smoothed(config_, label);
+      const bool weighs = label > 0 && !config_.finding_weights.empty();
+      weight.data<float>()[n * findings + f] =
+          weighs ? config_.finding_weights[static_cast<size_t>(f)] : 1;
     }
   }
   for (int64_t i = 0; i < weight.numel() && known > 0; ++i)
@@ -370,6 +439,7 @@ Batch Loader::finish(Job& job) {
   if (config_.with_label) batch.tensors["label"] = compact(job.label);
   if (config_.with_findings) add_findings(batch, job.samples, good);
   if (job.organ.defined()) batch.tensors["organ"] = compact(job.organ);
+  if (config_.with_target) add_target(batch, job.samples, good);
   return batch;
 }
 

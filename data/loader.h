@@ -40,7 +40,10 @@ struct LoaderConfig {
   int channels = 1;  // 1, or 3 equal ones for models that want RGB
   int batch = 8;
   Fit fit = Fit::stretch;
-  bool shuffle = true;     // a new order every epoch, from (seed, epoch)
+  bool shuffle = true;  // a new order every epoch, from (seed, epoch)
+  // With shuffle, an epoch draws as many images as there are, every class as often: a small class's
+  // images several times, each time augmented anew, a large one's some, all in turn.
+  bool balanced = false;
   bool drop_last = false;  // leave out the last batch of an epoch when it is not full
   bool with_label = true;  // "label": i64 [N]
   bool with_mask = false;  // "mask": f32 [N,H,W,1], 0 or 1
@@ -51,6 +54,14 @@ struct LoaderConfig {
   // each other, also "organ": i64 [N,H,W], 0 for background, k + 1 for organ k.
   std::vector<std::string> organs;
   bool exclusive = false;
+  // Each finding's share of the loss where it is there, 1 where it is not; empty: all 1.
+  std::vector<float> finding_weights;
+  // Of two classes, for a loss with weights or smoothed labels: "target": f32 [N,1], the label;
+  // "target_weight": f32 [N,1], target_weight over N.
+  bool with_target = false;
+  float target_weight = 1;
+  // Targets and findings become label (1 - s) + s / 2.
+  float label_smoothing = 0;
   View view = View::whole;                 // what of the image is shown, before augmentation
   Intensity intensity = Intensity::depth;  // which stored value is 1 (data/decode.h)
   // "image" is (pixel - mean) / deviation with pixels in 0..1, after augmentation.
@@ -128,6 +139,10 @@ class Loader : public BatchSource {
   void add_findings(Batch& batch, const std::vector<int64_t>& samples,
                     const std::vector<int64_t>& good) const;
   std::vector<int64_t> epoch_order(int64_t epoch) const;
+  std::vector<int64_t> balanced_order(int64_t epoch) const;
+  std::vector<int64_t> draws_of(int64_t epoch, int64_t index) const;
+  void add_target(Batch& batch, const std::vector<int64_t>& samples,
+                  const std::vector<int64_t>& good) const;
   bool epochs_differ() const;
 
   const std::vector<Sample> samples_;

@@ -1,5 +1,6 @@
 #include "data/loader.h"
 
+#include <map>
 #include <set>
 
 #include "data/decode.h"
@@ -152,6 +153,70 @@ TEST_CASE("loader: an epoch holds every sample once, in a new order") {
   }
   CHECK(orders.size() == 5);
   CHECK_ERROR(loader.batch_samples(0, 3), "no batch 3 in epoch 0: there are 3 an epoch");
+}
+
+TEST_CASE("loader: balanced epochs draw every class as often, the same ones for a seed and epoch") {
+  TempFolder tmp;
+  auto samples = make_samples(tmp, 14);
+  // 10 images of class 0, 3 of class 1, 1 of class 2.
+  for (std::size_t i = 0; i < samples.size(); ++i) samples[i].label = i < 10 ? 0 : i < 13 ? 1 : 2;
+  LoaderConfig c = small_config();
+  c.balanced = true;
+  Loader loader(samples, c), other(samples, c);
+  std::set<std::vector<int64_t>> orders;
+  for (int64_t epoch = 0; epoch < 6; ++epoch) {
+    std::vector<int64_t> order;
+    std::map<int, int> of_class;
+    std::map<int64_t, int> of_sample;
+    for (int64_t i = 0; i < loader.batches_per_epoch(); ++i)
+      for (const int64_t s : loader.batch_samples(epoch, i)) {
+        order.push_back(s);
+        ++of_class[samples[static_cast<size_t>(s)].label];
+        ++of_sample[s];
+      }
+    CHECK(order.size() == 14);  // 14 = 4 + 5 + 5, in other ways every epoch
+    for (const auto& [label, count] : of_class) CHECK((count == 4 || count == 5));
+    // In turn: no image of class 1 is drawn twice more than another, none of class 0 twice.
+    for (const auto& [s, count] : of_sample) {
+      if (s < 10) CHECK(count == 1);
+      if (s >= 10 && s < 13) CHECK((count == 1 || count == 2));
+    }
+    orders.insert(order);
+  }
+  CHECK(orders.size() == 6);
+  // Any batch by itself, as after a resume; an image that is drawn again is augmented anew.
+  const Batch a = other.get(3, 2);
+  for (int64_t i = 0; i < 2; ++i) loader.get(3, i);
+  CHECK(bits(a) == bits(loader.get(3, 2)));
+  std::set<std::string> seen;
+  int drawn = 0;
+  for (int64_t i = 0; i < loader.batches_per_epoch(); ++i) {
+    const Batch b = loader.get(0, i);
+    for (std::size_t k = 0; k < b.names.size(); ++k) {
+      if (b.names[k] != samples[13].image.string()) continue;
+      const Tensor image = b.tensors.at("image").batch_slice(static_cast<int64_t>(k), 1);
+      seen.insert(std::string(reinterpret_cast<const char*>(image.data<float>()),
+                              static_cast<size_t>(image.numel()) * sizeof(float)));
+      ++drawn;
+    }
+  }
+  CHECK(drawn >= 4);
+  CHECK(seen.size() == static_cast<size_t>(drawn));
+}
+
+TEST_CASE("loader: targets of two classes, smoothed, with a weight for each image") {
+  TempFolder tmp;
+  const auto samples = make_samples(tmp, 6);
+  LoaderConfig c = small_config();
+  c.shuffle = false;
+  c.with_target = true;
+  c.label_smoothing = 0.2f;
+  c.target_weight = 3;
+  Loader loader(samples, c);
+  const Batch b = loader.get(0, 1);  // the last two
+  CHECK(b.tensors.at("target").shape() == Shape{2, 1});
+  CHECK(values(b.tensors.at("target")) == std::vector<float>{0.1f, 1 * (1 - 0.2f) + 0.1f});
+  CHECK(values(b.tensors.at("target_weight")) == std::vector<float>{1.5f, 1.5f});
 }
 
 TEST_CASE("loader: a corrupt file is named; fatal or skipped by choice") {
