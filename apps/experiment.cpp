@@ -188,13 +188,17 @@ bool train_folds(const Experiment& e, const std::vector<FoldChoice>& choices, bo
                    k);
         continue;
       }
+      // A fold that nobody has begun has nothing to go on from.
+      const fs::path last = folder / "last.safetensors";
+      const bool begun = fs::exists(folder / "metrics.jsonl") || fs::exists(last) ||
+                         fs::exists(previous_checkpoint(last)) || fold_finished(folder);
       const Dataset dataset = row_dataset(e, row);
       const FoldResult result =
           train_fold(row.settings, dataset.classes, select(dataset, splits.folds[k].train),
                      select(dataset, splits.folds[k].validation), folder,
                      {.title = fmt::format("{} {}/{}", row.name.empty() ? "fold" : row.name, k + 1,
                                            splits.folds.size()),
-                      .resume = true,
+                      .resume = begun,
                       .weights_only = !keep_checkpoints,
                       .begun = [&e] { e.run.home->begin(); },
                       .left_out = left_out_counts(dataset)},

@@ -230,7 +230,7 @@ HeatmapReport make_heatmaps(const Classifier& classifier, const LungSegmenter* s
 
 void write_heatmap_csv(const HeatmapReport& report, const fs::path& path) {
   std::string csv =
-      "image,patient,source,class,probability,explained,layer,method,peak,energy_in_lungs,"
+      "image,id,patient,source,class,probability,explained,layer,method,peak,energy_in_lungs,"
       "lung_area,energy_ratio,pointing_hit,overlay\n";
   for (const HeatmapRow& row : report.rows) {
     std::string focus = ",,,";
@@ -238,8 +238,8 @@ void write_heatmap_csv(const HeatmapReport& report, const fs::path& path) {
       focus = fmt::format("{:.6f},{:.6f},{:.4f},{}", row.focus->energy_share, row.focus->area_share,
                           row.focus->ratio(), row.focus->hit ? 1 : 0);
     csv += fmt::format(
-        "{},{},{},{},{:.9g},{},{},{},{:.9g},{},{}\n", csv_field(row.sample.image.string()),
-        csv_field(row.sample.patient), csv_field(row.sample.source),
+        "{},{},{},{},{},{:.9g},{},{},{},{:.9g},{},{}\n", csv_field(row.sample.image.string()),
+        csv_field(row.sample.id), csv_field(row.sample.patient), csv_field(row.sample.source),
         csv_field(report.multilabel ? row.sample.finding : row.sample.class_name), row.probability,
         csv_field(report.classes[static_cast<std::size_t>(row.target)]), csv_field(report.layer),
         name_of(report.method), row.peak, focus, csv_field(row.picture.generic_string()));

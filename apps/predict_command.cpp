@@ -21,6 +21,7 @@
 #include "data/formats/format.h"
 #include "data/image_check.h"
 #include "data/overlay.h"
+#include "engine/io/atomic_file.h"
 #include "engine/io/file_name.h"
 #include "engine/io/json_text.h"
 #include "engine/io/output_folder.h"
@@ -146,11 +147,8 @@ void run(const Options& o) {
   if (!o.json) fmt::print("{}\n{}\n", threshold_line(o, classifier), heading(classifier));
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   const auto show = [&](const Prediction& p) {
-    if (o.json) {
-      rows.push_back(to_json(p, classifier, thresholds));
-    } else {
-      fmt::print("{}\n", to_line(p, classifier));
-    }
+    if (o.json || !o.out.empty()) rows.push_back(to_json(p, classifier, thresholds));
+    if (!o.json) fmt::print("{}\n", to_line(p, classifier));
   };
   ReadingNotes notes;
   for (std::size_t i = 0; i < images.size(); ++i) {
@@ -202,6 +200,7 @@ void run(const Options& o) {
     }
     show(p);
   }
+  if (!o.out.empty()) atomic_write(fs::path(o.out) / "predictions.json", dump_json(rows, 2) + "\n");
   if (o.json) fmt::print("{}\n", dump_json(rows, 2));
   for (const std::string& line : notes.lines()) fmt::print(stderr, "note: {}\n", line);
 }
@@ -216,8 +215,9 @@ void add(CLI::App& root) {
   c->add_option("--classifier", o.classifier, "Checkpoint of the classifier")->required();
   c->add_option(
       "--out", o.out,
-      "Folder for overlays (blue: negative or the first class, orange: positive or another "
-      "class, red: rejected)");
+      "Folder for predictions.json (what --json prints) and, with --segmenter, overlays of the "
+      "lungs (blue: negative or the first class, orange: positive or another class, red: "
+      "rejected)");
   c->add_option("--min-area", o.min_area,
                 "Reject images whose lungs cover fewer pixels of 512 x 512")
       ->capture_default_str()

@@ -21,7 +21,10 @@ Spread spread_of(std::vector<double> values) {
   s.most = values.back();
   const size_t n = values.size();
   s.median = n % 2 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
-  for (const double v : values) s.mean += v / static_cast<double>(n);
+  // The sum of whole numbers is exact: 64.0 of images that are all 64 wide.
+  double sum = 0;
+  for (const double v : values) sum += v;
+  s.mean = sum / static_cast<double>(n);
   return s;
 }
 
