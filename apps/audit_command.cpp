@@ -50,8 +50,7 @@ void run(const Options& o) {
   for (const ExperimentRow& row : rows) check_settings(row.settings);
   const std::vector<FoldChoice> choices =
       parse_fold_choices(o.only, rows, static_cast<int>(shared.folds));
-  const RunRequest request{
-      o.settings.out, o.settings.resume, o.settings.overwrite, "audit", {}, true};
+  const RunRequest request{o.settings.out, o.settings.resume, o.settings.overwrite, "audit", {}};
   if (o.settings.dry_run)
     return print_dry_run(shared,
                          {.request = request,

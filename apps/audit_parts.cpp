@@ -56,13 +56,21 @@ std::vector<FoldResult> statistics_baseline(const Experiment& e, const Experimen
       x.insert(x.end(), found->second.begin(), found->second.end());
       labels.push_back(s.label);
     }
-    const LogisticModel model = fit_logistic_model(x, columns, labels);
+    const bool two = dataset.classes.size() == 2;
+    const std::vector<LogisticModel> models =
+        two ? std::vector{fit_logistic_model(x, columns, labels)}
+            : fit_one_against_rest(x, columns, labels, static_cast<int>(dataset.classes.size()));
     FoldResult result;
     result.finished = true;
     for (const Sample& s : select(dataset, fold.validation))
-      if (const auto found = features.find(s.id); found != features.end())
-        result.scored.push_back(
-            {s.id, s.patient, s.source, s.label, model.probability(found->second), 0, 0});
+      if (const auto found = features.find(s.id); found != features.end()) {
+        Scored scored{s.id, s.patient, s.source, s.label};
+        if (two)
+          scored.score = models[0].probability(found->second);
+        else
+          scored.probabilities = probabilities(models, found->second);
+        result.scored.push_back(std::move(scored));
+      }
     results.push_back(std::move(result));
   }
   return results;
@@ -88,12 +96,22 @@ FoldResult external_result(const Experiment& e, const ExperimentRow& row,
         score_samples(row.settings, *model, dataset.samples, compute);
     if (k == 0) {
       mean.scored = scored;
-      for (Scored& s : mean.scored) s.score = 0;
+      for (Scored& s : mean.scored) {
+        s.score = 0;
+        std::fill(s.probabilities.begin(), s.probabilities.end(), 0.0);
+      }
     }
-    for (std::size_t i = 0; i < scored.size(); ++i)
-      mean.scored[i].score += scored[i].score / static_cast<double>(folds);
+    for (std::size_t i = 0; i < scored.size(); ++i) {
+      Scored& s = mean.scored[i];
+      s.score += scored[i].score / static_cast<double>(folds);
+      for (std::size_t c = 0; c < s.probabilities.size(); ++c)
+        s.probabilities[c] += scored[i].probabilities[c] / static_cast<double>(folds);
+    }
   }
-  for (Scored& s : mean.scored) s.score = std::clamp(s.score, 0.0, 1.0);
+  for (Scored& s : mean.scored) {
+    s.score = std::clamp(s.score, 0.0, 1.0);
+    for (double& p : s.probabilities) p = std::clamp(p, 0.0, 1.0);
+  }
   mean.finished = true;
   return mean;
 }

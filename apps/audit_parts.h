@@ -7,8 +7,9 @@
 
 namespace thorax::app {
 
-// A logistic regression on image_statistics (data/image_statistics.h), by the same folds as `row`:
-// predictions on held-out images. Unreadable files are left out when the row's settings say so.
+// A logistic regression on image_statistics (data/image_statistics.h), of three classes or more one
+// of each against the rest, by the same folds as `row`: predictions on held-out images. Unreadable
+// files are left out when the row's settings say so.
 std::vector<FoldResult> statistics_baseline(const Experiment& experiment, const ExperimentRow& row);
 
 // Images that the row's networks have not seen, from other sources: the mean probability over the
@@ -23,7 +24,7 @@ struct DuplicateFigures {
 };
 DuplicateFigures duplicate_figures(const Experiment& experiment);
 
-// True when no source has images of both classes.
+// True when no source has images of more than one class.
 bool classes_by_source(const Dataset& dataset);
 
 }  // namespace thorax::app

@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <optional>
 
 #include "apps/audit_parts.h"
 #include "apps/evaluation.h"
 #include "apps/heat_figures.h"
+#include "apps/multiclass_tables.h"
 #include "apps/report/audit_verdict.h"
 #include "apps/report/claim.h"
 #include "engine/io/atomic_file.h"
@@ -56,20 +58,78 @@ const std::map<std::string, ControlText>& control_texts() {
   return texts;
 }
 
-AucFigure auc_of(const ClassifierEvaluation& evaluation) {
-  const Interval auc = image_figure(evaluation, "auc");
-  return {auc.value, auc.low, auc.high};
+// A row judged: its area (macro, of three classes or more), balanced accuracy, and everything.
+struct Judged {
+  std::string name;
+  std::vector<FoldResult> folds;
+  Interval auc, balanced_accuracy;
+  std::optional<MulticlassEvaluation> classes;  // of three or more
+  nlohmann::json json;
+};
+
+Judged judged(const std::string& name, std::vector<FoldResult> folds, std::uint64_t seed,
+              const std::vector<std::string>& classes) {
+  Judged j{name, std::move(folds), {}, {}, {}, {}};
+  if (classes.size() == 2) {
+    const ClassifierEvaluation evaluation = evaluate_folds(j.folds, seed, classes);
+    j.auc = image_figure(evaluation, "auc");
+    j.balanced_accuracy = image_figure(evaluation, "balanced_accuracy");
+    j.json = to_json(evaluation);
+    return j;
+  }
+  j.classes = evaluate_multiclass_folds(j.folds, seed, classes);
+  j.auc = multiclass_figure(*j.classes, "macro_auc");
+  j.balanced_accuracy = multiclass_figure(*j.classes, "balanced_accuracy");
+  j.json = to_json(*j.classes);
+  return j;
 }
 
-std::vector<Cell> control_row(const std::string& name, const ClassifierEvaluation& evaluation,
+AucFigure auc_of(const Judged& row) {
+  return {row.auc.value, row.auc.low, row.auc.high};
+}
+
+std::vector<Cell> control_row(const std::string& name, const Judged& row,
                               const AucFigure& headline) {
-  const Interval auc = image_figure(evaluation, "auc");
-  const Interval accuracy = image_figure(evaluation, "balanced_accuracy");
-  const auto cell = [](const Interval& i) { return std::isnan(i.value) ? Cell{} : Cell{i}; };
-  const double share = share_explained(headline, {auc.value, auc.low, auc.high});
+  const double share = share_explained(headline, auc_of(row));
   // Of a headline at chance there is no share.
   const bool has_share = headline.auc > 0.5 && !std::isnan(share);
-  return {name, cell(auc), cell(accuracy), has_share ? Cell{share} : Cell{}};
+  return {name, interval_cell(row.auc), interval_cell(row.balanced_accuracy),
+          has_share ? Cell{share} : Cell{}};
+}
+
+// Of three classes or more: which of them a control tells from the rest.
+Table by_class_table(const std::vector<Judged>& rows, const std::vector<std::string>& classes) {
+  Table table{"AUC of each class against the rest, 95 % intervals",
+              {{"what the network is given", CellKind::text}},
+              {}};
+  for (const std::string& name : classes)
+    table.columns.push_back({"of " + name, CellKind::percent, 1});
+  for (const Judged& row : rows) {
+    std::vector<Cell> cells{row.name};
+    for (std::size_t c = 0; c < classes.size(); ++c)
+      cells.push_back(interval_cell(multiclass_figure(*row.classes, "auc", static_cast<int>(c))));
+    table.rows.push_back(std::move(cells));
+  }
+  return table;
+}
+
+// ROC of the headline and its controls: of two classes one figure, of more one for each class.
+std::vector<Figure> roc_figures(const std::vector<Judged>& rows,
+                                const std::vector<std::string>& classes, const fs::path& out) {
+  std::vector<ScoredSet> sets;
+  if (classes.size() == 2) {
+    for (const Judged& row : rows) sets.push_back(pooled_set(row.name, row.folds));
+    return {saved_figure(out, "roc", roc_plot("ROC, all folds together", sets))};
+  }
+  std::vector<Figure> figures;
+  for (std::size_t c = 0; c < classes.size(); ++c) {
+    sets.clear();
+    for (const Judged& row : rows) sets.push_back(class_set(row.name, row.folds, c));
+    figures.push_back(
+        saved_figure(out, fmt::format("roc-{}", c),
+                     roc_plot(fmt::format("ROC, {} against the rest", classes[c]), sets)));
+  }
+  return figures;
 }
 
 const char* word(Severity severity) {
@@ -101,32 +161,29 @@ void report_audit(const Experiment& e, const AuditOptions& options, const Comput
   const auto seed = static_cast<std::uint64_t>(headline_row.settings.seed);
   const std::string model = headline_row.settings.model.at("model");
 
+  const std::vector<std::string>& classes = e.run.dataset.classes;
   AuditFacts facts;
+  facts.two_classes = classes.size() == 2;
+  if (!facts.two_classes) facts.measure = "macro AUC";
   facts.headline_name = model + " on " + name_of(headline_row.settings.seen());
   Table table{"The headline and its controls, on the same images",
               {{"what the network is given", CellKind::text},
-               {"AUC", CellKind::percent, 1},
+               {facts.measure, CellKind::percent, 1},
                {"balanced accuracy", CellKind::percent, 1},
                {"share of the headline above chance", CellKind::percent, 0}},
               {}};
   nlohmann::json summary;
-  std::vector<ScoredSet> curves;
+  std::vector<Judged> rows{judged("Lungs only", load_results(e, headline_row), seed, classes)};
+  facts.headline = auc_of(rows[0]);
+  table.rows.push_back(control_row("Lungs only (headline)", rows[0], facts.headline));
+  summary["headline"] = rows[0].json;
   const auto add = [&](const std::string& name, const std::vector<FoldResult>& folds,
                        const std::string& meaning, ControlKind kind) {
-    const ClassifierEvaluation evaluation = evaluate_folds(folds, seed, e.run.dataset.classes);
-    table.rows.push_back(control_row(name, evaluation, facts.headline));
-    summary[name] = to_json(evaluation);
-    curves.push_back(pooled_set(name, folds));
-    facts.controls.push_back({name, meaning, kind, auc_of(evaluation)});
+    rows.push_back(judged(name, folds, seed, classes));
+    table.rows.push_back(control_row(name, rows.back(), facts.headline));
+    summary[name] = rows.back().json;
+    facts.controls.push_back({name, meaning, kind, auc_of(rows.back())});
   };
-  {
-    const std::vector<FoldResult> folds = load_results(e, headline_row);
-    const ClassifierEvaluation evaluation = evaluate_folds(folds, seed, e.run.dataset.classes);
-    facts.headline = auc_of(evaluation);
-    table.rows.push_back(control_row("Lungs only (headline)", evaluation, facts.headline));
-    summary["headline"] = to_json(evaluation);
-    curves.push_back(pooled_set("Lungs only", folds));
-  }
   for (std::size_t i = 1; i < e.rows.size(); ++i) {
     const ControlText& text = control_texts().at(e.rows[i].name);
     add(text.name, load_results(e, e.rows[i]), text.meaning, text.kind);
@@ -149,10 +206,12 @@ void report_audit(const Experiment& e, const AuditOptions& options, const Comput
     facts.lung_area = heat.area;
   }
   table.notes = {
-      fmt::format("Positive class: {}.", e.run.dataset.classes[1]),
-      "Pooled over the folds; 95 % intervals by resampling patients. The last column: (AUC - 0.5) "
-      "as "
-      "a share of the headline's."};
+      facts.two_classes ? fmt::format("Positive class: {}.", classes[1])
+                        : "Macro AUC: the mean over the classes, each against the rest; balanced "
+                          "accuracy: the mean sensitivity.",
+      fmt::format("Pooled over the folds; 95 % intervals by resampling patients. The last column: "
+                  "({} - 0.5) as a share of the headline's.",
+                  facts.measure)};
   const std::vector<Statement> statements = audit_verdict(facts);
   nlohmann::json verdict = nlohmann::json::array();
   for (const Statement& s : statements)
@@ -160,10 +219,12 @@ void report_audit(const Experiment& e, const AuditOptions& options, const Comput
   save_json(out / "verdict.json", verdict);
   save_json(out / "summary.json", summary);
 
-  Report report("Audit of " + facts.headline_name,
-                fmt::format("{} images, {} folds; positive class {}, negative {}",
-                            e.run.dataset.samples.size(), e.by_patient.folds.size(),
-                            e.run.dataset.classes[1], e.run.dataset.classes[0]));
+  Report report(
+      "Audit of " + facts.headline_name,
+      fmt::format(
+          "{} images, {} folds; {}", e.run.dataset.samples.size(), e.by_patient.folds.size(),
+          facts.two_classes ? fmt::format("positive class {}, negative {}", classes[1], classes[0])
+                            : fmt::format("classes: {}", fmt::join(classes, ", "))));
   report.section("Verdict");
   const Table controls = saved_table(out, "controls", table);
   add_statements(report, statements);
@@ -172,6 +233,8 @@ void report_audit(const Experiment& e, const AuditOptions& options, const Comput
       "Every row is the same network, trained and judged on the same folds; only what it is shown, "
       "the labels or the split differ.");
   report.table(controls);
+  if (!facts.two_classes)
+    report.table(saved_table(out, "controls_by_class", by_class_table(rows, classes)));
   std::vector<ModelResult> results;
   for (const auto& row : controls.rows) {
     const double none = std::nan("");
@@ -181,9 +244,15 @@ void report_audit(const Experiment& e, const AuditOptions& options, const Comput
     };
     results.push_back({std::get<std::string>(row[0]), {interval(row[1])}});
   }
-  report.figures({saved_figure(out, "controls_chart",
-                               comparison_chart("AUC, 95 % intervals", {"AUC"}, results)),
-                  saved_figure(out, "roc", roc_plot("ROC, all folds together", curves))});
+  std::vector<Figure> figures{
+      saved_figure(out, "controls_chart",
+                   comparison_chart(facts.measure + ", 95 % intervals", {facts.measure}, results))};
+  for (Figure& figure : roc_figures(rows, classes, out)) figures.push_back(std::move(figure));
+  if (!facts.two_classes)
+    figures.push_back(saved_figure(
+        out, "confusion",
+        confusion_plot("The headline's decisions", rows[0].classes->all.confusion, classes)));
+  report.figures(figures);
   report.section("Near-duplicates");
   const Table pairs = saved_table(out, "duplicates", duplicates.table);
   if (pairs.rows.empty()) report.paragraph("No image of one patient was found under another.");

@@ -4,10 +4,12 @@
 
 #include <map>
 #include <optional>
+#include <set>
 
+#include "apps/compare_parts.h"
 #include "apps/evaluation.h"
 #include "apps/heat_figures.h"
-#include "apps/paired.h"
+#include "apps/multiclass_tables.h"
 #include "apps/report/training_curves.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/config.h"
@@ -31,16 +33,9 @@ std::optional<std::array<double, 4>> printed(const std::string& model, const std
   return found->second;
 }
 
-struct Row {
-  const ExperimentRow* row;
-  std::string model, view, name;
-  std::vector<FoldResult> folds;
+struct Row : ComparedRow {
   ClassifierEvaluation evaluation;
 };
-
-Cell cell(const Interval& i) {
-  return std::isnan(i.value) ? Cell{} : Cell{i};
-}
 
 Table table7(const std::vector<Row>& rows) {
   Table table{"Networks and views on the same folds, pooled over the folds",
@@ -55,7 +50,7 @@ Table table7(const std::vector<Row>& rows) {
   for (const Row& r : rows) {
     std::vector<Cell> cells{r.model, r.view};
     for (const char* name : {"accuracy", "sensitivity", "specificity", "f1", "auc"})
-      cells.push_back(cell(image_figure(r.evaluation, name)));
+      cells.push_back(interval_cell(image_figure(r.evaluation, name)));
     table.rows.push_back(std::move(cells));
   }
   table.notes = {fmt::format("Positive class: {}.", rows.front().evaluation.options.classes.at(1)),
@@ -91,7 +86,7 @@ Table against_study(const std::vector<Row>& rows) {
     int fewest = static_cast<int>(r.evaluation.folds.size());
     for (const auto& column : values) {
       const MeanDeviation s = spread(column);
-      cells.push_back(std::isnan(s.mean) ? Cell{} : Cell{s.mean});
+      cells.push_back(number_cell(s.mean));
       fewest = std::min(fewest, s.count);
     }
     cells.emplace_back(std::int64_t{fewest});
@@ -106,17 +101,8 @@ Table against_study(const std::vector<Row>& rows) {
   return table;
 }
 
-std::vector<std::pair<NamedResults, NamedResults>> pairs_of(const std::vector<Row>& rows) {
-  std::vector<std::pair<NamedResults, NamedResults>> pairs;
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    for (std::size_t j = i + 1; j < rows.size(); ++j)
-      if (rows[i].view == rows[j].view || rows[i].model == rows[j].model)
-        pairs.push_back({{rows[i].name, &rows[i].folds}, {rows[j].name, &rows[j].folds}});
-  return pairs;
-}
-
 // The number that the study lacks, for every row on the same images.
-void add_heatmaps(Report& report, const Experiment& e, const std::vector<Row>& rows,
+void add_heatmaps(Report& report, const Experiment& e, const std::vector<ComparedRow>& rows,
                   std::int64_t per_fold, const fs::path& out, const Compute& compute) {
   Table table{"Share of heatmap energy inside the lungs, held-out images",
               {{"network", CellKind::text},
@@ -125,8 +111,8 @@ void add_heatmaps(Report& report, const Experiment& e, const std::vector<Row>& r
                {"energy in the lungs", CellKind::percent, 1},
                {"lungs' share of the image", CellKind::percent, 1}},
               {}};
-  std::vector<std::pair<const Row*, HeatFigures>> all;
-  for (const Row& r : rows) {
+  std::vector<std::pair<const ComparedRow*, HeatFigures>> all;
+  for (const ComparedRow& r : rows) {
     HeatFigures heat = heat_figures(e, *r.row, per_fold, out / "heatmaps" / r.name, compute);
     if (heat.images > 0)
       table.rows.push_back({r.model, r.view, heat.images, heat.inside, heat.area});
@@ -144,29 +130,19 @@ void add_heatmaps(Report& report, const Experiment& e, const std::vector<Row>& r
   }
 }
 
-}  // namespace
-
-void report_comparison(const Experiment& e, std::int64_t heatmaps, const Compute& compute) {
-  const fs::path out = e.run.folder / "comparison";
-  create_folders(out);
+// Of two classes: the sections of tables, tests, curves and matrices.
+std::vector<ClassifierEvaluation> report_two_classes(Report& report, const Experiment& e,
+                                                     const std::vector<ComparedRow>& compared,
+                                                     const fs::path& out) {
   std::vector<Row> rows;
-  for (const ExperimentRow& row : e.rows) {
-    Row r{&row,     row.settings.model.at("model"), name_of(row.settings.seen()),
-          row.name, load_results(e, row),           {}};
-    r.evaluation = evaluate_folds(r.folds, static_cast<std::uint64_t>(row.settings.seed),
-                                  e.run.dataset.classes);
-    rows.push_back(std::move(r));
-  }
   nlohmann::json summary;
-  for (const Row& r : rows) summary[r.name] = to_json(r.evaluation);
+  for (const ComparedRow& r : compared) {
+    rows.push_back({r, evaluate_folds(r.folds, static_cast<std::uint64_t>(r.row->settings.seed),
+                                      e.run.dataset.classes)});
+    summary[r.name] = to_json(rows.back().evaluation);
+  }
   save_json(out / "summary.json", summary);
 
-  const ClassifierEvaluation& first = rows.front().evaluation;
-  Report report("Comparison of classifiers",
-                fmt::format("{} images of {} patients, {} folds, the same for every row; positive "
-                            "class {}, negative {}",
-                            first.image_count, first.patient_count, first.folds.size(),
-                            e.run.dataset.classes[1], e.run.dataset.classes[0]));
   report.section("Results");
   report.table(saved_table(out, "table7", table7(rows)));
   std::vector<ModelResult> results;
@@ -182,7 +158,7 @@ void report_comparison(const Experiment& e, std::int64_t heatmaps, const Compute
       "Images of the two classes come from different collections. What a network can learn from "
       "the "
       "collection instead of the disease is not in this table: thorax audit measures it.");
-  if (const auto pairs = pairs_of(rows); !pairs.empty()) {
+  if (const auto pairs = pairs_of(compared); !pairs.empty()) {
     report.section("Is one better?");
     report.table(saved_table(out, "tests", paired_tests(pairs)));
   }
@@ -201,18 +177,64 @@ void report_comparison(const Experiment& e, std::int64_t heatmaps, const Compute
   }
   report.figures(curves);
   report.figures(matrices);
+  std::vector<ClassifierEvaluation> evaluations;
+  for (Row& r : rows) evaluations.push_back(std::move(r.evaluation));
+  return evaluations;
+}
+
+}  // namespace
+
+std::vector<std::pair<NamedResults, NamedResults>> pairs_of(const std::vector<ComparedRow>& rows) {
+  std::vector<std::pair<NamedResults, NamedResults>> pairs;
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    for (std::size_t j = i + 1; j < rows.size(); ++j)
+      if (rows[i].view == rows[j].view || rows[i].model == rows[j].model)
+        pairs.push_back({{rows[i].name, &rows[i].folds}, {rows[j].name, &rows[j].folds}});
+  return pairs;
+}
+
+void report_comparison(const Experiment& e, std::int64_t heatmaps, const Compute& compute) {
+  const fs::path out = e.run.folder / "comparison";
+  create_folders(out);
+  const std::vector<std::string>& classes = e.run.dataset.classes;
+  std::vector<ComparedRow> rows;
+  std::set<std::string> patients;
+  std::size_t images = 0;
+  for (const ExperimentRow& row : e.rows)
+    rows.push_back({&row, row.settings.model.at("model"), name_of(row.settings.seen()), row.name,
+                    load_results(e, row)});
+  for (const FoldResult& fold : rows.front().folds)
+    for (const Scored& s : fold.scored) {
+      patients.insert(s.patient);
+      ++images;
+    }
+  const bool two = classes.size() == 2;
+  Report report(
+      "Comparison of classifiers",
+      fmt::format("{} images of {} patients, {} folds, the same for every row; {}", images,
+                  patients.size(), rows.front().folds.size(),
+                  two ? fmt::format("positive class {}, negative {}", classes[1], classes[0])
+                      : fmt::format("classes: {}", fmt::join(classes, ", "))));
+  std::vector<Table> fold_tables;
+  if (two)
+    for (const ClassifierEvaluation& evaluation : report_two_classes(report, e, rows, out))
+      fold_tables.push_back(fold_figures_table(evaluation));
+  else
+    for (const MulticlassEvaluation& evaluation : report_compared_classes(report, e, rows, out))
+      fold_tables.push_back(multiclass_folds_table(evaluation));
   if (heatmaps > 0) add_heatmaps(report, e, rows, heatmaps, out, compute);
   report.section("Row by row");
-  for (const Row& r : rows) {
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const ComparedRow& r = rows[i];
     report.subsection(r.name);
-    Table folds = fold_figures_table(r.evaluation);
+    Table& folds = fold_tables[i];
     save_table(folds, out / ("folds-" + r.name));
     folds.notes.clear();
     report.table(folds);
     std::vector<Figure> training;
     const std::vector<Plot> plots = training_plots(read_training_logs(e.folder(*r.row)), r.name);
-    for (std::size_t i = 0; i < plots.size(); ++i)
-      training.push_back(saved_figure(out, fmt::format("training-{}-{}", r.name, i), plots[i]));
+    for (std::size_t k = 0; k < plots.size(); ++k)
+      training.push_back(saved_figure(out, fmt::format("training-{}-{}", r.name, k), plots[k]));
     report.figures(training);
   }
   add_provenance(report, e.run.folder);

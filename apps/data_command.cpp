@@ -133,7 +133,7 @@ void add_describe(CLI::App& data) {
       "describe", "Counts, classes, sizes, what every rule removed; a sample sheet");
   c->add_option("--data", o.data, "kind:PATH[,key=value]; may be given several times")->required();
   c->add_option("--on-patient-conflict", o.on_patient_conflict,
-                "Patients with images of two classes: report, error or drop")
+                "Patients with images of several classes: report, error or drop")
       ->capture_default_str()
       ->check(CLI::IsMember({"report", "error", "drop"}));
   c->add_option("--out", o.out, "Folder for samples.png, findings.png and manifest.csv");

@@ -17,14 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Cell number_or_nothing(double value) {
-  return std::isnan(value) ? Cell{} : Cell{value};
-}
-
 Cell with_interval(const thorax::Figure& f) {
-  if (std::isnan(f.value)) return {};
-  if (std::isnan(f.interval.low)) return f.value;
-  return Interval{f.value, f.interval.low, f.interval.high};
+  return interval_cell({f.value, f.interval.low, f.interval.high});
 }
 
 const std::vector<TableColumn>& measure_columns() {
@@ -59,8 +53,8 @@ void add_fold_means(Table& table, const std::vector<std::vector<double>>& column
   count[0] = "folds with a value";
   for (const std::vector<double>& column : columns) {
     const MeanDeviation m = spread(column);
-    mean.push_back(number_or_nothing(m.mean));
-    deviation.push_back(number_or_nothing(m.deviation));
+    mean.push_back(number_cell(m.mean));
+    deviation.push_back(number_cell(m.deviation));
     count.emplace_back(std::int64_t{m.count});
   }
   for (std::vector<Cell>* row : {&mean, &deviation, &count}) table.rows.push_back(std::move(*row));
@@ -97,7 +91,7 @@ Table fold_figures_table(const ClassifierEvaluation& evaluation) {
     std::vector<Cell> row{std::to_string(evaluation.fold_numbers[k] + 1), fold.counts.total()};
     const std::vector<double> values = measures(fold);
     for (std::size_t m = 0; m < values.size(); ++m) {
-      row.push_back(number_or_nothing(values[m]));
+      row.push_back(number_cell(values[m]));
       columns[m].push_back(values[m]);
     }
     table.rows.push_back(std::move(row));
@@ -127,8 +121,8 @@ Table threshold_table(const ClassifierEvaluation& evaluation,
     // As in the checkpoint: none where no threshold is better than chance.
     if (!(point.youden() > 0)) point = {std::nan(""), std::nan(""), std::nan("")};
     table.rows.push_back({std::to_string(k + 1), static_cast<std::int64_t>(set.labels.size()),
-                          number_or_nothing(point.threshold), number_or_nothing(point.sensitivity),
-                          number_or_nothing(point.specificity)});
+                          number_cell(point.threshold), number_cell(point.sensitivity),
+                          number_cell(point.specificity)});
   }
   table.notes = {
       positive_note(evaluation),
@@ -205,14 +199,26 @@ ScoredSet pooled_set(const std::string& name, const std::vector<FoldResult>& fol
   return set;
 }
 
-std::pair<std::size_t, std::size_t> worst_and_best(const ClassifierEvaluation& evaluation) {
-  std::size_t worst = 0, best = 0;
-  const auto score = [&](std::size_t k) { return evaluation.folds[k].counts.balanced_accuracy(); };
-  for (std::size_t k = 1; k < evaluation.folds.size(); ++k) {
-    if (score(k) < score(worst)) worst = k;
-    if (score(k) > score(best)) best = k;
+ExtremeFolds worst_and_best(const std::vector<double>& values) {
+  std::vector<double> defined = values;
+  std::erase_if(defined, [](double value) { return std::isnan(value); });
+  if (defined.empty()) return {};
+  const auto [low, high] = std::minmax_element(defined.begin(), defined.end());
+  if (*low == *high) return {};
+  ExtremeFolds folds;
+  for (std::size_t k = 0; k < values.size(); ++k) {
+    if (values[k] == *low) folds.worst.push_back(k);
+    if (values[k] == *high) folds.best.push_back(k);
   }
-  return {worst, best};
+  return folds;
+}
+
+std::string extreme_title(const std::string& which, const std::vector<std::size_t>& folds) {
+  std::vector<std::size_t> others;
+  for (std::size_t i = 1; i < folds.size(); ++i) others.push_back(folds[i] + 1);
+  if (others.empty()) return fmt::format("{} fold ({})", which, folds.at(0) + 1);
+  return fmt::format("{} fold ({}; as {}: {})", which, folds.at(0) + 1,
+                     which == "Worst" ? "bad" : "good", fmt::join(others, ", "));
 }
 
 Figure drawn_figure(const std::function<Figure()>& draw_it) {

@@ -49,8 +49,14 @@ Table threshold_table(const ClassifierEvaluation& evaluation, const std::vector<
 std::vector<ScoredSet> fold_sets(const std::vector<FoldResult>& folds);
 ScoredSet pooled_set(const std::string& name, const std::vector<FoldResult>& folds);
 
-// Folds with the lowest and the highest balanced accuracy, the first of equals.
-std::pair<std::size_t, std::size_t> worst_and_best(const ClassifierEvaluation& evaluation);
+// Folds with the lowest and the highest value (balanced accuracy); several where they are equal.
+// None when no two folds differ: then none is worse than another. NaN counts as no value.
+struct ExtremeFolds {
+  std::vector<std::size_t> worst, best;
+};
+ExtremeFolds worst_and_best(const std::vector<double>& values);
+// "Worst fold (2)"; of several equal ones "Worst fold (1; as bad: 3)".
+std::string extreme_title(const std::string& which, const std::vector<std::size_t>& folds);
 
 // A figure drawn, saved beside the report as NAME.svg and NAME.png, and given back for it. One that
 // gnuplot did not draw is said on stderr and in the report: tables do not depend on it.

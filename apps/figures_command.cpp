@@ -273,7 +273,7 @@ void add_data_figures(CLI::App& data, const char* kinds) {
       ->check(in_range(1, 600));
   c->add_option("--seed", o.seed, "Seed of everything random")->capture_default_str()->check(kSeed);
   c->add_option("--on-patient-conflict", o.on_patient_conflict,
-                "Patients with images of two classes: report, error or drop")
+                "Patients with images of several classes: report, error or drop")
       ->capture_default_str()
       ->check(CLI::IsMember({"report", "error", "drop"}));
   add_intensity_override(*c, o.intensity);

@@ -60,9 +60,9 @@ std::vector<OfferedLayer> heatmap_layers(const Classifier& classifier);
 HeatmapReport make_heatmaps(const Classifier& classifier, const LungSegmenter* segmenter,
                             const std::vector<Sample>& samples, const HeatmapOptions& options);
 
-// One row per image: image (the file), id (the "image" of a run's predictions.csv), patient, source,
-// class, probability, explained, layer, method, peak, energy_in_lungs, lung_area, energy_ratio,
-// pointing_hit, overlay. Empty fields where there is no figure.
+// One row per image: image (the file), id (the "image" of a run's predictions.csv), patient,
+// source, class, probability, explained, layer, method, peak, energy_in_lungs, lung_area,
+// energy_ratio, pointing_hit, overlay. Empty fields where there is no figure.
 void write_heatmap_csv(const HeatmapReport& report, const std::filesystem::path& path);
 
 // Per class of the samples (and over all): n, and mean, sd and n of each figure. `classes` in the

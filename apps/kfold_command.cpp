@@ -32,7 +32,6 @@ void run(Task task, const Options& o) {
                            o.settings.overwrite,
                            fmt::format("kfold {}", name_of(task)),
                            nullptr,
-                           /*two_classes=*/false,
                            /*findings=*/true};
   if (o.settings.dry_run)
     return print_dry_run(settings,

@@ -63,7 +63,6 @@ void report_classifier(const Experiment& e, const std::vector<FoldResult>& folds
         "A cross-validated area near 1 on images that come from different hospitals is a reason "
         "for "
         "suspicion: thorax audit shows what the network may have learned instead of the disease.");
-  const auto [worst, best] = worst_and_best(evaluation);
   const auto confusion = [&](const std::string& name, const std::string& title,
                              const BinaryCounts& counts) {
     fmt::print("\n{}\n{}", title, confusion_table(counts, positive, negative));
@@ -72,11 +71,21 @@ void report_classifier(const Experiment& e, const std::vector<FoldResult>& folds
   BinaryCounts all;
   for (const BinaryReport& fold : evaluation.folds) all += fold.counts;
   report.subsection("Confusion matrices");
-  report.figures({confusion("confusion_worst", fmt::format("Worst fold ({})", worst + 1),
-                            evaluation.folds[worst].counts),
-                  confusion("confusion_best", fmt::format("Best fold ({})", best + 1),
-                            evaluation.folds[best].counts),
-                  confusion("confusion", "All folds", all)});
+  std::vector<double> accuracies;
+  for (const BinaryReport& fold : evaluation.folds)
+    accuracies.push_back(fold.counts.balanced_accuracy());
+  const ExtremeFolds extremes = worst_and_best(accuracies);
+  std::vector<Figure> matrices;
+  if (extremes.worst.empty()) {
+    report.paragraph("No fold is worse than another: their balanced accuracy is the same.");
+  } else {
+    matrices.push_back(confusion("confusion_worst", extreme_title("Worst", extremes.worst),
+                                 evaluation.folds[extremes.worst[0]].counts));
+    matrices.push_back(confusion("confusion_best", extreme_title("Best", extremes.best),
+                                 evaluation.folds[extremes.best[0]].counts));
+  }
+  matrices.push_back(confusion("confusion", "All folds", all));
+  report.figures(matrices);
   report.subsection("Thresholds");
   report.table(saved_table(out, "thresholds", threshold_table(evaluation, folds)));
   report.subsection("Curves");

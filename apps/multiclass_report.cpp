@@ -5,121 +5,13 @@
 #include <cmath>
 
 #include "apps/evaluation.h"
+#include "apps/multiclass_tables.h"
+#include "apps/report/claim.h"
 #include "engine/io/config.h"
 
 namespace thorax::app {
-namespace {
 
 namespace fs = std::filesystem;
-
-Cell number_or_nothing(double value) {
-  return std::isnan(value) ? Cell{} : Cell{value};
-}
-
-MulticlassEvaluation evaluate(const std::vector<FoldResult>& folds,
-                              const std::vector<std::string>& classes, std::uint64_t seed) {
-  std::vector<MulticlassRow> rows;
-  for (std::size_t k = 0; k < folds.size(); ++k)
-    for (const Scored& s : folds[k].scored)
-      rows.push_back({s.image, s.patient, static_cast<int>(k), s.label, s.probabilities});
-  BootstrapOptions options;
-  options.seed = seed;
-  return evaluate_multiclass(rows, classes, options);
-}
-
-Table folds_table(const MulticlassEvaluation& e) {
-  Table table{"Held-out images, by fold",
-              {{"fold", CellKind::text},
-               {"images", CellKind::integer},
-               {"accuracy", CellKind::percent},
-               {"balanced accuracy", CellKind::percent},
-               {"macro F1", CellKind::percent},
-               {"macro AUC", CellKind::percent}},
-              {}};
-  std::vector<std::vector<double>> columns(4);
-  for (std::size_t k = 0; k < e.folds.size(); ++k) {
-    const MulticlassReport& r = e.folds[k];
-    const std::vector<double> values{r.accuracy, r.balanced_accuracy, r.macro_f1, r.macro_auc};
-    std::vector<Cell> row{std::to_string(e.fold_numbers[k] + 1), r.confusion.total()};
-    for (std::size_t m = 0; m < values.size(); ++m) {
-      row.push_back(number_or_nothing(values[m]));
-      columns[m].push_back(values[m]);
-    }
-    table.rows.push_back(std::move(row));
-  }
-  add_fold_means(table, columns);
-  table.notes = {
-      "Predicted is the class of the largest probability. Balanced accuracy is the mean "
-      "sensitivity; "
-      "macro figures are means over the classes, AUC of each against the rest; they are defined "
-      "where "
-      "every class is there."};
-  return table;
-}
-
-// All folds together: a row per class, then what is of all classes.
-Table classes_table(const MulticlassEvaluation& e) {
-  Table table{
-      "All folds together, each class against the rest, 95 % intervals by resampling patients",
-      {{"class", CellKind::text},
-       {"images", CellKind::integer},
-       {"sensitivity", CellKind::percent, 1},
-       {"specificity", CellKind::percent, 1},
-       {"PPV", CellKind::percent, 1},
-       {"F1", CellKind::percent, 1},
-       {"AUC", CellKind::percent, 1}},
-      {}};
-  for (std::size_t c = 0; c < e.classes.size(); ++c) {
-    std::vector<Cell> row{e.classes[c], e.all.classes[c].images};
-    for (const MulticlassFigure& f : e.figures) {
-      if (f.cls != static_cast<int>(c)) continue;
-      row.push_back(std::isnan(f.value) ? Cell{}
-                                        : Cell{Interval{f.value, f.interval.low, f.interval.high}});
-    }
-    table.rows.push_back(std::move(row));
-  }
-  return table;
-}
-
-Table overall_table(const MulticlassEvaluation& e) {
-  Table table{"All folds together, 95 % intervals by resampling patients",
-              {{"measure", CellKind::text}, {"value", CellKind::percent, 1}},
-              {}};
-  for (const MulticlassFigure& f : e.figures)
-    if (f.cls < 0)
-      table.rows.push_back(
-          {f.name, std::isnan(f.value) ? Cell{}
-                                       : Cell{Interval{f.value, f.interval.low, f.interval.high}}});
-  return table;
-}
-
-MatrixPlot confusion_plot(const std::string& title, const ConfusionMatrix& matrix,
-                          const std::vector<std::string>& classes) {
-  MatrixPlot plot{title, classes, {}};
-  for (int i = 0; i < matrix.classes(); ++i) {
-    plot.counts.emplace_back();
-    for (int j = 0; j < matrix.classes(); ++j) plot.counts.back().push_back(matrix.count(i, j));
-  }
-  return plot;
-}
-
-// Each class against the rest, all folds together.
-std::vector<ScoredSet> one_against_rest(const std::vector<FoldResult>& folds,
-                                        const std::vector<std::string>& classes) {
-  std::vector<ScoredSet> sets;
-  for (std::size_t c = 0; c < classes.size(); ++c) {
-    ScoredSet set{classes[c], {}, {}};
-    for (const FoldResult& fold : folds)
-      for (const Scored& s : fold.scored) {
-        set.labels.push_back(s.label == static_cast<int>(c) ? 1 : 0);
-        set.scores.push_back(s.probabilities[c]);
-      }
-    sets.push_back(std::move(set));
-  }
-  return sets;
-}
-
-}  // namespace
 
 void print_multiclass(const MulticlassReport& report, const std::vector<std::string>& classes) {
   Table table{"Each class against the rest",
@@ -133,9 +25,9 @@ void print_multiclass(const MulticlassReport& report, const std::vector<std::str
               {}};
   for (std::size_t c = 0; c < classes.size(); ++c) {
     const ClassFigures& f = report.classes[c];
-    table.rows.push_back({classes[c], f.images, number_or_nothing(f.sensitivity),
-                          number_or_nothing(f.specificity), number_or_nothing(f.ppv),
-                          number_or_nothing(f.f1), number_or_nothing(f.auc)});
+    table.rows.push_back({classes[c], f.images, number_cell(f.sensitivity),
+                          number_cell(f.specificity), number_cell(f.ppv), number_cell(f.f1),
+                          number_cell(f.auc)});
   }
   const auto percent = [](double value) {
     return std::isnan(value) ? std::string("-") : fmt::format("{:.2f} %", 100 * value);
@@ -152,8 +44,11 @@ void report_multiclass(const Experiment& e, const std::vector<FoldResult>& folds
   const std::vector<std::string>& classes = e.run.dataset.classes;
   const fs::path out = e.run.folder / "crossval";
   const MulticlassEvaluation evaluation =
-      evaluate(folds, classes, static_cast<std::uint64_t>(row.settings.seed));
-  save_json(out / "summary.json", to_json(evaluation));
+      evaluate_multiclass_folds(folds, static_cast<std::uint64_t>(row.settings.seed), classes);
+  const MulticlassCalibration calibration = calibration_of(folds, classes.size());
+  nlohmann::json summary = to_json(evaluation);
+  summary["calibration"] = to_json(calibration, classes);
+  save_json(out / "summary.json", summary);
 
   Report report(
       fmt::format("Cross-validation: {} on {}", row.settings.model.at("model").get<std::string>(),
@@ -161,21 +56,45 @@ void report_multiclass(const Experiment& e, const std::vector<FoldResult>& folds
       fmt::format("{} images of {} patients, {} folds; classes: {}", evaluation.image_count,
                   evaluation.patient_count, folds.size(), fmt::join(classes, ", ")));
   report.section("Results");
-  report.table(saved_table(out, "folds", folds_table(evaluation)));
-  report.table(saved_table(out, "classes", classes_table(evaluation)));
-  report.table(saved_table(out, "pooled", overall_table(evaluation)));
+  report.table(saved_table(out, "folds", multiclass_folds_table(evaluation)));
+  report.table(saved_table(out, "classes", multiclass_classes_table(evaluation)));
+  report.table(saved_table(out, "pooled", multiclass_overall_table(evaluation)));
   report.subsection("Confusion matrix");
   fmt::print("\nAll folds\n{}", confusion_table(evaluation.all.confusion, classes));
-  report.figures({saved_figure(out, "confusion",
-                               confusion_plot("All folds", evaluation.all.confusion, classes))});
+  std::vector<Figure> matrices{saved_figure(
+      out, "confusion", confusion_plot("All folds", evaluation.all.confusion, classes))};
+  std::vector<double> accuracies;
+  for (const MulticlassReport& fold : evaluation.folds)
+    accuracies.push_back(fold.balanced_accuracy);
+  if (const ExtremeFolds extremes = worst_and_best(accuracies); !extremes.worst.empty()) {
+    matrices.push_back(
+        saved_figure(out, "confusion_worst",
+                     confusion_plot(extreme_title("Worst", extremes.worst),
+                                    evaluation.folds[extremes.worst[0]].confusion, classes)));
+    matrices.push_back(
+        saved_figure(out, "confusion_best",
+                     confusion_plot(extreme_title("Best", extremes.best),
+                                    evaluation.folds[extremes.best[0]].confusion, classes)));
+  }
+  report.figures(matrices);
   report.subsection("Curves");
   const std::vector<ScoredSet> sets = one_against_rest(folds, classes);
   report.figures(
       {saved_figure(out, "roc", averaged_roc_plot("ROC, each class against the rest", sets)),
        saved_figure(out, "precision_recall",
                     averaged_precision_recall_plot("Precision and recall", sets))});
+  report.subsection("Reliability");
+  report.table(saved_table(out, "calibration", calibration_table(calibration, classes)));
+  std::vector<Figure> reliability{
+      saved_figure(out, "reliability", top_label_plot("Reliability, predicted class", folds))};
+  for (std::size_t c = 0; c < classes.size(); ++c)
+    reliability.push_back(saved_figure(out, fmt::format("reliability_{}", c),
+                                       reliability_plot("Reliability, " + classes[c], sets[c])));
+  report.figures(reliability);
   add_training(report, e.run.folder, out);
   add_heatmaps(report, e, heatmaps, out, compute);
+  report.section("Checklist");
+  report.table(saved_table(out, "claim", claim_table(read_run_facts(e.run.folder)), Print::no));
   add_provenance(report, e.run.folder);
   report.write(e.run.folder / "report.html");
 }

@@ -21,4 +21,11 @@ struct NamedResults {
 // one.
 Table paired_tests(const std::vector<std::pair<NamedResults, NamedResults>>& pairs);
 
+// The same of three classes or more: McNemar's exact test of which patients are recognised (by the
+// largest of the mean probabilities), and the difference of the macro AUCs by resampling patients
+// (engine/stats/multiclass.h). Patients with images of several classes are left out; a note counts
+// them.
+Table multiclass_paired_tests(const std::vector<std::pair<NamedResults, NamedResults>>& pairs,
+                              int classes);
+
 }  // namespace thorax::app

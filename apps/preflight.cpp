@@ -15,9 +15,9 @@ namespace thorax::app {
 
 namespace fs = std::filesystem;
 
-void check_learnable(Task task, const Dataset& dataset, bool two_classes) {
+void check_learnable(Task task, const Dataset& dataset) {
   if (task == Task::classifier) {
-    const std::string problem = classifier_problem(dataset, two_classes);
+    const std::string problem = classifier_problem(dataset);
     THORAX_CHECK(problem.empty(), "[run] {}", problem);
     return;
   }

@@ -9,11 +9,10 @@
 
 namespace thorax::app {
 
-// Throws Error where no setting helps: a classifier's data without two classes (or, with
-// `two_classes`, with more) or
+// Throws Error where no setting helps: a classifier's data without two classes or, of two,
 // a known positive one (data/classes.h), a segmenter's
 // without masks.
-void check_learnable(Task task, const Dataset& dataset, bool two_classes = false);
+void check_learnable(Task task, const Dataset& dataset);
 
 // Builds the network, with the weights it starts from, and shows it an empty image: throws Error
 // when its input cannot have this size, or it does not give `outputs` logits an image (classifier)

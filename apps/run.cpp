@@ -6,6 +6,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "apps/class_balance.h"
 #include "apps/cut_lungs.h"
 #include "apps/data_checksum.h"
 #include "apps/preflight.h"
@@ -206,20 +207,21 @@ Dataset load_learnable(const TrainSettings& settings, const RunRequest& request)
                "kfold classifier take them; class=NAME with labels=single of the source (or a "
                "manifest with the column label) makes one class an image of it",
                request.command, fmt::join(dataset.classes, ", "));
-  check_learnable(settings.task, dataset, request.two_classes);
+  check_learnable(settings.task, dataset);
+  check_balance(settings, dataset);
   return dataset;
 }
 
 // The network of the settings, as it fits the data, and those of the request.
 void check_networks(const TrainSettings& fitting, const RunRequest& request,
                     const Dataset& dataset) {
-  const std::size_t outputs =
-      output_count(dataset.classes, dataset.multilabel && fitting.task == Task::classifier);
+  const bool multilabel = dataset.multilabel && fitting.task == Task::classifier;
+  const std::size_t outputs = output_count(dataset.classes, multilabel);
   check_network(fitting, outputs);
   std::vector<nlohmann::json> seen{fitting.model};
   for (const TrainSettings& network : request.networks)
     if (std::find(seen.begin(), seen.end(), network.model) == seen.end()) {
-      check_network(network, outputs);
+      check_network(fitted(network, dataset.classes, multilabel), outputs);
       seen.push_back(network.model);
     }
 }

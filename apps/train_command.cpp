@@ -20,12 +20,9 @@ void run(Task task, const SettingsOptions& options) {
   const Device device = apply(options.compute);
   const TrainSettings settings = options.settings();
   const Compute compute = training_compute(device, settings.precision, options.graph);
-  const RunRequest request{options.out,
-                           options.resume,
-                           options.overwrite,
-                           fmt::format("train {}", name_of(task)),
+  const RunRequest request{options.out,       options.resume,
+                           options.overwrite, fmt::format("train {}", name_of(task)),
                            nullptr,
-                           /*two_classes=*/false,
                            /*findings=*/true};
   if (options.dry_run)
     return print_dry_run(

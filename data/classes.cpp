@@ -202,7 +202,7 @@ void order_classes(Dataset& dataset, const std::vector<std::string>& names,
   set_labels(dataset);
 }
 
-std::string classifier_problem(const Dataset& dataset, bool two_classes) {
+std::string classifier_problem(const Dataset& dataset) {
   if (dataset.multilabel) return multilabel_problem(dataset);
   const auto& samples = dataset.samples;
   const auto unlabelled = [](const Sample& s) { return s.class_name.empty(); };
@@ -221,13 +221,7 @@ std::string classifier_problem(const Dataset& dataset, bool two_classes) {
         "the "
         "other one",
         dataset.classes.size(), fmt::join(dataset.classes, ", "));
-  if (dataset.classes.size() > 2) {
-    if (!two_classes) return {};
-    return fmt::format(
-        "two classes are compared, the data has {}: {}; classes=A,B of a source (--data "
-        "KIND:PATH,classes=A,B) keeps two, class=NAME gives all images of a source one",
-        dataset.classes.size(), counted(dataset));
-  }
+  if (dataset.classes.size() > 2) return {};
   if (dataset.positive.empty())
     return fmt::format(
         "which of the classes is the positive one cannot be told from their names: {}; say it: "

@@ -25,8 +25,7 @@ void order_classes(Dataset& dataset, const std::vector<std::string>& names,
                    const std::string& what);
 
 // Why no classifier can be trained on the data: fewer than two classes, images without one, or two
-// of which nobody says which is positive; with `two_classes`, more than two. With what to do. Empty
-// when one can.
-std::string classifier_problem(const Dataset& dataset, bool two_classes = false);
+// of which nobody says which is positive. With what to do. Empty when one can.
+std::string classifier_problem(const Dataset& dataset);
 
 }  // namespace thorax

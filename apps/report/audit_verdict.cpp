@@ -8,60 +8,61 @@
 namespace thorax::app {
 namespace {
 
-std::string text_of(const AucFigure& f) {
-  return fmt::format("{:.3f} (95 % interval {:.3f} to {:.3f})", f.auc, f.low, f.high);
+std::string text_of(const AucFigure& f, const std::string& measure) {
+  return fmt::format("{} {:.3f} (95 % interval {:.3f} to {:.3f})", measure, f.auc, f.low, f.high);
 }
 
-Statement confounder(const AucFigure& headline, const Control& c, bool& close) {
+Statement confounder(const AucFigure& headline, const Control& c, const std::string& measure,
+                     bool& close) {
   const double share = share_explained(headline, c.figure);
   const bool overlaps = c.figure.high >= headline.low && headline.auc > 0.5;
   close = share >= 0.5 || overlaps;
   const bool above = c.figure.low > headline.high;
   if (close)
     return {Severity::warning,
-            fmt::format("{}: AUC {}. That is {:.0f} % of what the headline has above chance{}. {}.",
-                        c.name, text_of(c.figure), 100 * share,
+            fmt::format("{}: {}. That is {:.0f} % of what the headline has above chance{}. {}.",
+                        c.name, text_of(c.figure, measure), 100 * share,
                         above      ? ", and it lies above the headline's interval"
                         : overlaps ? ", and the intervals overlap"
                                    : "",
                         c.meaning)};
   if (share >= 0.2)
     return {Severity::note,
-            fmt::format("{}: AUC {}, {:.0f} % of what the headline has above chance. {}.", c.name,
-                        text_of(c.figure), 100 * share, c.meaning)};
+            fmt::format("{}: {}, {:.0f} % of what the headline has above chance. {}.", c.name,
+                        text_of(c.figure, measure), 100 * share, c.meaning)};
   return {Severity::fine,
-          fmt::format("{}: AUC {}, far from the headline.", c.name, text_of(c.figure))};
+          fmt::format("{}: {}, far from the headline.", c.name, text_of(c.figure, measure))};
 }
 
-Statement at_chance(const Control& c) {
+Statement at_chance(const Control& c, const std::string& measure) {
   const bool chance = c.figure.low <= 0.5 && c.figure.high >= 0.5;
   if (chance)
     return {Severity::fine,
-            fmt::format("{}: AUC {}, at chance as it must be.", c.name, text_of(c.figure))};
+            fmt::format("{}: {}, at chance as it must be.", c.name, text_of(c.figure, measure))};
   return {Severity::warning,
-          fmt::format("{}: AUC {}, not at chance. {}.", c.name, text_of(c.figure), c.meaning)};
+          fmt::format("{}: {}, not at chance. {}.", c.name, text_of(c.figure, measure), c.meaning)};
 }
 
-Statement leak(const AucFigure& headline, const Control& c) {
+Statement leak(const AucFigure& headline, const Control& c, const std::string& measure) {
   const double gain = c.figure.auc - headline.auc;
   if (gain > 0.005)
-    return {Severity::note, fmt::format("{}: AUC {}, {:+.3f} against the headline. {}.", c.name,
-                                        text_of(c.figure), gain, c.meaning)};
+    return {Severity::note, fmt::format("{}: {}, {:+.3f} against the headline. {}.", c.name,
+                                        text_of(c.figure, measure), gain, c.meaning)};
   return {Severity::fine,
-          fmt::format("{}: AUC {}, no better than the headline.", c.name, text_of(c.figure))};
+          fmt::format("{}: {}, no better than the headline.", c.name, text_of(c.figure, measure))};
 }
 
-Statement memory(const Control& c) {
+Statement memory(const Control& c, const std::string& measure) {
   const bool high = c.figure.low > 0.5;
   return {high ? Severity::note : Severity::fine,
-          fmt::format("{}: AUC {}{}.", c.name, text_of(c.figure),
+          fmt::format("{}: {}{}.", c.name, text_of(c.figure, measure),
                       high ? ". " + c.meaning : ", at chance")};
 }
 
-Statement external(const AucFigure& headline, const Control& c) {
+Statement external(const AucFigure& headline, const Control& c, const std::string& measure) {
   const bool falls = c.figure.high < headline.low;
   return {falls ? Severity::warning : Severity::fine,
-          fmt::format("{}: AUC {}, {:+.3f} against the headline.{}", c.name, text_of(c.figure),
+          fmt::format("{}: {}, {:+.3f} against the headline.{}", c.name, text_of(c.figure, measure),
                       c.figure.auc - headline.auc, falls ? " " + c.meaning + "." : "")};
 }
 
@@ -75,10 +76,10 @@ double share_explained(const AucFigure& headline, const AucFigure& control) {
 std::vector<Statement> audit_verdict(const AuditFacts& facts) {
   std::vector<Statement> out;
   const bool learned = facts.headline.low > 0.5;
-  out.push_back(
-      {learned ? Severity::fine : Severity::warning,
-       fmt::format("Headline, {}: AUC {}{}.", facts.headline_name, text_of(facts.headline),
-                   learned ? "" : "; it cannot be told from chance")});
+  out.push_back({learned ? Severity::fine : Severity::warning,
+                 fmt::format("Headline, {}: {}{}.", facts.headline_name,
+                             text_of(facts.headline, facts.measure),
+                             learned ? "" : "; it cannot be told from chance")});
   std::vector<std::string> close_names;
   bool random_high = false, external_falls = false, has_external = false;
   for (const Control& c : facts.controls) {
@@ -89,31 +90,32 @@ std::vector<Statement> audit_verdict(const AuditFacts& facts) {
     switch (c.kind) {
       case ControlKind::confounder: {
         bool close = false;
-        out.push_back(confounder(facts.headline, c, close));
+        out.push_back(confounder(facts.headline, c, facts.measure, close));
         if (close) close_names.push_back(c.name);
         break;
       }
       case ControlKind::chance:
-        out.push_back(at_chance(c));
+        out.push_back(at_chance(c, facts.measure));
         random_high = random_high || out.back().severity == Severity::warning;
         break;
       case ControlKind::leak:
-        out.push_back(leak(facts.headline, c));
+        out.push_back(leak(facts.headline, c, facts.measure));
         break;
       case ControlKind::memory:
-        out.push_back(memory(c));
+        out.push_back(memory(c, facts.measure));
         break;
       case ControlKind::external:
         has_external = true;
-        out.push_back(external(facts.headline, c));
+        out.push_back(external(facts.headline, c, facts.measure));
         external_falls = external_falls || out.back().severity == Severity::warning;
         break;
     }
   }
   if (facts.classes_by_source)
     out.push_back({Severity::warning,
-                   "No source has images of both classes: telling the sources apart is enough to "
-                   "tell the classes apart."});
+                   fmt::format("No source has images of {}: telling the sources apart is enough to "
+                               "tell the classes apart.",
+                               facts.two_classes ? "both classes" : "more than one class")});
   if (facts.duplicate_pairs_across_folds > 0)
     out.push_back(
         {Severity::warning,

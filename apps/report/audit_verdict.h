@@ -6,7 +6,8 @@
 
 namespace thorax::app {
 
-// An area under the ROC curve with its 95 % interval.
+// An area under the ROC curve with its 95 % interval; of three classes or more the mean of each
+// against the rest.
 struct AucFigure {
   double auc = 0, low = 0, high = 0;
 };
@@ -38,12 +39,14 @@ struct Statement {
 double share_explained(const AucFigure& headline, const AucFigure& control);
 
 struct AuditFacts {
-  std::string headline_name;  // "hrnet_w18 on lungs only"
+  std::string headline_name;    // "hrnet_w18 on lungs only"
+  std::string measure = "AUC";  // what the figures are called: "macro AUC" of three classes or more
   AucFigure headline;
   std::vector<Control> controls;
-  int duplicate_pairs_across_folds = 0;     // near-duplicate images on both sides of some fold
-  int patients_joined = 0;                  // ids that share a radiograph with another id
-  bool classes_by_source = false;           // no source has images of both classes
+  int duplicate_pairs_across_folds = 0;  // near-duplicate images on both sides of some fold
+  int patients_joined = 0;               // ids that share a radiograph with another id
+  bool classes_by_source = false;        // no source has images of more than one class
+  bool two_classes = true;
   double heat_inside = -1, lung_area = -1;  // mean shares; -1: not measured
 };
 

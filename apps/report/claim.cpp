@@ -101,6 +101,20 @@ std::string counts_text(const std::map<std::string, std::int64_t>& counts) {
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
+// Of three classes or more.
+bool multiclass(const RunFacts& f) {
+  return text_at(at(f.config, "settings"), "task") != "segmenter" &&
+         text_at(f.config, "labels") != "multi" && f.class_images.size() > 2;
+}
+
+// "macro_f1" as people read it.
+std::string readable(std::string name) {
+  if (name == "macro_f1") return "macro F1";
+  if (name == "macro_auc") return "macro AUC";
+  std::replace(name.begin(), name.end(), '_', ' ');
+  return name;
+}
+
 // "accuracy 97.56 % +- 1.20": means and deviations over the folds.
 std::string measures(const json& summary, const std::vector<std::string>& names) {
   std::vector<std::string> parts;
@@ -108,8 +122,7 @@ std::string measures(const json& summary, const std::vector<std::string>& names)
     const json& mean = at(at(summary, "mean"), name);
     const json& deviation = at(at(summary, "standard_deviation"), name);
     if (!mean.is_number()) continue;
-    std::string part = name;
-    std::replace(part.begin(), part.end(), '_', ' ');
+    std::string part = readable(name);
     part += fmt::format(" {:.2f} %", 100 * mean.get<double>());
     if (deviation.is_number()) part += fmt::format(" \u00B1 {:.2f}", 100 * deviation.get<double>());
     parts.push_back(part);
@@ -200,9 +213,11 @@ void answer_training(const RunFacts& f, const json& settings, std::map<int, std:
   const std::string command = text_at(f.config, "command");
   if (!command.empty()) a[6] = fmt::format("model development and internal testing ({})", command);
   if (at(settings, "model").is_object())
-    a[22] =
-        fmt::format("{}; input {} pixels a side; output: one logit{}", text_at(settings, "model"),
-                    text_at(settings, "size"), task == "segmenter" ? " a pixel" : "");
+    a[22] = fmt::format("{}; input {} pixels a side; output: one logit{}",
+                        text_at(settings, "model"), text_at(settings, "size"),
+                        task == "segmenter" ? " a pixel"
+                        : multiclass(f)     ? " for each class"
+                                            : "");
   std::string software;
   if (f.provenance.is_array() && !f.provenance.empty()) {
     const json& last = f.provenance.back();
@@ -223,14 +238,57 @@ void answer_training(const RunFacts& f, const json& settings, std::map<int, std:
                             : "from " + weights + "; what it lacks random, from seed " +
                                   text_at(settings, "seed");
     std::vector<std::string> parts;
-    for (const char* key : {"epochs", "batch", "optimizer", "schedule", "augment", "clip_norm",
-                            "norm_batches", "precision", "seed"})
+    for (const char* key :
+         {"epochs", "batch", "optimizer", "schedule", "augment", "class_weights", "label_smoothing",
+          "sampling", "clip_norm", "norm_batches", "precision", "seed"})
       if (!text_at(settings, key).empty())
         parts.push_back(fmt::format("{} {}", key, text_at(settings, key)));
     if (!parts.empty()) a[25] = fmt::format("{}", fmt::join(parts, "; "));
     a[26] = "the weights of the last epoch: the held-out images chose nothing";
     a[27] = "none: each network is judged alone";
   }
+}
+
+// Of three classes or more: each against the rest, and which are taken for which.
+void answer_classes(const json& summary, std::map<int, std::string>& a) {
+  std::map<std::string, std::string> of_class;
+  const json& figures = at(summary, "figures");
+  if (!figures.is_array()) return;
+  for (const json& f : figures) {
+    const std::string name = text_at(f, "name"), cls = text_at(f, "class");
+    if (cls.empty() || (name != "sensitivity" && name != "specificity")) continue;
+    if (!at(f, "value").is_number()) continue;
+    std::string part = fmt::format("{} {:.1f} %", name, 100 * at(f, "value").get<double>());
+    if (at(f, "low").is_number() && at(f, "high").is_number())
+      part += fmt::format(" ({:.1f} to {:.1f})", 100 * at(f, "low").get<double>(),
+                          100 * at(f, "high").get<double>());
+    std::string& text = of_class[cls];
+    text += (text.empty() ? cls + ": " : ", ") + part;
+  }
+  std::vector<std::string> parts;
+  for (const json& name : at(summary, "classes"))
+    if (const auto found = of_class.find(name.get<std::string>()); found != of_class.end())
+      parts.push_back(found->second);
+  if (!parts.empty()) a[38] = fmt::format("{}; 95 % intervals", fmt::join(parts, "; "));
+  const json& matrix = at(at(summary, "all"), "confusion");
+  if (!matrix.is_array()) return;
+  std::int64_t images = 0, wrong = 0, most = 0;
+  std::string taken;
+  for (std::size_t i = 0; i < matrix.size(); ++i)
+    for (std::size_t j = 0; j < matrix[i].size(); ++j) {
+      const auto count = matrix[i][j].get<std::int64_t>();
+      images += count;
+      if (i == j) continue;
+      wrong += count;
+      if (count <= most) continue;
+      most = count;
+      taken = fmt::format(", most often {} taken for {} ({})", spelled(summary.at("classes").at(i)),
+                          spelled(summary.at("classes").at(j)), count);
+    }
+  a[39] = fmt::format(
+      "{} of {} images wrong{}; predictions.csv of each fold names every held-out "
+      "image",
+      wrong, images, taken);
 }
 
 void answer_evaluation(const RunFacts& f, const json& settings, std::map<int, std::string>& a) {
@@ -251,19 +309,26 @@ void answer_evaluation(const RunFacts& f, const json& settings, std::map<int, st
     a[32] = fmt::format("{} with {} fold(s)", kind, folds.size());
   }
   if (!settings.is_object()) return;
-  a[28] = segmenter
-              ? "Dice and IoU per image, threshold 0.5"
+  a[28] = segmenter ? "Dice and IoU per image, threshold 0.5"
+          : multiclass(f)
+              ? "accuracy, balanced accuracy, macro F1, macro AUC; of each class against the rest "
+                "sensitivity, specificity, PPV, F1, AUC; calibration error, Brier score, log loss"
               : "accuracy, sensitivity, specificity, PPV, NPV, F1, AUC, balanced accuracy, at "
                 "threshold 0.5";
   if (f.summary.is_object()) {
     if (at(f.summary, "standard_deviation").is_object() && at(f.summary, "folds").is_array())
       a[29] = fmt::format("mean and sample standard deviation over {} folds",
                           at(f.summary, "folds").size());
-    const std::string all = measures(f.summary, {"accuracy", "balanced_accuracy", "f1", "auc"});
+    const std::string all = measures(
+        f.summary,
+        multiclass(f)
+            ? std::vector<std::string>{"accuracy", "balanced_accuracy", "macro_f1", "macro_auc"}
+            : std::vector<std::string>{"accuracy", "balanced_accuracy", "f1", "auc"});
     if (!all.empty()) a[37] = all;
     const std::string diagnostic =
         measures(f.summary, {"sensitivity", "specificity", "ppv", "npv"});
     if (!diagnostic.empty()) a[38] = diagnostic;
+    if (multiclass(f)) answer_classes(f.summary, a);
     const json& pooled = at(f.summary, "pooled_counts");
     if (pooled.is_object())
       a[39] = fmt::format(
@@ -330,8 +395,11 @@ RunFacts read_run_facts(const fs::path& run) {
       facts.class_patients[name] = static_cast<std::int64_t>(those.size());
   }
   optional("audit/summary.json", facts.audit);
-  if (facts.summary.is_null() && facts.audit.is_object())
-    facts.summary = at(at(facts.audit, "headline"), "cross_validation");
+  if (facts.summary.is_null() && facts.audit.is_object()) {
+    const json& headline = at(facts.audit, "headline");
+    facts.summary =
+        headline.contains("cross_validation") ? at(headline, "cross_validation") : headline;
+  }
   for (const char* part : {"crossval", "comparison", "audit"})
     if (fs::exists(run / part / "heatmaps")) facts.heatmaps = std::string(part) + "/heatmaps";
   return facts;

@@ -94,6 +94,15 @@ std::string padded(const std::string& text, std::size_t width, bool left) {
 
 }  // namespace
 
+Cell number_cell(double value) {
+  return std::isnan(value) ? Cell{} : Cell{value};
+}
+
+Cell interval_cell(const Interval& interval) {
+  if (std::isnan(interval.value)) return {};
+  return std::isnan(interval.low) ? Cell{interval.value} : Cell{interval};
+}
+
 void Table::check() const {
   const std::string name = clean_text(title);
   THORAX_CHECK(!columns.empty(), "[table] {}: has no columns", name);

@@ -33,6 +33,10 @@ struct Interval {
 // count (of the folds that a mean is of, say) and shown as it is.
 using Cell = std::variant<std::monostate, std::string, std::int64_t, double, Interval>;
 
+// Nothing where the value is NaN; a number alone where only its ends are.
+Cell number_cell(double value);
+Cell interval_cell(const Interval& interval);
+
 struct Table {
   std::string title;  // may be empty
   std::vector<TableColumn> columns;

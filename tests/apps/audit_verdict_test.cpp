@@ -43,6 +43,21 @@ TEST_CASE("verdict: nothing wrong") {
   CHECK(last(alone).find("was not tested") != std::string::npos);
 }
 
+TEST_CASE("verdict: of three classes the macro AUC is named") {
+  AuditFacts f = good();
+  f.measure = "macro AUC";
+  f.two_classes = false;
+  f.classes_by_source = true;
+  const std::vector<Statement> said = audit_verdict(f);
+  CHECK(said[0].text.find(": macro AUC 0.900 (95 % interval 0.860 to 0.940)") != std::string::npos);
+  CHECK(said[1].text.starts_with("Border: macro AUC 0.530 ("));
+  bool sources = false;
+  for (const Statement& s : said)
+    sources =
+        sources || s.text.find("No source has images of more than one class") != std::string::npos;
+  CHECK(sources);
+}
+
 TEST_CASE("verdict: each fact alone turns it") {
   AuditFacts f = good();
   f.controls[0].figure = {0.72, 0.66, 0.78};  // 0.22 of 0.40

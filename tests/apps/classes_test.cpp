@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <utility>
 
 #include "data/csv.h"
@@ -207,6 +209,11 @@ TEST_CASE("three class folders: train, predict, explain and kfold tell them apar
     CHECK(row.at("verdict") == verdict);
     CHECK(row.at("probability") == most);
   }
+  // Without a segmenter --out has the results.
+  run({"predict", f.folder / "ph/CXR_png", "--classifier", model, "--out", f.folder / "seen"});
+  CHECK(nlohmann::json::parse(file_text(f.folder / "seen/predictions.json")) ==
+        nlohmann::json::parse(
+            run({"predict", f.folder / "ph/CXR_png", "--classifier", model, "--json"})));
   CHECK(
       has(run({"predict", f.folder / "ph/CXR_png", "--classifier", model, "--threshold", "0.5"}, 1),
           "tells 3 classes apart (normal, other, sick), a threshold is for two"));
@@ -229,10 +236,12 @@ TEST_CASE("three class folders: train, predict, explain and kfold tell them apar
         normal.size() + summary.at("all").at("classes")[2].at("images").get<std::size_t>());
   // What the report says is what the predictions of the folds say.
   int right = 0, all = 0;
+  std::set<std::string> ids;
   for (const char* fold : {"k/fold_0/predictions.csv", "k/fold_1/predictions.csv"}) {
     const auto p = thorax::CsvTable::read(f.folder / fold);
     for (std::int64_t r = 0; r < p.rows(); ++r) {
       std::vector<double> values;
+      ids.insert(p.at(r, p.column("image")));
       for (const char* name : {"P(normal)", "P(other)", "P(sick)"})
         values.push_back(std::stod(p.at(r, p.column(name))));
       const auto most = std::max_element(values.begin(), values.end()) - values.begin();
@@ -240,14 +249,122 @@ TEST_CASE("three class folders: train, predict, explain and kfold tell them apar
       ++all;
     }
   }
+  for (std::int64_t r = 0; r < heat.rows(); ++r)
+    CHECK(ids.contains(heat.at(r, heat.column("id"))));  // the images of predictions.csv
   CHECK(summary.at("all").at("accuracy").get<double>() == doctest::Approx(double(right) / all));
   CHECK(has(file_text(f.folder / "k/report.html"), "classes: normal, other, sick"));
   // Finished folds are read back, not trained again.
   CHECK(has(run(f.with({"kfold", "classifier", "--folds", "2", "--heatmaps", "0", "--resume",
                         "--out", f.folder / "k"})),
             "macro AUC"));
+  // Calibration and the checklist; names as people read them.
+  const auto calibration = thorax::CsvTable::read(f.folder / "k/crossval/calibration.csv");
+  CHECK(calibration.rows() == 5);
+  CHECK(std::stod(calibration.at(0, 1)) ==
+        doctest::Approx(summary.at("calibration").at("top_label_expected_error").get<double>()));
+  const auto claim = thorax::CsvTable::read(f.folder / "k/crossval/claim.csv");
+  CHECK(claim.rows() == 44);
+  CHECK(has(claim.at(36, 3), "macro AUC"));
+  CHECK(has(claim.at(37, 3), "normal: sensitivity"));
+  CHECK(has(claim.at(38, 3), fmt::format("{} of {} images wrong", all - right, all)));
+  CHECK(thorax::CsvTable::read(f.folder / "k/crossval/pooled.csv").at(1, 0) == "balanced accuracy");
+  CHECK_FALSE(has(file_text(f.folder / "k/report.html"), "macro_auc"));
+  CHECK_FALSE(has(folds, "starting anew"));
+}
+
+namespace {
+
+// The mean loss of the first step, which sees all images at once, of a network as initialised.
+double first_loss(const Folders& f, const std::string& name, const Arguments& more) {
+  run(f.with({"train", "classifier", "--batch", "64", "--out", f.folder / name}) + more);
+  std::ifstream log(f.folder / (name + "/metrics.jsonl"));
+  for (std::string line; std::getline(log, line);)
+    if (const auto json = nlohmann::json::parse(line); json.contains("train_loss"))
+      return json.at("train_loss");
+  FAIL("no train_loss in ", name);
+  return 0;
+}
+
+void check_losses(const Folders& f, const std::vector<std::string>& classes) {
+  const double plain = first_loss(f, "plain", {});
+  const auto config = nlohmann::json::parse(file_text(f.folder / "plain/config.json"));
+  for (const char* key : {"class_weights", "label_smoothing", "sampling"})
+    CHECK_FALSE(config.at("settings").contains(key));
+  // The loss is linear in the weights and in the smoothing.
+  std::map<std::string, int> images;
+  std::map<std::string, double> share;
+  int all = 0;
+  double doubled = 0;
+  const auto manifest = thorax::CsvTable::read(f.folder / "plain/manifest.csv");
+  std::map<std::string, std::string> class_of;
+  for (std::int64_t r = 0; r < manifest.rows(); ++r)
+    class_of[fs::path(manifest.at(r, manifest.column("path"))).filename()] =
+        manifest.at(r, manifest.column("label"));
+  const auto splits = nlohmann::json::parse(file_text(f.folder / "plain/splits.json"));
+  for (const auto& id : splits.at("folds")[0].at("train")) {
+    ++images[class_of.at(fs::path(id.get<std::string>()).filename())];
+    ++all;
+  }
+  for (const std::string& name : classes) {
+    const double loss = first_loss(f, "w-" + name, {"--class-weights", name + "=2"});
+    share[name] = loss - plain;  // what the class has of the loss
+    doubled += share[name];
+  }
+  CHECK(doubled == doctest::Approx(plain).epsilon(1e-4));
+  double balanced = 0;
+  for (const std::string& name : classes)
+    balanced += share[name] * all / (static_cast<double>(classes.size()) * images.at(name));
+  CHECK(first_loss(f, "balanced", {"--class-weights", "balanced"}) ==
+        doctest::Approx(balanced).epsilon(1e-3));
+  const double one = first_loss(f, "s1", {"--label-smoothing", "0.1"}),
+               two = first_loss(f, "s2", {"--label-smoothing", "0.2"});
+  CHECK(one != plain);
+  CHECK(two - plain == doctest::Approx(2 * (one - plain)).epsilon(1e-2));
+}
+
+}  // namespace
+
+TEST_CASE("class weights and label smoothing: the loss of two classes and of three") {
+  const Folders f("normal", "sick");
+  // Half of the sick ones go, so that sizes differ.
+  int at = 0;
+  for (const auto& entry : fs::directory_iterator(f.folder.path() / "d/sick"))
+    if (at++ % 2 == 0) fs::remove(entry.path());
+  check_losses(f, {"normal", "sick"});
+  for (const char* name : {"plain", "w-normal", "w-sick", "balanced", "s1", "s2"})
+    fs::remove_all(f.folder.path() / name);
+  fs::create_directories(f.folder.path() / "d/other");
+  std::vector<fs::path> normal;
+  for (const auto& entry : fs::directory_iterator(f.folder.path() / "d/normal"))
+    normal.push_back(entry.path());
+  for (std::size_t i = 0; i < 3; ++i)
+    fs::rename(normal[i], f.folder.path() / "d/other" / normal[i].filename());
+  check_losses(f, {"normal", "other", "sick"});
+
+  const auto refused = [&](const Arguments& more) {
+    const std::string text =
+        run(f.with({"train", "classifier", "--out", f.folder / "refused"}) + more, 1);
+    CHECK_FALSE(fs::exists(f.folder / "refused"));
+    return text;
+  };
+  CHECK(has(refused({"--class-weights", "sick=2,well=3"}),
+            "the data has no class 'well'; its classes: normal, other, sick"));
+  CHECK(has(refused({"--class-weights", "sick"}), "'sick' is not NAME=W with a weight above 0"));
+  CHECK(has(refused({"--class-weights", "sick=0"}), "'sick=0' is not NAME=W"));
+  CHECK(has(refused({"--class-weights", "sick=1,Sick=2"}), "'Sick' is there twice"));
+  CHECK(has(refused({"--class-weights", "balanced", "--sampling", "balanced"}),
+            "makes up for the sizes of the classes twice"));
+  std::ofstream(f.folder / "wrong.json") << R"({"label_smoothing": 0.9})";
+  CHECK(has(refused({"--config", f.folder / "wrong.json"}), "label_smoothing"));
+  // Balanced batches: other draws, the same ones for the same seed.
+  const Arguments balanced{"--sampling", "balanced", "--label-smoothing", "0.1"};
+  const double loss = first_loss(f, "b1", balanced);
+  CHECK(loss == first_loss(f, "b2", balanced));
+  const auto config = nlohmann::json::parse(file_text(f.folder / "b1/config.json"));
+  CHECK(config.at("settings").at("sampling") == "balanced");
+  CHECK(config.at("settings").at("label_smoothing") == 0.1);
   CHECK(has(
-      run(f.with({"compare", "--models", "resnet18", "--folds", "2", "--out", f.folder / "c"}), 1),
-      "two classes are compared, the data has 3"));
-  CHECK_FALSE(fs::exists(f.folder / "c"));
+      run(f.with({"train", "classifier", "--batch", "64", "--resume", "--out", f.folder / "b1"}),
+          1),
+      "was started with other settings"));
 }
