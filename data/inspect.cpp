@@ -10,7 +10,9 @@
 #include <thread>
 
 #include "data/decode_mask.h"
+#include "data/formats/format.h"
 #include "data/image_check.h"
+#include "data/mask_size.h"
 #include "engine/tensor/error.h"
 
 namespace thorax {
@@ -23,6 +25,7 @@ struct Opened {
   std::string problem, blank;
   bool inverted = false;
   std::vector<MaskValues> masks;
+  std::vector<std::pair<std::string, fs::path>> mask_notes;
 };
 
 Opened open_sample(const Sample& sample, const InspectOptions& options) {
@@ -35,10 +38,13 @@ Opened open_sample(const Sample& sample, const InspectOptions& options) {
     for (const fs::path& path : sample.masks) {
       if (!options.masks) break;
       MaskValues values = mask_values(load_mask_pixels(path), path.string());
-      THORAX_CHECK(values.height == image.height && values.width == image.width,
-                   "[data] {}: mask is {}x{}, its image {} is {}x{}{}", path.string(), values.width,
-                   values.height, sample.image.string(), image.width, image.height,
-                   out.facts.info.orientation > 1 ? " after its EXIF orientation" : "");
+      check_mask_size(values.height, values.width, path, image.height, image.width, sample.image,
+                      out.facts.info.orientation > 1 ? " after its EXIF orientation" : "");
+      // What there is to say of how PNG and JPEG masks are read, their values say.
+      const std::string ending = format_ending(path);
+      if (ending != ".png" && !ending.starts_with(".jp"))
+        for (const std::string& note : read_image_info(path).notes)
+          out.mask_notes.emplace_back(note, path);
       out.masks.push_back(std::move(values));
     }
   } catch (const std::bad_alloc&) {
@@ -172,6 +178,7 @@ Inspection inspect_dataset(Dataset& dataset, const InspectOptions& options) {
     if (!opened[i].problem.empty()) continue;
     for (const std::string& note : reading_notes(opened[i].facts, options.intensity))
       notes.add(note, dataset.samples[i].image);
+    for (const auto& [note, mask] : opened[i].mask_notes) notes.add("mask: " + note, mask);
     if (opened[i].inverted) notes.add(kInvertedNote, dataset.samples[i].image);
   }
   out.notes = notes.lines();

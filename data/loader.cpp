@@ -10,6 +10,7 @@
 
 #include "data/decode_mask.h"
 #include "data/image_check.h"
+#include "data/mask_size.h"
 #include "data/organs.h"
 #include "data/resize.h"
 #include "engine/runtime/philox.h"
@@ -63,9 +64,7 @@ ImageU8 sample_mask(const Sample& sample, int height, int width) {
   }
   for (const auto& path : sample.masks) {
     ImageU8 one = load_mask(path, sample.mask_rule);
-    THORAX_CHECK(one.height == height && one.width == width,
-                 "[data] {}: mask is {}x{}, its image {} is {}x{}", path.string(), one.width,
-                 one.height, sample.image.string(), width, height);
+    check_mask_size(one.height, one.width, path, height, width, sample.image);
     mask = mask.empty() ? std::move(one) : merge_masks(mask, one);
   }
   return mask;

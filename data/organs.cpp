@@ -10,6 +10,7 @@
 #include <set>
 
 #include "data/loader.h"
+#include "data/mask_size.h"
 #include "engine/tensor/error.h"
 
 namespace thorax {
@@ -35,9 +36,7 @@ const OrganMask& organ_called(const OrganMasks& organs, const std::string& name)
 
 void check_size(const ImageU8& mask, const fs::path& file, const Sample& sample, int height,
                 int width) {
-  THORAX_CHECK(mask.height == height && mask.width == width,
-               "[data] {}: mask is {}x{}, its image {} is {}x{}", file.string(), mask.width,
-               mask.height, sample.image.string(), width, height);
+  check_mask_size(mask.height, mask.width, file, height, width, sample.image);
 }
 
 // The values of all label maps that are to name organs themselves.

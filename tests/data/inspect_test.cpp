@@ -1,6 +1,7 @@
 #include "data/inspect.h"
 
 #include "data/encode.h"
+#include "data/formats/nifti.h"
 #include "data/loader.h"
 #include "tests/data/image_files.h"
 #include "tests/data/support.h"
@@ -176,4 +177,23 @@ TEST_CASE("inspect: what was done to files is said once") {
   CHECK(contains(text, "turned as EXIF orientation 3 says: 1 image (i2.png)"));
   CHECK(contains(all_lines(inspect_dataset(d, {.intensity = Intensity::full})),
                  "over the full range"));
+}
+
+TEST_CASE("inspect: a NIfTI mask with its axes exchanged gets the remedy, an affine a note") {
+  TempFolder tmp;
+  make_image(tmp / "d/images/a.png", 100, 8, 10);
+  make_image(tmp / "d/images/b.png", 100, 13, 17);
+  std::filesystem::create_directories(tmp / "d/masks");
+  write_bytes(tmp / "d/masks/a.nii.gz", encode_nifti(ImageU8(10, 8)));
+  std::filesystem::copy_file(source_folder() / "tests/data/golden/formats/turned.nii.gz",
+                             tmp / "d/masks/b.nii.gz");
+  Dataset d = load_datasets({"folder:" + (tmp / "d").string()});
+  REQUIRE(d.samples.size() == 2);
+  const Inspection seen = inspect_dataset(d);
+  CHECK(contains(seen.problem[0], "a.nii.gz: mask is 8x10, its image"));
+  CHECK(contains(seen.problem[0], "its rows and columns are exchanged: transpose it"));
+  bool noted = false;
+  for (const std::string& note : seen.notes)
+    noted = noted || contains(note, "mask: read as stored, first axis left to right");
+  CHECK(noted);
 }
