@@ -20,6 +20,7 @@ Samples decode_jpeg_by_turbo(std::span<const uint8_t> bytes, const std::string& 
 
 #include <csetjmp>
 #include <cstdio>
+#include <vector>
 
 #include <jpeglib.h>
 
@@ -81,14 +82,18 @@ std::string turbo_reader() {
 Samples decode_jpeg_by_turbo(std::span<const uint8_t> bytes, const std::string& name,
                              const DecodeLimits& limits, Use use) {
   ImageInfo info = check_jpeg(bytes, name, limits);
-  if (info.channels == 4 || info.no_end_marker)
-    return decode_checked_jpeg_by_stb(bytes, std::move(info), name, use);
+  if (info.channels == 4) return decode_checked_jpeg_by_stb(bytes, std::move(info), name, use);
+  std::vector<uint8_t> ended;  // with the end marker that the file lacks
+  if (info.no_end_marker) {
+    ended.assign(bytes.begin(), bytes.end());
+    ended.insert(ended.end(), {0xFF, 0xD9});
+  }
   Samples s;
   s.channels = info.channels == 3 && !(use == Use::gray && info.ycc) ? 3 : 1;
   s.pixels = allocate_pixels(static_cast<size_t>(info.width) * static_cast<size_t>(info.height) *
                              static_cast<size_t>(s.channels));
   s.info = std::move(info);
-  if (!decode(bytes, s.info, s.channels, s.u8()))
+  if (!decode(ended.empty() ? bytes : ended, s.info, s.channels, s.u8()))
     return decode_checked_jpeg_by_stb(bytes, std::move(s.info), name, use);
   return s;
 }
