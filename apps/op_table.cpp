@@ -15,6 +15,7 @@
 #include "kernels/linear/linear.h"
 #include "kernels/morphology/morphology.h"
 #include "kernels/pool/pool.h"
+#include "kernels/segmentation_loss/segmentation_loss.h"
 #include "kernels/upsample/upsample.h"
 
 namespace thorax::app {
@@ -132,6 +133,15 @@ void run_cross_entropy(OpCase& c) {
                        c.optional_tensor("class_weights")));
 }
 
+void run_segmentation_loss(OpCase& c) {
+  c.loss(segmentation_loss(c.argument("input"), c.tensor("target"),
+                           {.softmax = c.flag("softmax", false),
+                            .generalised = c.flag("generalised", false),
+                            .squared = c.flag("squared", true),
+                            .cross_entropy = c.number("cross_entropy", 0),
+                            .epsilon = c.number("epsilon", 1e-6)}));
+}
+
 void run_sgd_step(OpCase& c) {
   SgdStep step;
   step.lr = c.number("lr");
@@ -216,6 +226,7 @@ constexpr OpRow kTable[] = {
     {"sigmoid", "activation", run_sigmoid},
     {"dropout", "dropout", run_dropout},
     {"dice_loss", "dice_loss", run_dice_loss},
+    {"segmentation_loss", "segmentation_loss", run_segmentation_loss},
     {"bce_with_logits", "bce_with_logits", run_bce_with_logits},
     {"cross_entropy", "cross_entropy", run_cross_entropy},
     {"sgd_step", "sgd", run_sgd_step},

@@ -9,6 +9,8 @@
 #include "kernels/dice_loss/cases.h"
 #include "kernels/dice_loss/dice_loss.h"
 #include "kernels/morphology/morphology.h"
+#include "kernels/segmentation_loss/cases.h"
+#include "kernels/segmentation_loss/segmentation_loss.h"
 #include "tests/simulated/every_provider.h"
 
 using namespace thorax;
@@ -112,6 +114,34 @@ TEST_CASE("every dice_loss provider") {
                      [&](const Setting& memory) {
                        return memory.result_parameter({p.groups(), 3}, DType::f64);
                      });
+      }
+    }
+  }
+}
+
+TEST_CASE("every segmentation_loss provider") {
+  for (const auto& [name, shape] : segmentation_loss_cases::all()) {
+    if (shape.numel() > 20000) continue;
+    Tensor labels = Tensor::empty({shape[0], shape[1], shape[2]}, DType::i64);
+    for (std::int64_t i = 0; i < labels.numel(); ++i)
+      labels.data<std::int64_t>()[i] = i * 5 % shape[3];
+    for (const Setting& s : all_settings()) {
+      for (const bool softmax : {false, true}) {
+        if (softmax && shape[3] < 2) continue;
+        const SegmentationLossProblem p{
+            .pixels = shape.numel() / shape[3],
+            .classes = shape[3],
+            .options = {.softmax = softmax, .squared = false, .cross_entropy = 1, .epsilon = 1e-5},
+            .dtype = s.dtype};
+        const auto sums = [&](const Setting& memory) {
+          return memory.result_parameter({p.classes, 4}, DType::f64);
+        };
+        if (softmax) {
+          check_loss(segmentation_loss_providers(), p, s, shape, labels, sums);
+          continue;
+        }
+        for (const DType type : {DType::u8, DType::f32})
+          check_loss(segmentation_loss_providers(), p, s, shape, mask(shape, 2, type), sums);
       }
     }
   }
