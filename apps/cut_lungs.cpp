@@ -25,20 +25,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::vector<std::string> output_names(const std::vector<CutItem>& items) {
-  std::vector<std::string> names;
-  std::set<std::string> taken;
-  for (const CutItem& item : items) {
-    std::string stem = output_name(image_stem(item.image)).text();
-    if (!item.source.empty())
-      stem = FileName(item.source, "source of " + item.image.string()).text() + "/" + stem;
-    std::string name = stem;
-    for (int i = 2; !taken.insert(name).second; ++i) name = fmt::format("{}_{}", stem, i);
-    names.push_back(name);
-  }
-  return names;
-}
-
 void write_csv(const CutReport& report, const fs::path& path) {
   std::string csv = "image,name,height,width,area_512,regions,kept,reason\n";
   for (const CutRow& row : report.rows)
@@ -105,6 +91,31 @@ std::optional<CutReport> read_made(const fs::path& out, const nlohmann::json& ma
 }
 
 }  // namespace
+
+std::vector<std::string> output_names(const std::vector<CutItem>& items) {
+  std::vector<std::string> names;
+  std::set<std::string> taken;
+  for (const CutItem& item : items) {
+    std::string stem = output_name(image_stem(item.image)).text();
+    if (!item.source.empty())
+      stem = FileName(item.source, "source of " + item.image.string()).text() + "/" + stem;
+    std::string name = stem;
+    for (int i = 2; !taken.insert(name).second; ++i) name = fmt::format("{}_{}", stem, i);
+    names.push_back(name);
+  }
+  return names;
+}
+
+void write_unreadable(const std::vector<std::string>& reasons, const fs::path& out) {
+  // Beside the results, so that who reads only these sees what is lacking.
+  if (reasons.empty()) {
+    fs::remove(out / "unreadable.csv");
+    return;
+  }
+  std::string csv = csv_line({"reason"});
+  for (const std::string& reason : reasons) csv += csv_line({reason});
+  atomic_write(out / "unreadable.csv", csv);
+}
 
 CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& items,
                     const fs::path& out, const CutOptions& options) {
@@ -173,14 +184,7 @@ CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& 
   flush();
   write_csv(report, out / "segmentation.csv");
   for (const std::string& line : notes.lines()) fmt::print(stderr, "note: {}\n", line);
-  // Beside the results, so that who reads only these sees what is lacking.
-  if (report.unreadable.empty()) {
-    fs::remove(out / "unreadable.csv");
-  } else {
-    std::string csv = csv_line({"reason"});
-    for (const std::string& reason : report.unreadable) csv += csv_line({reason});
-    atomic_write(out / "unreadable.csv", csv);
-  }
+  write_unreadable(report.unreadable, out);
   return report;
 }
 

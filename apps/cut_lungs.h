@@ -41,6 +41,12 @@ struct CutOptions {
   MaskFormat masks = MaskFormat::png;
 };
 
+// Of each item the path, without extension, of what is written for it: source/stem, with a number
+// where two items would have one name.
+std::vector<std::string> output_names(const std::vector<CutItem>& items);
+// out/unreadable.csv, or none when there is nothing to list.
+void write_unreadable(const std::vector<std::string>& reasons, const std::filesystem::path& out);
+
 // Writes out/lungs/NAME.png (the lung pixels, black elsewhere; kept images only),
 // out/masks/NAME (save_mask), out/overlays/NAME.png, out/segmentation.csv and, with skipped files,
 // out/unreadable.csv. NAME is source/stem; two items of the same name get a number, so no picture

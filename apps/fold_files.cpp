@@ -67,6 +67,29 @@ void verify(const fs::path& folder, const nlohmann::json& json, const ConfigObje
   }
 }
 
+// What predictions.csv has of an organ; distances and overlaps that are not defined are empty.
+constexpr const char* kOrganColumns[] = {"present", "predicted", "dice", "iou", "hausdorff95"};
+std::string organ_column(const char* what, const std::string& organ) {
+  return fmt::format("{}({})", what, organ);
+}
+
+std::string organ_fields(const OrganScore& s) {
+  const auto number = [](double value) {
+    return std::isnan(value) ? std::string() : fmt::format("{:.9g}", value);
+  };
+  return fmt::format(",{},{},{},{},{}", s.present ? 1 : 0, s.predicted ? 1 : 0, number(s.dice),
+                     number(s.iou), number(s.hausdorff95));
+}
+
+OrganScore read_organ(const CsvTable& table, std::int64_t row, const std::string& organ) {
+  const auto number = [&](const char* what) {
+    const int column = table.column(organ_column(what, organ));
+    return table.at(row, column).empty() ? std::nan("") : parse_number(table, row, column);
+  };
+  return {number("present") == 1, number("predicted") == 1, number("dice"), number("iou"),
+          number("hausdorff95")};
+}
+
 // One score an image, or the probabilities of several classes.
 void read_scores(const CsvTable& table, bool segmenter, FoldResult& result) {
   const bool several = result.classes.size() > 2;
@@ -93,6 +116,8 @@ void read_scores(const CsvTable& table, bool segmenter, FoldResult& result) {
       // No outline, no distance: an empty field.
       const bool none = table.at(row, distance).empty();
       scored.hausdorff95 = none ? std::nan("") : parse_number(table, row, distance);
+      for (const std::string& organ : result.organs)
+        scored.organs.push_back(read_organ(table, row, organ));
     } else {
       scored.label = static_cast<int>(value);
       if (several) scored.score = 0;
@@ -134,7 +159,7 @@ void save_fold(const fs::path& folder, Task task, const FoldResult& result,
   const bool segmenter = task == Task::segmenter;
   const bool findings = result.multilabel;
   const bool several = result.classes.size() > 2 && !findings;
-  std::string csv = segmenter  ? "image,patient,source,dice,iou,hausdorff95\n"
+  std::string csv = segmenter  ? "image,patient,source,dice,iou,hausdorff95"
                     : findings ? "image,patient,source"
                     : several  ? "image,patient,source,label"
                                : "image,patient,source,label,probability\n";
@@ -143,6 +168,11 @@ void save_fold(const fs::path& folder, Task task, const FoldResult& result,
       if (findings) csv += "," + csv_field(label_column_of(name));
       csv += "," + csv_field(column_of(name));
     }
+    csv += "\n";
+  }
+  if (segmenter) {
+    for (const std::string& organ : result.organs)
+      for (const char* what : kOrganColumns) csv += "," + csv_field(organ_column(what, organ));
     csv += "\n";
   }
   for (const Scored& row : result.scored) {
@@ -156,7 +186,9 @@ void save_fold(const fs::path& folder, Task task, const FoldResult& result,
     } else if (segmenter) {
       const std::string distance =
           std::isnan(row.hausdorff95) ? "" : fmt::format("{:.9g}", row.hausdorff95);
-      csv += fmt::format("{:.9g},{:.9g},{}\n", row.score, row.iou, distance);
+      csv += fmt::format("{:.9g},{:.9g},{}", row.score, row.iou, distance);
+      for (const OrganScore& organ : row.organs) csv += organ_fields(organ);
+      csv += "\n";
     } else if (several) {
       csv += fmt::format("{}", row.label);
       for (const double p : row.probabilities) csv += fmt::format(",{:.17g}", p);
@@ -173,6 +205,7 @@ void save_fold(const fs::path& folder, Task task, const FoldResult& result,
   // By count, because names of files depend on where the data lie; unreadable.csv has them.
   if (!result.left_out.empty()) json["left_out"] = result.left_out;
   if (!segmenter) json["classes"] = result.classes;
+  if (!result.organs.empty()) json["organs"] = result.organs;
   if (findings)
     json["labels"] = "multi";
   else if (result.classes.size() == 2)
@@ -200,6 +233,7 @@ FoldResult load_fold(const fs::path& folder, Task task) {
   const CsvTable table = CsvTable::read(folder / "predictions.csv");
   const bool segmenter = task == Task::segmenter;
   result.classes = object.texts_or("classes", {});
+  result.organs = object.texts_or("organs", {});
   result.multilabel = object.choice_or("labels", "single", {"single", "multi"}) == "multi";
   if (result.multilabel) {
     read_findings(table, result);

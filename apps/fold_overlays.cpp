@@ -7,10 +7,13 @@
 #include <memory>
 
 #include "apps/fold_files.h"
+#include "apps/organ_segmenter.h"
 #include "apps/segmenter.h"
 #include "data/decode.h"
 #include "data/encode.h"
 #include "data/loader.h"
+#include "data/organ_pictures.h"
+#include "data/organs.h"
 #include "data/overlay.h"
 #include "data/resize.h"
 #include "engine/io/atomic_file.h"
@@ -33,6 +36,21 @@ ImageU8 picture(const LungSegmenter& segmenter, const Sample& sample) {
   ImageU8 drawn = overlay_mask(steps.gray, steps.raw, kBlue);
   draw_outline(drawn, resize_nearest(truth, steps.gray.height, steps.gray.width), kOrange);
   return drawn;
+}
+
+// Several organs: the network's in their colours, without Algorithm 1, the truth outlined in white.
+ImageU8 picture(const OrganSegmenter& segmenter, const Sample& sample) {
+  constexpr int kSide = 512;
+  const Image gray = load_gray(sample.image, {.intensity = segmenter.intensity()});
+  const std::vector<std::string>& names = segmenter.organs().organs;
+  std::vector<ImageU8> masks;
+  for (const OrganFound& organ : segmenter({gray}).front())
+    masks.push_back(resize_nearest(organ.mask, kSide, kSide));
+  ImageU8 drawn = overlay_organs(resize(gray, kSide, kSide), masks);
+  const OrganMap truth = sample_organs(sample, names, gray.height, gray.width);
+  for (std::size_t k = 0; k < names.size(); ++k)
+    draw_outline(drawn, resize_nearest(organ_plane(truth, k), kSide, kSide), {255, 255, 255}, 1);
+  return with_legend(drawn, names);
 }
 
 }  // namespace
@@ -60,14 +78,22 @@ std::vector<ReportImage> fold_overlays(const Experiment& e, const std::vector<Fo
   create_folders(out);
   std::vector<ReportImage> images(chosen.size());
   for (std::size_t k = 0; k < folds.size(); ++k) {
-    std::unique_ptr<LungSegmenter> segmenter;  // made when the fold has an image to show
+    // Made when the fold has an image to show.
+    std::unique_ptr<LungSegmenter> segmenter;
+    std::unique_ptr<OrganSegmenter> organs;
     for (std::size_t i = 0; i < chosen.size(); ++i) {
       const auto& [name, rank] = chosen[i];
       if (rank.fold != k) continue;
-      if (!segmenter)
-        segmenter =
-            std::make_unique<LungSegmenter>(fold_model(e.fold_folder(e.rows[0], k)), 0, compute);
-      const ImageU8 drawn = picture(*segmenter, *by_id.at(rank.scored->image));
+      const fs::path model = fold_model(e.fold_folder(e.rows[0], k));
+      const Sample& sample = *by_id.at(rank.scored->image);
+      ImageU8 drawn;
+      if (folds[k].organs.empty()) {
+        if (!segmenter) segmenter = std::make_unique<LungSegmenter>(model, 0, compute);
+        drawn = picture(*segmenter, sample);
+      } else {
+        if (!organs) organs = std::make_unique<OrganSegmenter>(model, Postprocess::none, compute);
+        drawn = picture(*organs, sample);
+      }
       save_image(out / (name + ".png"), drawn);
       images[i] = report_image(drawn, fmt::format("{}: Dice {:.4f}, fold {}, {}", name,
                                                   rank.scored->score, k + 1, rank.scored->image));

@@ -133,15 +133,34 @@ void report_segmenter(const Experiment& e, const std::vector<FoldResult>& folds,
       "The distance is a mean over the images \"with distance\", in which both the network and the "
       "truth have an "
       "outline. An image where only one of them has is missed: its Dice and IoU are 0."};
-  save_json(out / "summary.json", to_json(table));
-  Report report("Cross-validation: lung segmentation", fmt::format("{} folds", folds.size()));
+  const std::vector<std::string>& organs = folds.front().organs;
+  nlohmann::json summary = to_json(table);
+  if (!organs.empty()) {
+    table.notes = {
+        "Dice, IoU and distance are means over the organs, each of which counts alike; the columns "
+        "\"with distance\" and \"missed\" count organs of images."};
+    summary = to_json(table);
+    summary["organs"] = to_json(organ_table(folds));
+  }
+  save_json(out / "summary.json", summary);
+  Report report("Cross-validation: segmentation of " +
+                    (organs.empty() ? "lungs" : fmt::format("{}", fmt::join(organs, ", "))),
+                fmt::format("{} folds", folds.size()));
   report.section("Results");
   report.table(saved_table(out, "folds", table));
+  if (!organs.empty()) {
+    report.subsection("By organ");
+    report.table(saved_table(out, "organs", organ_table(folds)));
+    report.figures({saved_figure(out, "organs", organ_chart(folds))});
+  }
   add_training(report, e.run.folder, out);
   report.section("Worst and best");
   report.paragraph(
-      "Held-out images with the lowest and the highest Dice: the network's mask in blue, the truth "
-      "outlined in orange.");
+      organs.empty()
+          ? "Held-out images with the lowest and the highest Dice: the network's mask in blue, the "
+            "truth outlined in orange."
+          : "Held-out images with the lowest and the highest mean Dice: the network's organs in "
+            "their colours, the truth outlined in white.");
   report.images(fold_overlays(e, folds, 4, out / "overlays", compute), 240);
   add_provenance(report, e.run.folder);
   report.write(e.run.folder / "report.html");

@@ -54,6 +54,7 @@ std::map<std::string, std::string> input_metadata(const ModelInput& input) {
     json["labels"] = "multi";
   else if (input.classes.size() == 2)
     json["positive"] = input.classes.back();
+  if (!input.organs.plain()) json.update(to_json(input.organs));
   return {{kInputKey, dump_json(json)}};
 }
 
@@ -93,6 +94,8 @@ ModelInput read_model_input(const std::map<std::string, std::string>& metadata,
                      entry.text("positive") == input.classes.back(),
                  "[model] {}: the positive class '{}' is not the last of {}", name,
                  entry.text("positive"), fmt::join(input.classes, ", "));
+  if (input.task == "segmenter")
+    input.organs = read_organ_outputs(parse_json(found->second, what), what);
   if (const auto text = metadata.find(kThresholdKey); text != metadata.end()) {
     const std::string where = fmt::format("{}: metadata '{}'", name, kThresholdKey);
     const ConfigObject t(parse_json(text->second, where), where);

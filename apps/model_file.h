@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/organ_outputs.h"
 #include "data/decode.h"
 #include "data/view.h"
 #include "models/model.h"
@@ -42,6 +43,7 @@ struct ModelInput {
   bool multilabel = false;  // the classes are findings, of which an image may have several
   // Of each finding, where validation found one; empty in files that do not end an epoch.
   std::vector<std::optional<OperatingThreshold>> thresholds = {};
+  OrganOutputs organs = {};  // segmenter of several organs, or by softmax
 };
 
 // Metadata entry "thorax.input".

@@ -48,17 +48,19 @@ void check_network(const TrainSettings& s, std::size_t outputs) {
   const Shape input{1, s.size, s.size, channels};
   const Variable image(Tensor::zeros(input));
   const Shape found = model->forward(image).shape();
-  const Shape wanted = s.task == Task::segmenter ? Shape{1, s.size, s.size, 1}
-                                                 : Shape{1, static_cast<std::int64_t>(outputs)};
+  const Shape wanted = s.task == Task::segmenter
+                           ? Shape{1, s.size, s.size, static_cast<std::int64_t>(outputs)}
+                           : Shape{1, static_cast<std::int64_t>(outputs)};
   THORAX_CHECK(found == wanted,
                "[run] the network makes {} of an input {}; a {} is to give {}, one logit for {} "
                "(model.{} = {})",
                found, input, name_of(s.task), wanted,
-               s.task == Task::segmenter ? "every pixel"
-               : outputs == 1            ? "the image"
-                                         : "each class or finding",
-               s.task == Task::segmenter ? "out_channels" : "outputs",
-               s.task == Task::segmenter ? 1 : outputs);
+               s.task == Task::segmenter
+                   ? (outputs == 1 ? "every pixel"
+                                   : "every pixel and organ, with softmax the background too")
+               : outputs == 1 ? "the image"
+                              : "each class or finding",
+               s.task == Task::segmenter ? "out_channels" : "outputs", outputs);
   if (s.batch > 1) return;
   // Where a layer's maps are 1 x 1, one image leaves batch norm a single value to measure.
   model->train();

@@ -159,7 +159,10 @@ std::vector<std::string> inspect(const TrainSettings& settings, bool many_views,
   const std::vector<std::string> problems = seen.problems();
   THORAX_CHECK(!dataset.samples.empty(), "[run] none of {} images can be used; the first: {}",
                seen.problem.size(), (problems.empty() ? seen.blanks() : problems).front());
-  if (segmenter) require_varied_masks(seen);
+  if (segmenter) {
+    require_varied_masks(seen);
+    require_separate_organs(settings, dataset);
+  }
   return inspection_lines(seen);
 }
 
@@ -215,8 +218,10 @@ Dataset load_learnable(const TrainSettings& settings, const RunRequest& request)
 // The network of the settings, as it fits the data, and those of the request.
 void check_networks(const TrainSettings& fitting, const RunRequest& request,
                     const Dataset& dataset) {
-  const bool multilabel = dataset.multilabel && fitting.task == Task::classifier;
-  const std::size_t outputs = output_count(dataset.classes, multilabel);
+  const std::size_t outputs =
+      fitting.task == Task::segmenter
+          ? static_cast<std::size_t>(organ_task(fitting, dataset.samples).outputs())
+          : output_count(dataset.classes, dataset.multilabel);
   check_network(fitting, outputs);
   std::vector<nlohmann::json> seen{fitting.model};
   for (const TrainSettings& network : request.networks)
@@ -285,7 +290,9 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
   // Everything that may be wrong, before anything is written.
   run.dataset = load_learnable(settings, request);
   const bool multilabel = run.dataset.multilabel && settings.task == Task::classifier;
-  const TrainSettings fitting = fitted(settings, run.dataset.classes, multilabel);
+  const OrganOutputs organs = organ_task(settings, run.dataset.samples);
+  check_organ_task(settings, organs);
+  const TrainSettings fitting = fitted(fitted(settings, run.dataset.classes, multilabel), organs);
   FileChecksums files(home.path() / "data_checksums.json");
   run.data_checksum = content_checksum(run.dataset, files);
   run.names_checksum = dataset_checksum(run.dataset);
@@ -294,6 +301,7 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
   // Which label a class has, and so which of two is the positive one.
   config["classes"] = run.dataset.classes;
   if (multilabel) config["labels"] = "multi";
+  if (!organs.plain()) config["organs"] = to_json(organs);
   std::optional<LungSegmenter> segmenter;
   if (!settings.segmenter.empty())
     segmenter.emplace(settings.segmenter, settings.min_area, compute);
@@ -331,7 +339,10 @@ ReadData read_data(const TrainSettings& settings, const RunRequest& request, con
   ReadData data;
   data.dataset = load_learnable(settings, request);
   const bool multilabel = data.dataset.multilabel && settings.task == Task::classifier;
-  check_networks(fitted(settings, data.dataset.classes, multilabel), request, data.dataset);
+  const OrganOutputs organs = organ_task(settings, data.dataset.samples);
+  check_organ_task(settings, organs);
+  check_networks(fitted(fitted(settings, data.dataset.classes, multilabel), organs), request,
+                 data.dataset);
   std::optional<LungSegmenter> segmenter;
   if (!settings.segmenter.empty())
     segmenter.emplace(settings.segmenter, settings.min_area, compute);

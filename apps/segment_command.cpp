@@ -9,7 +9,10 @@
 #include "apps/cut_lungs.h"
 #include "apps/image_list.h"
 #include "apps/intensity.h"
+#include "apps/model_file.h"
 #include "apps/number_checks.h"
+#include "apps/report/text.h"
+#include "apps/segment_organs.h"
 #include "apps/segmenter.h"
 #include "engine/tensor/error.h"
 
@@ -22,11 +25,33 @@ struct Options {
   std::string model, out;
   double min_area = 50000;
   int batch = 4;
-  std::string on_error = "fail", precision = "float32", intensity, format = "png";
+  std::string on_error = "fail", precision = "float32", intensity, format = "png",
+              postprocess = "auto";
   ComputeOptions compute;
 };
 
-void run(const Options& o) {
+// Of a network with several organs, or of any other without Algorithm 1.
+void run_organs(const Options& o, const std::vector<CutItem>& items, const Compute& compute) {
+  OrganSegmenter segmenter(o.model, parse_postprocess(o.postprocess), compute);
+  segmenter.set_intensity(chosen_intensity(o.intensity, segmenter.intensity(), o.model));
+  const OrgansReport report = segment_organs(segmenter, items, o.out,
+                                             {.batch = o.batch,
+                                              .skip_unreadable = o.on_error == "skip",
+                                              .masks = parse_mask_format(o.format)});
+  const OrganOutputs& organs = segmenter.organs();
+  for (std::size_t k = 0; k < organs.organs.size(); ++k) {
+    std::int64_t images = 0;
+    for (const OrganRow& row : report.rows) images += row.organs[k].pixels > 0;
+    fmt::print("{}: found in {} of {} images{}\n", clean_text(organs.organs[k]), images,
+               report.rows.size(),
+               organs.softmax ? fmt::format(", value {}", organs.values[k]) : std::string());
+  }
+  if (!report.unreadable.empty()) fmt::print("{} unreadable\n", report.unreadable.size());
+  fmt::print("{}/{}  overlays  segmentation.csv  segmentation.json\n", o.out,
+             organs.softmax ? "labels" : "masks");
+}
+
+void run(const Options& o, bool min_area_given) {
   const Device device = apply(o.compute);
   THORAX_CHECK(o.inputs.empty() != o.data.empty(),
                "[segment] give images or folders, or --data, and not both");
@@ -37,7 +62,19 @@ void run(const Options& o) {
   } else {
     for (const std::filesystem::path& path : list_images(o.inputs)) items.push_back({path, {}});
   }
-  LungSegmenter segmenter(o.model, o.min_area, {device, parse_precision(o.precision, device)});
+  const Compute compute{device, parse_precision(o.precision, device)};
+  const ModelInput input = read_model_input(o.model);
+  if (input.task == "segmenter" && (!input.organs.plain() || o.postprocess == "none")) {
+    THORAX_CHECK(!min_area_given,
+                 "[segment] --min-area rejects images by their lungs after Algorithm 1; {}",
+                 input.organs.plain() ? "--postprocess none leaves it out"
+                                      : fmt::format("{} finds {}: their areas are in "
+                                                    "segmentation.csv",
+                                                    o.model, fmt::join(input.organs.organs, ", ")));
+    run_organs(o, items, compute);
+    return;
+  }
+  LungSegmenter segmenter(o.model, o.min_area, compute);
   segmenter.set_intensity(chosen_intensity(o.intensity, segmenter.intensity(), o.model));
   const CutReport report = cut_lungs(segmenter, items, o.out,
                                      {.batch = o.batch,
@@ -60,17 +97,22 @@ void run(const Options& o) {
 void add(CLI::App& root) {
   static Options o;
   CLI::App* c =
-      root.add_subcommand("segment", "Cut the lungs out of radiographs with a trained UNet");
+      root.add_subcommand("segment",
+                          "Cut the lungs out of radiographs, or find several organs in them, with "
+                          "a trained UNet");
   c->add_option("inputs", o.inputs, "Images and folders of images (formats: thorax info)");
   c->add_option("--data", o.data,
                 "Dataset instead of files, kind:PATH[,key=value] (see thorax data)");
   c->add_option("--model", o.model, "Checkpoint of a trained segmenter")->required();
-  c->add_option("--out", o.out, "Folder for lungs/, masks/, overlays/ and segmentation.csv")
+  c->add_option(
+       "--out", o.out,
+       "Folder for lungs/, masks/, overlays/ and segmentation.csv; with several organs labels/ "
+       "(softmax) or masks/ORGAN/, overlays/, segmentation.csv and .json")
       ->required();
-  c->add_option("--min-area", o.min_area,
-                "Reject images whose lungs cover fewer pixels of 512 x 512")
-      ->capture_default_str()
-      ->check(kArea);
+  CLI::Option* min_area = c->add_option("--min-area", o.min_area,
+                                        "Reject images whose lungs cover fewer pixels of 512 x 512")
+                              ->capture_default_str()
+                              ->check(kArea);
   c->add_option("--batch", o.batch, "Images computed at once")
       ->capture_default_str()
       ->check(kBatch);
@@ -81,11 +123,16 @@ void add(CLI::App& root) {
                 "Format of the masks: png (0 and 255) or nifti (.nii.gz, 0 and 1)")
       ->capture_default_str()
       ->check(CLI::IsMember(mask_format_names()));
+  c->add_option("--postprocess", o.postprocess,
+                "Algorithm 1 of the study (dilation, closing): auto for organs that are lungs, "
+                "lungs (an error without any), none")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "lungs", "none"}));
   add_intensity_override(*c, o.intensity);
   add_precision_option(*c, o.precision);
   add_compute_options(*c, o.compute);
   c->footer("Example:\n  thorax segment images/ --model runs/lungs/best.safetensors --out cut");
-  c->callback([] { run(o); });
+  c->callback([min_area] { run(o, min_area->count() > 0); });
 }
 
 }  // namespace

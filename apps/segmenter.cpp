@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/model_file.h"
+#include "apps/organ_segmenter.h"
+#include "data/organs.h"
 #include "data/overlay.h"
 #include "data/resize.h"
 #include "engine/io/checksum.h"
@@ -39,6 +41,16 @@ LungSegmenter::LungSegmenter(const std::filesystem::path& checkpoint, double min
   size_ = trained.input.size;
   model_ = std::move(trained.model);
   intensity_ = trained.input.intensity;
+  if (const OrganOutputs& organs = trained.input.organs; !organs.plain()) {
+    lungs_ = lungs_among(organs.organs);
+    softmax_ = organs.softmax;
+    THORAX_CHECK(
+        !lungs_.empty(),
+        "[segment] {}: finds {}, none of which is the lungs (an organ named lungs, or left "
+        "lung and right lung), which are wanted here; give the checkpoint of a segmenter "
+        "that finds the lungs (--segmenter)",
+        checkpoint.string(), fmt::join(organs.organs, ", "));
+  }
   checksum_ = file_checksum(checkpoint);
   model_->to(compute.device);
 }
@@ -48,26 +60,10 @@ Lungs LungSegmenter::operator()(const Image& gray) const {
 }
 
 std::vector<Image> LungSegmenter::logits(const std::vector<Image>& grays) const {
-  const auto count = static_cast<std::int64_t>(grays.size());
-  const std::int64_t pixels = std::int64_t{size_} * size_;
-  const Tensor input = Tensor::empty({count, size_, size_, 1});
-  for (std::int64_t n = 0; n < count; ++n) {
-    const Image scaled = resize(grays[static_cast<std::size_t>(n)], size_, size_);
-    normalise(scaled.pixels, input.data<float>() + n * pixels);
-  }
-  const NoGrad no_grad;
-  const Tensor logits = model_->logits(Variable(input.to(compute_.device)), compute_.precision)
-                            .value()
-                            .to(Device{})
-                            .to_contiguous();
-  check_logits(logits, "segment", count == 1 ? "the image" : fmt::format("{} images", count));
   std::vector<Image> result;
-  for (std::int64_t n = 0; n < count; ++n) {
-    Image plane(size_, size_);
-    std::copy_n(logits.data<float>() + n * pixels, pixels, plane.pixels.begin());
-    // Scaling the logits rather than the mask keeps the outline smooth.
-    result.push_back(resize(plane, kStudySize, kStudySize));
-  }
+  for (std::vector<Image>& outputs : scaled_logits(*model_, size_, grays, compute_))
+    result.push_back(lungs_.empty() ? std::move(outputs.front())
+                                    : joined_logits(outputs, lungs_, softmax_));
   return result;
 }
 

@@ -39,7 +39,7 @@ struct LungSteps {
 class LungSegmenter {
  public:
   // Rebuilds the network from a checkpoint alone; throws Error naming the file when it holds no
-  // segmenter.
+  // segmenter, or one of several organs none of which is the lungs.
   LungSegmenter(const std::filesystem::path& checkpoint, double min_area, const Compute& compute);
 
   // Side of the square that the network sees.
@@ -62,6 +62,9 @@ class LungSegmenter {
 
   std::unique_ptr<Model> model_;
   int size_ = 0;
+  // Of several organs those that are the lungs, joined; empty where the one output is the lungs.
+  std::vector<std::size_t> lungs_;
+  bool softmax_ = false;
   std::string checksum_;
   double min_area_;
   Intensity intensity_ = Intensity::depth;

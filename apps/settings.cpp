@@ -104,6 +104,8 @@ nlohmann::json TrainSettings::to_json() const {
   if (class_weights != "none") all["class_weights"] = class_weights;
   if (label_smoothing != 0) all["label_smoothing"] = label_smoothing;
   if (sampling != "uniform") all["sampling"] = sampling;
+  if (loss != "dice") all["loss"] = loss;
+  if (activation != "auto") all["activation"] = activation;
   return all;
 }
 
@@ -125,6 +127,9 @@ template <class T>
 CLI::Validator within(const limits::Range<T>& range) {
   return in_range(range.low, range.high);
 }
+
+const std::vector<std::string> kLosses{"dice", "generalised-dice", "dice+ce"};
+const std::vector<std::string> kActivations{"auto", "softmax", "sigmoid"};
 
 // Keys of the file, which may be the config.json of a run, replace the defaults one by one; objects
 // are replaced whole.
@@ -169,6 +174,8 @@ void merge_file(TrainSettings& s, const std::filesystem::path& path) {
   s.ema = number(c, "ema", s.ema, limits::kEma);
   s.precision = c.choice_or("precision", s.precision, {"float32", "float16", "bfloat16"});
   s.seed = whole(c, "seed", s.seed, limits::kSeed);
+  s.loss = c.choice_or("loss", s.loss, kLosses);
+  s.activation = c.choice_or("activation", s.activation, kActivations);
   // Checked by their own readers when they are used; here only taken over.
   for (const auto& [key, target] : {std::pair<const char*, nlohmann::json*>{"model", &s.model},
                                     {"optimizer", &s.optimizer},
@@ -347,6 +354,16 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
         "What an epoch draws: every image once (uniform, default), or as many images, every class "
         "as often (balanced)")
         ->check(CLI::IsMember({"uniform", "balanced"}));
+  }
+  if (!classifier) {
+    add(command, "--loss", &TrainSettings::loss,
+        "dice (default), generalised-dice (Sudre et al. 2017), or dice+ce (with cross entropy, as "
+        "nnU-Net)")
+        ->check(CLI::IsMember(kLosses));
+    add(command, "--activation", &TrainSettings::activation,
+        "softmax: every pixel is one organ's or background; sigmoid: each organ by itself, organs "
+        "may overlap; auto (default): softmax for label maps, else sigmoid")
+        ->check(CLI::IsMember(kActivations));
   }
   add(command, "--clip-norm", &TrainSettings::clip_norm,
       "Upper limit of the gradient norm (default 1; 0 = none)")

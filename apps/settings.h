@@ -64,6 +64,8 @@ struct TrainSettings {
   std::int64_t size = 224;
   std::string intensity = "depth";  // which stored value is white: depth, full or percentiles
   // How it learns
+  std::string loss = "dice";        // segmenter: dice, generalised-dice or dice+ce
+  std::string activation = "auto";  // segmenter: softmax, sigmoid; auto: by its masks
   std::int64_t epochs = 25;
   std::int64_t batch = 8;
   nlohmann::json optimizer;  // {"name": "sgd", "momentum": 0.8, ...}

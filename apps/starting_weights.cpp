@@ -45,7 +45,7 @@ void describe(const WeightReport& report, const std::string& file) {
 }  // namespace
 
 void start_from(const TrainSettings& s, const std::vector<std::string>& classes, bool multilabel,
-                const Model& model) {
+                const OrganOutputs& organs, const Model& model) {
   WeightFile file = read_weight_file(s.weights);
   if (!file.pytorch) note_unverified(file.metadata, s.weights);
   bool same_task = false;
@@ -53,7 +53,9 @@ void start_from(const TrainSettings& s, const std::vector<std::string>& classes,
     const ModelInput input = read_model_input(file.metadata, s.weights);
     same_task =
         input.task == name_of(s.task) &&
-        (s.task == Task::segmenter || (input.classes == classes && input.multilabel == multilabel));
+        (s.task == Task::segmenter
+             ? input.organs.organs == organs.organs && input.organs.softmax == organs.softmax
+             : input.classes == classes && input.multilabel == multilabel);
   }
   const WeightReport report = load_model_weights(
       model, std::move(file), s.weights, same_task ? WeightUse::adapt : WeightUse::pretrain);

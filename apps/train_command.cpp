@@ -51,7 +51,10 @@ void run(Task task, const SettingsOptions& options) {
     return;
   }
   if (result.seconds > 0) run.history->note("fold_seconds", "train", result.seconds);
-  if (task == Task::segmenter) {
+  if (task == Task::segmenter && !result.organs.empty()) {
+    fmt::print("validation, {} images, loss {:.4f}\n{}", result.scored.size(), result.loss,
+               to_text(organ_table({result})));
+  } else if (task == Task::segmenter) {
     const SegmenterReport report = segmenter_report(result.scored);
     fmt::print("validation, {} images: Dice {:.4f}  IoU {:.4f}  Hausdorff 95 % {}  loss {:.4f}\n",
                result.scored.size(), report.dice, report.iou, hausdorff_text(report), result.loss);
@@ -74,7 +77,7 @@ void add(CLI::App& root) {
   train->require_subcommand(1);
   for (const Task task : {Task::segmenter, Task::classifier}) {
     CLI::App* command = train->add_subcommand(
-        name_of(task), task == Task::segmenter ? "UNet: lung masks from radiographs"
+        name_of(task), task == Task::segmenter ? "UNet: lungs, or several organs, from radiographs"
                                                : "Classes of radiographs told apart, or several "
                                                  "findings an image");
     // Lives as long as the program: CLI11 keeps references into it.

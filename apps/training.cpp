@@ -26,7 +26,6 @@
 #include "engine/stats/surface_distance.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/trainer.h"
-#include "kernels/dice_loss/dice_loss.h"
 #include "models/factory.h"
 #include "models/freeze.h"
 #include "models/norm_statistics.h"
@@ -42,7 +41,7 @@ bool several_findings(const std::vector<Sample>& samples) {
 }
 
 LoaderConfig loader_config(const TrainSettings& s, bool training,
-                           const std::vector<Sample>& samples) {
+                           const std::vector<Sample>& samples, const OrganOutputs& organs = {}) {
   const auto images = static_cast<std::int64_t>(samples.size());
   LoaderConfig c;
   c.height = c.width = static_cast<int>(s.size);
@@ -52,6 +51,7 @@ LoaderConfig loader_config(const TrainSettings& s, bool training,
   c.with_findings = s.task == Task::classifier && several_findings(samples);
   c.with_label = s.task == Task::classifier && !c.with_findings;
   c.with_mask = s.task == Task::segmenter;
+  set_organs(c, organs);
   c.mean = static_cast<float>(kInputMean);
   c.deviation = static_cast<float>(kInputDeviation);
   c.view = s.task == Task::classifier ? s.seen() : View::whole;
@@ -72,8 +72,9 @@ LoaderConfig loader_config(const TrainSettings& s, bool training,
 }
 
 // What validation judges by; training may weigh classes and smooth labels (class_balance.h).
-Variable batch_loss(Task task, const Variable& logits, const Batch& batch) {
-  if (task == Task::segmenter) return dice_loss(logits, batch.tensors.at("mask"));
+Variable batch_loss(const TrainSettings& s, const OrganOutputs& organs, const Variable& logits,
+                    const Batch& batch) {
+  if (s.task == Task::segmenter) return organ_loss(s, organs, logits, batch);
   return classification_loss(logits, batch);
 }
 
@@ -96,8 +97,8 @@ double known_labels(const Tensor& weights) {
 }
 
 // Runs the network over a loader in eval mode. Dice, IoU and probabilities are per image.
-std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader,
-                          const Compute& compute, double& mean_loss) {
+std::vector<Scored> score(const TrainSettings& s, const OrganOutputs& organs, Model& model,
+                          Loader& loader, const Compute& compute, double& mean_loss) {
   const bool was_training = model.training();
   model.eval();
   const NoGrad no_grad;
@@ -117,13 +118,17 @@ std::vector<Scored> score(const TrainSettings& s, Model& model, Loader& loader,
     const double weight = loader.config().with_findings
                               ? known_labels(batch.tensors.at("finding_weights"))
                               : static_cast<double>(count);
-    loss += batch_loss(s.task, computed, there).value().item() * weight;
+    loss += batch_loss(s, organs, computed, there).value().item() * weight;
     losses += weight;
     for (std::int64_t n = 0; n < count; ++n) {
       const std::string& name = batch.names[static_cast<std::size_t>(n)];
       const Sample& sample = *by_image.at(name);
       Scored row{sample.id, sample.patient, sample.source, sample.label, 0, 0, 0, {}};
-      if (s.task == Task::segmenter) {
+      if (s.task == Task::segmenter && !organs.plain()) {
+        row.organs = organ_scores(logits.batch_slice(n, 1),
+                                  batch.tensors.at("mask").batch_slice(n, 1), organs.softmax);
+        set_means(row);
+      } else if (s.task == Task::segmenter) {
         const OverlapCounts counts =
             overlap(logits.batch_slice(n, 1), batch.tensors.at("mask").batch_slice(n, 1), 0.0);
         row.score = counts.dice();
@@ -256,6 +261,12 @@ TrainSettings fitted(TrainSettings settings, const std::vector<std::string>& cla
   return settings;
 }
 
+TrainSettings fitted(TrainSettings settings, const OrganOutputs& organs) {
+  if (organs.outputs() > 1 && settings.model.value("out_channels", std::int64_t{1}) == 1)
+    settings.model["out_channels"] = organs.outputs();
+  return settings;
+}
+
 MulticlassReport multiclass_report(const std::vector<Scored>& scored, std::size_t classes) {
   std::vector<int> labels;
   std::vector<std::vector<double>> probabilities;
@@ -279,6 +290,11 @@ BinaryReport classifier_report(const std::vector<Scored>& scored) {
 SegmenterReport segmenter_report(const std::vector<Scored>& scored) {
   std::vector<double> dice, iou, distance;
   SegmenterReport report;
+  if (!scored.empty() && !scored.front().organs.empty()) {
+    const OrganReport mean = mean_of(organ_reports(scored));
+    return {mean.dice,     mean.iou,   mean.hausdorff95, static_cast<std::int64_t>(scored.size()),
+            mean.measured, mean.missed};
+  }
   for (const Scored& row : scored) {
     dice.push_back(row.score);
     iou.push_back(row.iou);
@@ -308,7 +324,7 @@ std::vector<Scored> score_samples(const TrainSettings& settings, Model& model,
                                   const std::vector<Sample>& samples, const Compute& compute) {
   Loader loader(samples, loader_config(settings, false, samples));
   double loss = 0;
-  return score(settings, model, loader, compute, loss);
+  return score(settings, {}, model, loader, compute, loss);
 }
 
 void tidy_finished_fold(const fs::path& folder) {
@@ -324,12 +340,13 @@ std::unique_ptr<Training> make_training(const TrainSettings& settings,
   auto made = std::make_unique<Training>();
   Training& t = *made;
   t.multilabel = settings.task == Task::classifier && several_findings(train);
-  const TrainSettings& s = t.settings = fitted(settings, classes, t.multilabel);
+  t.organs = organ_task(settings, train);
+  const TrainSettings& s = t.settings = fitted(fitted(settings, classes, t.multilabel), t.organs);
   t.model = create_model(s.model, static_cast<std::uint64_t>(s.seed));
-  if (!s.weights.empty()) start_from(s, classes, t.multilabel, *t.model);
+  if (!s.weights.empty()) start_from(s, classes, t.multilabel, t.organs, *t.model);
   if (!s.freeze.empty()) describe_frozen(s, freeze(*t.model, s.freeze));
   t.model->to(compute.device);  // before the optimizer is made: its state follows
-  LoaderConfig images = loader_config(s, true, train);
+  LoaderConfig images = loader_config(s, true, train, t.organs);
   std::optional<ClassifierLoss> loss;
   if (s.task == Task::classifier) {
     loss.emplace(s, classes, train, compute.device);
@@ -354,7 +371,7 @@ std::unique_ptr<Training> make_training(const TrainSettings& settings,
   };
   t.callbacks.loss = [&t, loss, precision = compute.precision](const Batch& batch) {
     const Variable logits = t.model->logits(Variable(batch.tensors.at("image")), precision);
-    return loss ? (*loss)(logits, batch) : batch_loss(t.settings.task, logits, batch);
+    return loss ? (*loss)(logits, batch) : batch_loss(t.settings, t.organs, logits, batch);
   };
   return made;
 }
@@ -371,9 +388,10 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
   create_folders(folder);
   const TrainSettings& s = training->settings;
   const bool multilabel = training->multilabel;
+  const OrganOutputs& organs = training->organs;
   Model* const model = training->model.get();
   Loader& train_loader = *training->images;
-  Loader validation_loader(validation, loader_config(s, false, validation));
+  Loader validation_loader(validation, loader_config(s, false, validation, organs));
   TrainerOptions& options = training->options;
   options.folder = folder;
   options.resume = fold.resume;
@@ -393,7 +411,9 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
                                       parse_intensity(s.intensity),
                                       true,
                                       {},
-                                      multilabel}));
+                                      multilabel,
+                                      {},
+                                      organs}));
 
   std::map<std::string, std::string> found;  // by the last validation
   TrainerCallbacks& callbacks = training->callbacks;
@@ -408,7 +428,7 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
                                   .to(compute.precision);
                             });
     double loss = 0;
-    const std::vector<Scored> scored = score(s, *model, validation_loader, compute, loss);
+    const std::vector<Scored> scored = score(s, organs, *model, validation_loader, compute, loss);
     std::map<std::string, double> metrics{{"loss", loss}};
     if (s.task == Task::segmenter) {
       const SegmenterReport report = segmenter_report(scored);
@@ -416,6 +436,7 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
       metrics["iou"] = report.iou;
       metrics["hausdorff95"] = report.hausdorff95;
       metrics["missed"] = static_cast<double>(report.missed);
+      add_organ_metrics(scored, organs.organs, metrics);
     } else if (multilabel) {
       const FindingScores all = finding_scores(scored);
       const MultilabelReport report =
@@ -456,7 +477,8 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
   if (s.task == Task::classifier) result.classes = classes;
   result.multilabel = multilabel;
   result.left_out = fold.left_out;
-  result.scored = score(s, *model, validation_loader, compute, result.loss);
+  result.scored = score(s, organs, *model, validation_loader, compute, result.loss);
+  result.organs = organs.organs;
   result.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   if (fold.weights_only) {

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "apps/organ_scores.h"
+#include "apps/organ_task.h"
 #include "apps/settings.h"
 #include "data/dataset.h"
 #include "data/loader.h"
@@ -28,6 +30,8 @@ struct Scored {
   double hausdorff95 = 0;  // segmenter: pixels of the network's input; NaN when a mask is empty
   std::vector<double> probabilities = {};  // classifier of three classes or more, or of findings
   std::vector<std::int8_t> labels = {};    // of several findings an image: Sample::labels
+  // Segmenter of several organs; score, iou and hausdorff95 are then means over them.
+  std::vector<OrganScore> organs = {};
 };
 
 struct FoldResult {
@@ -38,6 +42,7 @@ struct FoldResult {
   std::vector<std::string> classes = {};  // classifier: by label
   bool multilabel = false;  // the classes are findings, of which an image may have several
   std::map<std::string, std::int64_t> left_out = {};  // left_out_counts (run.h) of the run's data
+  std::vector<std::string> organs = {};  // segmenter of several: names, as in Scored::organs
 };
 
 struct FoldOptions {
@@ -56,6 +61,7 @@ void tidy_finished_fold(const std::filesystem::path& folder);
 struct Training {
   TrainSettings settings;   // fitted
   bool multilabel = false;  // several findings an image
+  OrganOutputs organs;      // of a segmenter
   std::unique_ptr<Model> model;
   std::unique_ptr<Loader> images;
   std::unique_ptr<Optimizer> optimizer;
@@ -87,6 +93,8 @@ std::size_t output_count(const std::vector<std::string>& classes, bool multilabe
 // stays.
 TrainSettings fitted(TrainSettings settings, const std::vector<std::string>& classes,
                      bool multilabel = false);
+// The same for a segmenter of several organs, or one by softmax.
+TrainSettings fitted(TrainSettings settings, const OrganOutputs& organs);
 
 // Labels and probabilities of scored images, for engine/train/metrics.h and stats/multiclass.h.
 BinaryReport classifier_report(const std::vector<Scored>& scored);

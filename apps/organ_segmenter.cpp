@@ -1,0 +1,161 @@
+#include "apps/organ_segmenter.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "apps/model_file.h"
+#include "data/organs.h"
+#include "data/resize.h"
+#include "kernels/morphology/morphology.h"
+#include "models/lung_postprocess.h"
+
+namespace thorax::app {
+namespace {
+
+constexpr int kSide = 512;
+
+Tensor tensor_of(const ImageU8& mask) {
+  const Tensor out = Tensor::empty({1, mask.height, mask.width, 1}, DType::u8);
+  for (std::size_t i = 0; i < mask.pixels.size(); ++i)
+    out.data<std::uint8_t>()[i] = mask.pixels[i] != 0;
+  return out;
+}
+
+// At 512 x 512, 0 or 255, by organ.
+std::vector<ImageU8> decided(const std::vector<Image>& outputs, std::size_t organs, bool softmax) {
+  std::vector<ImageU8> masks(organs, ImageU8(kSide, kSide));
+  for (std::size_t i = 0; i < outputs.front().pixels.size(); ++i) {
+    if (!softmax) {
+      for (std::size_t k = 0; k < organs; ++k)
+        if (outputs[k].pixels[i] > 0) masks[k].pixels[i] = 255;
+      continue;
+    }
+    std::size_t best = 0;
+    for (std::size_t c = 1; c < outputs.size(); ++c)
+      if (outputs[c].pixels[i] > outputs[best].pixels[i]) best = c;
+    if (best > 0) masks[best - 1].pixels[i] = 255;
+  }
+  return masks;
+}
+
+}  // namespace
+
+std::vector<std::vector<Image>> scaled_logits(const Model& model, int size,
+                                              const std::vector<Image>& grays,
+                                              const Compute& compute) {
+  const auto count = static_cast<std::int64_t>(grays.size());
+  const std::int64_t pixels = std::int64_t{size} * size;
+  const Tensor input = Tensor::empty({count, size, size, 1});
+  for (std::int64_t n = 0; n < count; ++n) {
+    const Image scaled = resize(grays[static_cast<std::size_t>(n)], size, size);
+    normalise(scaled.pixels, input.data<float>() + n * pixels);
+  }
+  const NoGrad no_grad;
+  const Tensor logits = model.logits(Variable(input.to(compute.device)), compute.precision)
+                            .value()
+                            .to(Device{})
+                            .to_contiguous();
+  check_logits(logits, "segment", count == 1 ? "the image" : fmt::format("{} images", count));
+  const std::int64_t outputs = logits.size(3);
+  std::vector<std::vector<Image>> result(grays.size());
+  for (std::int64_t n = 0; n < count; ++n)
+    for (std::int64_t c = 0; c < outputs; ++c) {
+      Image plane(size, size);
+      for (std::int64_t i = 0; i < pixels; ++i)
+        plane.pixels[static_cast<std::size_t>(i)] =
+            logits.data<float>()[(n * pixels + i) * outputs + c];
+      result[static_cast<std::size_t>(n)].push_back(resize(plane, kSide, kSide));
+    }
+  return result;
+}
+
+Image joined_logits(const std::vector<Image>& outputs, const std::vector<std::size_t>& organs,
+                    bool softmax) {
+  Image joined = outputs.front();
+  std::vector<bool> own(outputs.size(), false);
+  for (const std::size_t k : organs) own.at(k + (softmax ? 1 : 0)) = true;
+  for (std::size_t i = 0; i < joined.pixels.size(); ++i) {
+    float highest[2] = {-INFINITY, -INFINITY};  // of the others, of the own
+    for (std::size_t c = 0; c < outputs.size(); ++c)
+      highest[own[c]] = std::max(highest[own[c]], outputs[c].pixels[i]);
+    if (!softmax) {
+      joined.pixels[i] = highest[1];
+      continue;
+    }
+    double sums[2] = {0, 0};
+    for (std::size_t c = 0; c < outputs.size(); ++c)
+      sums[own[c]] += std::exp(static_cast<double>(outputs[c].pixels[i] - highest[own[c]]));
+    joined.pixels[i] = static_cast<float>(static_cast<double>(highest[1]) + std::log(sums[1]) -
+                                          static_cast<double>(highest[0]) - std::log(sums[0]));
+  }
+  return joined;
+}
+
+Postprocess parse_postprocess(const std::string& text) {
+  if (text == "auto") return Postprocess::automatic;
+  if (text == "lungs") return Postprocess::lungs;
+  THORAX_CHECK(text == "none", "[segment] --postprocess {}: must be auto, lungs or none", text);
+  return Postprocess::none;
+}
+
+OrganSegmenter::OrganSegmenter(const std::filesystem::path& checkpoint, Postprocess postprocess,
+                               const Compute& compute)
+    : compute_(compute) {
+  TrainedModel trained = load_trained(checkpoint, "segmenter");
+  size_ = trained.input.size;
+  organs_ = trained.input.organs;
+  if (organs_.plain()) organs_ = {{kLungs}, {1}, false};
+  intensity_ = trained.input.intensity;
+  model_ = std::move(trained.model);
+  model_->to(compute.device);
+  for (const std::string& name : organs_.organs)
+    lungs_.push_back(postprocess != Postprocess::none && is_lung(name));
+  THORAX_CHECK(postprocess != Postprocess::lungs ||
+                   std::find(lungs_.begin(), lungs_.end(), true) != lungs_.end(),
+               "[segment] {}: --postprocess lungs: none of its organs ({}) is a lung; use "
+               "--postprocess none",
+               checkpoint.string(), fmt::join(organs_.organs, ", "));
+}
+
+std::vector<std::vector<OrganFound>> OrganSegmenter::operator()(
+    const std::vector<Image>& grays) const {
+  const std::vector<std::vector<Image>> logits = scaled_logits(*model_, size_, grays, compute_);
+  std::vector<std::vector<OrganFound>> result;
+  for (std::size_t n = 0; n < grays.size(); ++n) {
+    std::vector<ImageU8> masks = decided(logits[n], organs_.organs.size(), organs_.softmax);
+    for (std::size_t k = 0; k < masks.size(); ++k) {
+      if (!lungs_[k]) continue;
+      const LungMask lungs = lung_postprocess(tensor_of(masks[k]), {.min_area = 0});
+      for (std::size_t i = 0; i < masks[k].pixels.size(); ++i) {
+        bool taken = false;
+        for (std::size_t other = 0; organs_.softmax && other < masks.size(); ++other)
+          taken = taken || (other != k && masks[other].pixels[i] != 0);
+        masks[k].pixels[i] = lungs.mask.data<std::uint8_t>()[i] != 0 && !taken ? 255 : 0;
+      }
+    }
+    std::vector<OrganFound> found;
+    for (const ImageU8& mask : masks) {
+      OrganFound organ;
+      organ.area_512 = static_cast<double>(mask_area(mask));
+      organ.regions =
+          static_cast<std::int64_t>(connected_components(tensor_of(mask)).components.size());
+      organ.mask = resize_nearest(mask, grays[n].height, grays[n].width);
+      organ.pixels = mask_area(organ.mask);
+      found.push_back(std::move(organ));
+    }
+    result.push_back(std::move(found));
+  }
+  return result;
+}
+
+ImageU8 label_map(const std::vector<OrganFound>& found, const OrganOutputs& organs) {
+  ImageU8 map(found.front().mask.height, found.front().mask.width);
+  for (std::size_t k = 0; k < found.size(); ++k)
+    for (std::size_t i = 0; i < map.pixels.size(); ++i)
+      if (found[k].mask.pixels[i]) map.pixels[i] = static_cast<std::uint8_t>(organs.values[k]);
+  return map;
+}
+
+}  // namespace thorax::app
