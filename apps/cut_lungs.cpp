@@ -34,6 +34,11 @@ void write_csv(const CutReport& report, const fs::path& path) {
   atomic_write(path, csv);
 }
 
+// A power loss does not bring it back.
+void remove_for_good(const fs::path& file) {
+  if (fs::remove(file)) sync_folder(file.parent_path());
+}
+
 // Of the masks' contents and names.
 std::string masks_checksum(const CutReport& report, const fs::path& out) {
   Checksum sum;
@@ -156,7 +161,7 @@ CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& 
       if (lungs[i].kept) {
         save("lungs", name, to_u8(keep_inside(images[i], lungs[i].mask)));
       } else {
-        fs::remove(cut);  // of an earlier run with another threshold
+        remove_for_good(cut);  // of an earlier run with another threshold
       }
       report.rows.push_back({item.image, item.id, name, images[i].height, images[i].width,
                              lungs[i].area, lungs[i].regions, lungs[i].kept, std::move(reason)});
@@ -205,7 +210,7 @@ Dataset cut_dataset(const LungSegmenter& segmenter, const Dataset& dataset,
   const FileLock lock(out / "lock");
   std::optional<CutReport> report = read_made(out, maker);
   if (!report) {
-    fs::remove(out / "made_by.json");
+    remove_for_good(out / "made_by.json");
     report = cut_lungs(segmenter, items, out, options);
     save_json(out / "made_by.json", describe(*report, maker, out));
   }

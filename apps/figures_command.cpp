@@ -213,7 +213,7 @@ void run(Options o) {
     facts.emplace_back(
         "age", fmt::format("{:.0f} to {:.0f} years, median {:.0f}, known for {}", summary.age.least,
                            summary.age.most, summary.age.median, summary.age_known));
-  facts.emplace_back("checksum", summary.checksum);
+  facts.emplace_back("checksum of names and sizes", summary.names_checksum);
   report.key_values(facts);
 
   report.section("What was removed");

@@ -10,6 +10,7 @@
 #include "apps/cut_lungs.h"
 #include "apps/data_checksum.h"
 #include "apps/preflight.h"
+#include "apps/run_files.h"
 #include "apps/training.h"
 #include "data/csv.h"
 #include "data/duplicates.h"
@@ -275,6 +276,7 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
                                                              : IfExists::refuse,
                                          request.mode, say);
   RunFolder& home = *run.home;
+  if (request.overwrite && fs::exists(home.path())) check_only_run_files(home.path());
   bool tuned = autotuning();
   if (home.resumed()) {
     // Other kernels would change the bits: a run goes on as it began.

@@ -238,8 +238,9 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
     command.add_option("--out", out, "Run folder to create")->required();
     CLI::Option* resumed =
         command.add_flag("--resume", resume, "Continue the run in this folder where it stopped");
-    command.add_flag("--overwrite", overwrite,
-                     "Replace the run in the folder; everything in the folder goes");
+    command.add_flag(
+        "--overwrite", overwrite,
+        "Replace the run in the folder; refused when other files than a run's are there");
     CLI::Option* plan = command.add_flag(
         "--dry-run", dry_run,
         "Say what the run would be (data, folds, network, memory, time, disk) and write nothing");

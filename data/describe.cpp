@@ -127,7 +127,7 @@ DatasetSummary summarize(const Dataset& dataset, const Inspection* inspected) {
   for (const auto& [patient, images] : images_of) ++out.patients_by_images[images];
   out.age_known = static_cast<int64_t>(ages.size());
   out.age = spread_of(std::move(ages));
-  out.checksum = dataset_checksum(dataset);
+  out.names_checksum = dataset_checksum(dataset);
   out.organs = organ_names(dataset);
   out.positive = dataset.positive;
   out.classifier_problem = classifier_problem(dataset);
@@ -140,8 +140,8 @@ DatasetSummary summarize(const Dataset& dataset, const Inspection* inspected) {
 
 std::string describe_text(const DatasetSummary& s) {
   std::string text =
-      fmt::format("{} images of {} patients, {} with {}mask; checksum {}\n\n", s.images, s.patients,
-                  s.with_mask, s.organs.empty() ? "lung " : "", s.checksum);
+      fmt::format("{} images of {} patients, {} with {}mask; checksum of names and sizes {}\n\n",
+                  s.images, s.patients, s.with_mask, s.organs.empty() ? "lung " : "", s.checksum);
   if (!s.organs.empty()) text += fmt::format("Organs: {}\n\n", fmt::join(s.organs, ", "));
   text += "Sources\n";
   for (const SourceCount& c : s.report.sources)
@@ -207,7 +207,7 @@ nlohmann::json describe_json(const DatasetSummary& s) {
       {"images", s.images},
       {"patients", s.patients},
       {"with_mask", s.with_mask},
-      {"checksum", s.checksum},
+      {"names_checksum", s.names_checksum},
       {"findings", utf8(s.findings)},
       {"views", utf8(s.views)},
       {"files", s.kinds},

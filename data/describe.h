@@ -44,7 +44,7 @@ struct DatasetSummary {
   std::vector<MaskSet> masks;                       // by source and organ
   std::vector<std::string> inspection;              // lines on masks and images (data/inspect.h)
   std::vector<std::vector<std::string>> identical;  // files with the same bytes
-  std::string checksum;
+  std::string names_checksum;  // dataset_checksum(): of names and sizes, not of contents
   FilterReport report;
 };
 

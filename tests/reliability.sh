@@ -5,7 +5,7 @@
 #   tests/reliability.sh [--minutes N] [--build FOLDER] [--table FILE] [OPTION VALUE]...
 #     --minutes  how long (default 10, of the points); 0 = until every point was tried
 #     --build    build folder (default build); its `thorax` and `reliability` must be there
-#     --table    where the table goes (default tests/reliability/results/points.csv)
+#     --table    where the table goes (default build/reliability.csv; tests/reliability/results holds the last long runs)
 #     Other options are those of the program: build/tests/reliability --help
 # The order of the points comes from the commit, so that another commit tries others.
 set -euo pipefail
@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.."
 
 build=build
 minutes=10
-table=tests/reliability/results/points.csv
+table=
 seed=$(git rev-parse HEAD 2>/dev/null | cut -c1-8 || true)
 seed=$((16#${seed:-0}))
 rest=()
@@ -33,6 +33,7 @@ done
   echo "reliability.sh: there is no $build/tests/reliability; build it: cmake --build --preset cpu --target reliability" >&2
   exit 1
 }
+table=${table:-$build/reliability.csv}
 mkdir -p "$(dirname "$table")"
 exec "$build/tests/reliability" --thorax "$build/apps/thorax" --shim "$build/tests/libfault_shim.so" \
   --minutes "$minutes" --seed "$seed" --jobs "$(nproc)" --table "$table" "${rest[@]}"

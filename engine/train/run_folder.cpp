@@ -38,6 +38,13 @@ void empty_run(const fs::path& folder) {
   for (const char* name : {kConfig, kStartLock, kLock}) fs::remove(folder / name);
 }
 
+// For good: a power loss brings nothing of it back.
+void remove_run(const fs::path& folder) {
+  empty_run(folder);
+  fs::remove(folder);
+  sync_folder(folder.parent_path());
+}
+
 bool holds_run(const fs::path& folder) {
   try {
     return is_run_config(load_json(folder / kConfig));
@@ -199,8 +206,7 @@ void RunFolder::clear_replaced() {
     remove_leftovers(folder);
     if (!(holds_run(folder) || nothing_but_locks(folder))) continue;
     try {
-      empty_run(folder);
-      fs::remove(folder);
+      remove_run(folder);
     } catch (const std::exception& problem) {
       message_(fmt::format("[run] {}: was replaced and cannot be removed: {}", folder.string(),
                            problem.what()));
@@ -252,8 +258,7 @@ void RunFolder::replace(const json& config) {
     swap_folders(fresh, path_, beside("kept"));
   } catch (...) {
     if (fs::exists(fresh, error)) {
-      empty_run(fresh);
-      fs::remove(fresh);
+      remove_run(fresh);
     }
     throw;
   }
@@ -268,8 +273,7 @@ void RunFolder::begin() {
   begun_ = true;
   if (replaced_.empty()) return;
   try {
-    empty_run(replaced_);
-    fs::remove(replaced_);
+    remove_run(replaced_);
   } catch (const std::exception& problem) {
     message_(fmt::format("[run] {}: was replaced and cannot be removed: {}", replaced_.string(),
                          problem.what()));
@@ -288,8 +292,7 @@ void RunFolder::take_back() noexcept {
     if (!lock_ || !lock_->change(LockMode::alone)) return begin();
     if (!replaced_.empty()) {
       swap_folders(replaced_, path_, beside("kept"));
-      empty_run(replaced_);
-      fs::remove(replaced_);
+      remove_run(replaced_);
       return;
     }
     empty_run(path_);

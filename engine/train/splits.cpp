@@ -9,6 +9,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "engine/io/checksum.h"
 #include "engine/io/config.h"
 #include "engine/runtime/philox.h"
 #include "engine/tensor/error.h"
@@ -239,6 +240,14 @@ std::string listed(const std::set<std::string>& ids) {
   return text;
 }
 
+// Of the document without its "checksum".
+std::string own_checksum(json document) {
+  document.erase("checksum");
+  Checksum sum;
+  sum.add(document.dump());
+  return sum.hex();
+}
+
 std::string name_of_class(const std::vector<SplitItem>& samples, int label) {
   for (const SplitItem& sample : samples)
     if (sample.label == label && !sample.class_name.empty())
@@ -412,11 +421,13 @@ void save_splits(const std::filesystem::path& path, const Splits& splits,
   document["kind"] = splits.cross_validation ? "cross-validation" : "hold-out";
   for (const Fold& fold : splits.folds)
     document["folds"].push_back({{"train", fold.train}, {"validation", fold.validation}});
+  document["checksum"] = own_checksum(document);
   save_json(path, document);
 }
 
 Splits load_splits(const std::filesystem::path& path, const std::vector<SplitItem>& samples) {
-  const ConfigObject config = ConfigObject::load(path);
+  const json document = load_json(path);
+  const ConfigObject config(document, path.string());
   Splits splits;
   splits.seed = static_cast<std::uint64_t>(config.integer("seed"));
   splits.grouping =
@@ -427,12 +438,25 @@ Splits load_splits(const std::filesystem::path& path, const std::vector<SplitIte
     splits.folds.push_back({fold.texts_or("train", {}), fold.texts_or("validation", {})});
     fold.finish();
   }
+  const std::string checksum = config.text_or("checksum", "");
   config.finish();
   try {
     check_splits(splits, samples);
   } catch (const Error& error) {
     fail("[splits] {}: {}", path.string(), std::string(error.what()).substr(9));
   }
+  if (checksum.empty()) {
+    fmt::print(
+        stderr,
+        "[splits] {}: keeps no checksum (written by an earlier version, or edited): taken as "
+        "it is\n",
+        path.string());
+    return splits;
+  }
+  THORAX_CHECK(checksum == own_checksum(document),
+               "[splits] {}: is not as it was written (checksum {}, now {}); bring it back, or "
+               "remove its entry 'checksum' to use it as it is now",
+               path.string(), checksum, own_checksum(document));
   return splits;
 }
 

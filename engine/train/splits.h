@@ -60,10 +60,12 @@ Splits hold_out(const std::vector<SplitItem>& samples, double share, std::uint64
 // naming the offending ids.
 void check_splits(const Splits& splits, const std::vector<SplitItem>& samples);
 
-// splits.json
+// splits.json, with a checksum of what it says.
 void save_splits(const std::filesystem::path& path, const Splits& splits,
                  const std::vector<SplitItem>& samples);
-// Reads and checks.
+// Reads and checks; throws Error "[splits] PATH: ..." also when the file is not as it was written.
+// One without a checksum (of an earlier version, or edited on purpose) is taken as it is, with a
+// line on stderr.
 Splits load_splits(const std::filesystem::path& path, const std::vector<SplitItem>& samples);
 
 // Samples per class and side of each fold, as text.

@@ -1,6 +1,7 @@
 // --device, --memory-limit and --precision, through the command.
 #include <doctest/doctest.h>
 
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "tests/support/program.h"
@@ -58,6 +59,33 @@ TEST_CASE("a device that is not there, a limit that is no size: an error that sa
   fails(half, "[precision] float16 computes on cuda and sim devices, not on the CPU");
   small.insert(small.end(), {"--memory-limit", "100K"});
   fails(small, "limit 102400");
+}
+
+TEST_CASE(
+    "THORAX_SIM_ORDER: the order of simulated threads changes no bit, a wrong one is refused") {
+  const TemporaryFolder t;
+  REQUIRE(run_thorax(phantoms(t / "phantoms")).exit_code == 0);
+  const auto train = [&](const char* order) {
+    setenv("THORAX_SIM_ORDER", order, 1);
+    const Outcome outcome =
+        run_thorax({"train", "segmenter", "--data", "shenzhen:" + (t / "phantoms"), "--size", "16",
+                    "--width", "2", "--batch", "1", "--epochs", "1", "--validation-share", "0.5",
+                    "--device", "sim", "--out", t / order});
+    unsetenv("THORAX_SIM_ORDER");
+    return outcome;
+  };
+  for (const char* order : {"forward", "reverse", "random:3"}) {
+    CAPTURE(order);
+    REQUIRE(train(order).exit_code == 0);
+    CHECK(file_text(t / (std::string(order) + "/last.safetensors")) ==
+          file_text(t / "forward/last.safetensors"));
+  }
+  for (const char* order : {"sideways", "random", "random:", "random:x", ""}) {
+    CAPTURE(order);
+    const Outcome outcome = train(order);
+    CHECK(outcome.exit_code == 1);
+    CHECK(outcome.output.find("must be forward, reverse or random:SEED") != std::string::npos);
+  }
 }
 
 TEST_CASE("train, resume, segment and predict on the simulated GPU") {

@@ -118,6 +118,28 @@ TEST_CASE("--overwrite: what is wrong is found first, and only a run is replaced
     CHECK(entry.path().filename().string()[0] != '.');
 }
 
+TEST_CASE("--overwrite removes no file of somebody else's: it names them and stops") {
+  const Setup t;
+  t.succeed(t.train("run"));
+  const auto is_there = [&](const char* name) { return fs::exists(t.path() / "run" / name); };
+  fs::create_directories(t / "run/thesis");
+  std::ofstream(t / "run/thesis/chapter.json") << "years";
+  std::ofstream(t / "run/notes.txt") << "what I saw";
+  fs::create_directories(t / "run/cut");
+  std::ofstream(t / "run/cut/letter.docx") << "Dear";
+  t.refused(
+      t.train("run", {"--overwrite", "--seed", "7"}),
+      "holds what no run writes: cut/letter.docx, notes.txt, thesis; --overwrite would remove "
+      "it: move it elsewhere, or give another --out");
+  CHECK(is_there("thesis/chapter.json"));
+  CHECK(is_there("notes.txt"));
+  CHECK(is_there("result.json"));
+  fs::remove_all(t / "run/thesis");
+  fs::remove(t / "run/notes.txt");
+  fs::remove(t / "run/cut/letter.docx");
+  t.succeed(t.train("run", {"--overwrite", "--seed", "7"}));
+}
+
 TEST_CASE("one process trains in a folder") {
   const Setup t;
   t.succeed(t.train("whole"));

@@ -38,6 +38,7 @@ constexpr const char* kUsage =
     "  --allocations N  allocations that fail, one a run, of each kind (default 200)\n"
     "  --jobs N         processes at a time (default 2)\n"
     "  --table FILE     CSV file for the figures\n"
+    "  --data FOLDER    real images in place of phantoms (default none)\n"
     "  --signals N      instead of points: signals at random moments until N have met a run\n"
     "  --memory 1       instead of points: peak memory, --memory-limit, image bombs\n";
 
@@ -48,6 +49,7 @@ struct Options {
   std::vector<std::string> commands;
   std::string only_point;  // "CALL FAULT [VARIANT]"
   std::string table;
+  fs::path data;  // real images; empty: phantoms
   std::int64_t signals = 0;
   bool memory = false;
   std::uint64_t seed = 0;
@@ -175,11 +177,12 @@ int run(const Options& o) {
   const fs::path inputs = o.places.base / "inputs";
   fs::create_directories(o.places.base / "home");
   make_gnuplot_stub(o.places.base / "bin");
-  make_inputs(o.places.thorax, inputs);
+  const bool real = !o.data.empty();
+  real ? make_real_inputs(o.places.thorax, o.data, inputs) : make_inputs(o.places.thorax, inputs);
   std::vector<Work> works;
   bool failed = false;
   const bool points = o.signals == 0 && !o.memory;
-  for (const Scenario& scenario : all_scenarios(inputs)) {
+  for (const Scenario& scenario : real ? real_scenarios(o.data, inputs) : all_scenarios(inputs)) {
     if (!o.commands.empty() &&
         std::find(o.commands.begin(), o.commands.end(), scenario.name) == o.commands.end())
       continue;
@@ -275,6 +278,7 @@ int main(int argc, char** argv) {
       {"--variants", [&](const std::string& v) { o.variants = std::stoi(v); }},
       {"--allocations", [&](const std::string& v) { o.allocations = std::stoi(v); }},
       {"--jobs", [&](const std::string& v) { o.jobs = std::stoi(v); }},
+      {"--data", [&](const std::string& v) { o.data = fs::canonical(v); }},
       {"--signals", [&](const std::string& v) { o.signals = std::stoll(v); }},
       {"--memory", [&](const std::string& v) { o.memory = std::stoi(v) != 0; }},
       {"--table", [&](const std::string& v) { o.table = v; }}};

@@ -24,4 +24,11 @@ struct Scenario {
 void make_inputs(const std::filesystem::path& thorax, const std::filesystem::path& inputs);
 std::vector<Scenario> all_scenarios(const std::filesystem::path& inputs);
 
+// The same on real images (the folders that data/README.md names lie in `data`), a few of each
+// source at a small size, so that a run takes seconds: for the soak.
+void make_real_inputs(const std::filesystem::path& thorax, const std::filesystem::path& data,
+                      const std::filesystem::path& inputs);
+std::vector<Scenario> real_scenarios(const std::filesystem::path& data,
+                                     const std::filesystem::path& inputs);
+
 }  // namespace thorax::reliability

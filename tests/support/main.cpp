@@ -9,7 +9,6 @@
 
 #include "engine/runtime/device.h"
 #include "engine/runtime/missing_device.h"
-#include "engine/runtime/sim/block.h"
 
 namespace {
 // Says where the tests' GPU kernels run (tests/support/gpu.h). With THORAX_TEST_DEVICE=cuda they
@@ -30,22 +29,6 @@ void say_device() {
   const Device gpu{why.empty() ? DeviceKind::cuda : DeviceKind::sim, 0};
   std::fprintf(stderr, "GPU kernels run on %s, %s%s%s\n", to_string(gpu).c_str(),
                device_info(gpu).name.c_str(), why.empty() ? "" : "; no cuda: ", why.c_str());
-}
-
-// THORAX_SIM_ORDER=reverse or =random:SEED: the order in which simulated threads run between
-// barriers. What the kernels compute must not depend on it.
-void choose_order() {
-  const char* text = std::getenv("THORAX_SIM_ORDER");
-  const std::string_view order = text == nullptr ? "forward" : text;
-  if (order == "forward") return;
-  if (order == "reverse") {
-    thorax::sim::set_order(thorax::sim::Order::reverse);
-  } else if (order.starts_with("random:")) {
-    thorax::sim::set_order(thorax::sim::Order::random, std::strtoull(text + 7, nullptr, 10));
-  } else {
-    std::fprintf(stderr, "THORAX_SIM_ORDER is '%s': forward, reverse or random:SEED\n", text);
-    std::exit(2);
-  }
 }
 
 int cases_run = 0;
@@ -71,7 +54,6 @@ struct CountListener : doctest::IReporter {
 DOCTEST_REGISTER_LISTENER("count", 1, CountListener);
 
 int main(int argc, char** argv) {
-  choose_order();
   doctest::Context context(argc, argv);
   if (!context.shouldExit()) say_device();
   const int result = context.run();

@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <charconv>
+#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <memory>
 #include <numeric>
+#include <string_view>
 #include <utility>
 
 #include "engine/runtime/parallel.h"
@@ -23,9 +26,43 @@ namespace {
 std::atomic<Order> order{Order::forward};
 std::atomic<std::uint64_t> order_seed{0};
 
+// THORAX_SIM_ORDER: forward (the default), reverse or random:SEED.
+void read_environment() {
+  const char* text = std::getenv("THORAX_SIM_ORDER");
+  const std::string_view wanted = text == nullptr ? "forward" : text;
+  constexpr std::string_view kRandom = "random:";
+  if (wanted == "forward") return;
+  if (wanted == "reverse") {
+    order = Order::reverse;
+    return;
+  }
+  std::uint64_t seed = 0;
+  const char* end = wanted.data() + wanted.size();
+  bool number = wanted.starts_with(kRandom);
+  if (number) {
+    const auto [rest, error] = std::from_chars(wanted.data() + kRandom.size(), end, seed);
+    number = error == std::errc() && rest == end;
+  }
+  THORAX_CHECK(number,
+               "[sim] THORAX_SIM_ORDER is '{}': must be forward, reverse or random:SEED, SEED a "
+               "whole number",
+               wanted);
+  order = Order::random;
+  order_seed = seed;
+}
+
+void read_environment_once() {
+  static const bool done = [] {
+    read_environment();
+    return true;
+  }();
+  static_cast<void>(done);
+}
+
 }  // namespace
 
 void set_order(Order wanted, std::uint64_t seed) {
+  read_environment_once();  // or it would have the last word
   order = wanted;
   order_seed = seed;
 }
@@ -414,6 +451,7 @@ Space Scheduler::space_of(const void* address) const {
 
 void run_grid(const char* kernel, const Architecture& architecture, const BlockShape& shape,
               const std::function<void()>& body) {
+  read_environment_once();
   const auto& [grid, block, dynamic] = shape;
   const std::uint64_t threads = std::uint64_t{block.x} * block.y * block.z;
   THORAX_CHECK(

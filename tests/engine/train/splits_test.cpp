@@ -253,3 +253,22 @@ TEST_CASE("splits from a file are verified, and the offending ids are named") {
                        Error);
   CHECK(describe_splits(good, samples).find("fold 4: training ") != std::string::npos);
 }
+
+TEST_CASE(
+    "splits that were changed in their file are refused, those without a checksum are taken") {
+  test::TempFolder folder;
+  const auto samples = cohort(40, 4);
+  const auto path = folder / "splits.json";
+  save_splits(path, k_fold(samples, 4, 9), samples);
+  // Folds that change places are valid splits: only the checksum can tell.
+  auto json = load_json(path);
+  std::swap(json["folds"][0], json["folds"][1]);
+  save_json(path, json);
+  CHECK_THROWS_WITH_AS(load_splits(path, samples),
+                       doctest::Contains("splits.json: is not as it was written (checksum "),
+                       Error);
+  json.erase("checksum");
+  save_json(path, json);
+  const Splits taken = load_splits(path, samples);
+  CHECK(taken.folds[0].validation == k_fold(samples, 4, 9).folds[1].validation);
+}
