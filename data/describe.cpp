@@ -139,9 +139,9 @@ DatasetSummary summarize(const Dataset& dataset, const Inspection* inspected) {
 }
 
 std::string describe_text(const DatasetSummary& s) {
-  std::string text =
-      fmt::format("{} images of {} patients, {} with {}mask; checksum of names and sizes {}\n\n",
-                  s.images, s.patients, s.with_mask, s.organs.empty() ? "lung " : "", s.checksum);
+  std::string text = fmt::format(
+      "{} images of {} patients, {} with {}mask; checksum of names and sizes {}\n\n", s.images,
+      s.patients, s.with_mask, s.organs.empty() ? "lung " : "", s.names_checksum);
   if (!s.organs.empty()) text += fmt::format("Organs: {}\n\n", fmt::join(s.organs, ", "));
   text += "Sources\n";
   for (const SourceCount& c : s.report.sources)

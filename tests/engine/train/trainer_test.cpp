@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "engine/io/atomic_file.h"
+#include "engine/runtime/allocator.h"
 #include "engine/train/checkpoint.h"
 #include "tests/support/full_disk.h"
 #include "tests/support/temp_folder.h"
@@ -255,6 +256,31 @@ TEST_CASE("a full disk while checkpointing stops the run; the previous checkpoin
   CHECK(second.run().status == Status::finished);
   INFO(fmt::format("{}", fmt::join(second.observer.messages, "\n")));
   CHECK(second.observer.told("resumed at epoch 2 of 4, batch 3 of 5"));
+  check_same_end(folder.path(), whole.folder.path());
+}
+
+TEST_CASE(
+    "memory that runs out in the middle of an epoch stops the run; resumed, it ends the same") {
+  const Whole whole;
+  test::TempFolder folder;
+  Allocator& memory = allocator(Device{});
+  {
+    TinyRun first(folder.path());
+    first.options.checkpoint_steps = 3;
+    // From the tenth step on, in the second of four epochs, nothing more is to be had than is in
+    // use.
+    first.observer.step = [&](const TrainProgress& p) {
+      if (p.step == 9) memory.set_limit(memory.stats().in_use);
+    };
+    CHECK_THROWS_WITH_AS(first.run(), doctest::Contains("[allocator] out of memory"), Error);
+    memory.set_limit(0);
+  }
+  CHECK_NOTHROW(load_checkpoint(folder / "last.safetensors"));
+  for (const auto& entry : std::filesystem::directory_iterator(folder.path()))
+    CHECK(entry.path().string().find(".tmp-") == std::string::npos);
+  TinyRun second(folder.path(), true);
+  CHECK(second.run().status == Status::finished);
+  CHECK(second.observer.told("resumed at epoch 2 of 4, batch 5 of 5"));
   check_same_end(folder.path(), whole.folder.path());
 }
 
