@@ -114,7 +114,7 @@ std::vector<std::string> output_names(const std::vector<CutItem>& items) {
 void write_unreadable(const std::vector<std::string>& reasons, const fs::path& out) {
   // Beside the results, so that who reads only these sees what is lacking.
   if (reasons.empty()) {
-    fs::remove(out / "unreadable.csv");
+    remove_for_good(out / "unreadable.csv");
     return;
   }
   std::string csv = csv_line({"reason"});
