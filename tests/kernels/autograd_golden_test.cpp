@@ -2,6 +2,8 @@
 // (tests/golden/make_autograd.py).
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -26,8 +28,17 @@ using test::GoldenCase;
 
 namespace {
 
-// Of the largest value: ten operations, each of sums of at most a few hundred terms.
+// Ten operations, each of sums of at most a few hundred terms. Of a case's largest gradient: that
+// of a bias before a batch norm is 0, and what is there is the rounding of larger terms.
 constexpr double kAllowed = 1e-12;
+
+double largest(const Tensor& values) {
+  const Tensor all = values.to_contiguous();
+  double most = 0;
+  for (std::int64_t i = 0; i < all.numel(); ++i)
+    most = std::max(most, std::abs(all.data<double>()[i]));
+  return most;
+}
 
 Variable apply(const json& step, const std::vector<Variable>& in, const GoldenCase& c) {
   const std::string op = step.at("op");
@@ -91,6 +102,10 @@ TEST_CASE("golden: random chains of operations have PyTorch's values and gradien
     }
     CHECK(golden_error(values.back().value(), c.tensors.at("output")) <= kAllowed);
     backward(values.back(), c.tensors.at("seed"));
+    double scale = 0;
+    for (const auto& [name, tensor] : c.tensors)
+      if (name.starts_with("grad")) scale = std::max(scale, largest(tensor));
+    REQUIRE(scale > 1e-3);
     for (std::size_t i = 0; i < values.size(); ++i) {
       if (!values[i].is_leaf()) continue;
       CAPTURE(i);
@@ -98,7 +113,7 @@ TEST_CASE("golden: random chains of operations have PyTorch's values and gradien
       // Leaves of which the root is no function.
       CHECK(values[i].grad().defined() == (wanted != c.tensors.end()));
       if (wanted != c.tensors.end() && values[i].grad().defined())
-        CHECK(golden_error(values[i].grad(), wanted->second) <= kAllowed);
+        CHECK(test::difference(values[i].grad(), wanted->second, kAllowed * scale).worst <= 1);
     }
   }
   for (const char* op :

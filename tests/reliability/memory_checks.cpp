@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <array>
+#include <cstring>
 #include <fstream>
 #include <map>
 
@@ -15,23 +17,16 @@ constexpr std::int64_t kMiB = std::int64_t{1} << 20;
 
 // Measured peaks with a quarter added, rounded up to 100 kB. More than that is a leak, or a change
 // that somebody should know of.
-const std::map<std::string, std::int64_t> kBounds{{"train segmenter", 2'300'000},
-                                                  {"train --overwrite", 2'300'000},
-                                                  {"train classifier", 9'100'000},
-                                                  {"kfold", 9'100'000},
-                                                  {"kfold segmenter", 12'600'000},
-                                                  {"compare", 9'200'000},
-                                                  {"compare --merge", 2'100'000},
-                                                  {"audit", 9'300'000},
-                                                  {"segment", 9'000'000},
-                                                  {"predict", 5'300'000},
-                                                  {"explain", 5'300'000},
-                                                  {"weights convert", 900'000},
-                                                  {"op", 600'000},
-                                                  {"data phantoms", 1'300'000},
-                                                  {"data describe", 5'400'000},
-                                                  {"data figures", 26'100'000},
-                                                  {"data duplicates", 4'900'000}};
+const std::map<std::string, std::int64_t> kBounds{
+    {"train segmenter", 2'300'000},  {"train --overwrite", 2'300'000},
+    {"train classifier", 9'100'000}, {"kfold", 9'100'000},
+    {"kfold segmenter", 12'600'000}, {"compare", 9'200'000},
+    {"compare --merge", 2'100'000},  {"audit", 9'300'000},
+    {"segment", 9'000'000},          {"predict", 5'300'000},
+    {"explain", 5'300'000},          {"export", 1},
+    {"weights convert", 900'000},    {"op", 600'000},
+    {"data phantoms", 1'300'000},    {"data describe", 5'400'000},
+    {"data figures", 26'100'000},    {"data duplicates", 4'900'000}};
 
 struct Measured {
   ProcessOutcome outcome;
@@ -115,6 +110,55 @@ Bytes jpeg(unsigned width, unsigned height) {
   return out + Bytes("\xff\xd9", 2);
 }
 
+template <class T>
+void put(Bytes& out, std::size_t at, T value) {
+  std::memcpy(out.data() + at, &value, sizeof value);
+}
+
+// Gray, 8 bits, in one strip, of which nothing is there.
+Bytes tiff(std::uint32_t side) {
+  const std::vector<std::array<std::uint32_t, 2>> entries{
+      {256, side}, {257, side}, {258, 8},    {259, 1},          {262, 1},
+      {273, 8},    {277, 1},    {278, side}, {279, side * side}};
+  Bytes out(8 + 2 + 12 * entries.size() + 4, '\0');
+  std::memcpy(out.data(), "II*", 3);
+  put<std::uint32_t>(out, 4, 8);
+  put(out, 8, static_cast<std::uint16_t>(entries.size()));
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    const std::size_t at = 10 + 12 * i;
+    put(out, at, static_cast<std::uint16_t>(entries[i][0]));
+    put<std::uint16_t>(out, at + 2, 4);  // LONG
+    put<std::uint32_t>(out, at + 4, 1);
+    put(out, at + 8, entries[i][1]);
+  }
+  return out;
+}
+
+// Bytes, two axes, no data.
+Bytes nifti(std::int16_t side) {
+  Bytes out(352, '\0');
+  put<std::int32_t>(out, 0, 348);
+  for (const int axis : {0, 1, 2}) put<std::int16_t>(out, 40 + 2 * axis, axis == 0 ? 2 : side);
+  for (int axis = 3; axis < 8; ++axis) put<std::int16_t>(out, 40 + 2 * axis, 1);
+  put<std::int16_t>(out, 70, 2);
+  put<std::int16_t>(out, 72, 8);
+  for (int axis = 0; axis < 8; ++axis) put<float>(out, 76 + 4 * axis, 1);
+  put<float>(out, 108, 352);
+  put<float>(out, 112, 1);
+  std::memcpy(out.data() + 344, "n+1", 3);
+  return out;
+}
+
+Bytes numpy(std::int64_t side) {
+  Bytes header =
+      fmt::format("{{'descr': '|u1', 'fortran_order': False, 'shape': ({0}, {0}), }}", side);
+  header.resize(117, ' ');
+  header += '\n';
+  Bytes out("\x93NUMPY\x01\0", 8);
+  out += static_cast<char>(header.size());
+  return out + '\0' + header;
+}
+
 }  // namespace
 
 std::vector<std::string> check_peaks(const std::vector<const Campaign*>& campaigns) {
@@ -195,7 +239,10 @@ std::vector<std::string> check_bombs(const Campaign& any, const fs::path& inputs
                                            {"unpacks_much.png", png(64, 64, zeros(512 * kMiB))},
                                            {"holds_much.png", png(60000, 60000, zeros(512 * kMiB))},
                                            {"claims_much.jpg", jpeg(65500, 65500)},
-                                           {"claims_much.jpeg", jpeg(20000, 20000)}};
+                                           {"claims_much.jpeg", jpeg(20000, 20000)},
+                                           {"claims_much.tif", tiff(60000)},
+                                           {"claims_much.nii", nifti(30000)},
+                                           {"claims_much.npy", numpy(60000)}};
   const std::int64_t usual =
       peak_of(inputs / "phantoms/CXR_png/PHANTOM_0000_0_0.png").use.peak_bytes;
   for (const auto& [name, bytes] : bombs) {

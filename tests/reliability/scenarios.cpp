@@ -62,7 +62,7 @@ Images real_images(const fs::path& data) {
   std::sort(radiographs.begin(), radiographs.end());
   radiographs.resize(std::min<std::size_t>(radiographs.size(), 2));
   return {"shenzhen:" + (data / "shenzhen").string() + ",count=8",
-          {nih + ",finding=Pneumonia,class=pneumonia,positive=pneumonia,count=3", nih + ",count=3"},
+          {nih + ",finding=Pneumonia,class=pneumonia,positive=pneumonia,count=4", nih + ",count=4"},
           radiographs};
 }
 
@@ -223,6 +223,10 @@ std::vector<Scenario> all_scenarios(const fs::path& inputs) {
                      "out.safetensors"};
   };
   replace("weights convert", convert("1"), convert("2"));
+  const auto onnx = [&](const char* preprocess) {
+    return Arguments{"export", c.model, "--onnx", "out.onnx", "--preprocess", preprocess};
+  };
+  replace("export", onnx("caller"), onnx("graph"));
   const auto op = [&](const char* name) {
     return Arguments{
         "op",        name, "--inputs", inputs / "tensor.safetensors", "--output", "out.safetensors",
