@@ -314,8 +314,12 @@ std::string Campaign::describe(const Point& point) const {
   return point.call <= log_.size() ? reliability::describe(log_[point.call - 1]) : "(the end)";
 }
 
-std::string Campaign::difference(const Tree& found) const {
-  const Tree wanted = comparable(after_), there = comparable(found);
+std::string Campaign::difference(const Tree& found, bool stopped) const {
+  Tree wanted = comparable(after_), there = comparable(found);
+  if (stopped)
+    for (Tree* tree : {&wanted, &there})
+      std::erase_if(
+          *tree, [](const auto& entry) { return entry.first.ends_with("last.prev.safetensors"); });
   std::string text;
   const auto say = [&](const std::string& what) { text += (text.empty() ? "" : "; ") + what; };
   for (const auto& [name, content] : wanted) {

@@ -93,8 +93,9 @@ class Campaign {
                      std::vector<Signal> signals = {}) const;
   // A new start: the folder as it is before the command, with what `scenario.before` makes.
   const Tree& before() const { return before_; }
-  // "": the folder holds what an undisturbed run leaves; else what differs.
-  std::string difference(const Tree& found) const;
+  // "": the folder holds what an undisturbed run leaves; else what differs. A run that a signal
+  // `stopped` has written one checkpoint more, which is the one before its last in the end.
+  std::string difference(const Tree& found, bool stopped = false) const;
   // Does what the pages tell the user to do and compares; "" when all is well.
   std::string remedied(const std::filesystem::path& folder) const;
   // What a run that has failed may not leave: names that an undisturbed run never gives a file for

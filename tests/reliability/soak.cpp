@@ -61,6 +61,7 @@ class Soak {
                         std::vector<std::size_t>& sent) {
     write_tree(campaign.before(), folder);
     const double longest = 1.2 * campaign.seconds();
+    bool with_checkpoint = false;
     for (bool first = true;; first = false) {
       const std::size_t which = random() % kSignals.size();
       const auto after = std::chrono::milliseconds(
@@ -75,13 +76,13 @@ class Soak {
                        alone ? std::vector<Signal>{} : signals);
       if (outcome.signals_sent > 0) sent.push_back(which);
       if (outcome.exit_code == 0) break;
+      with_checkpoint = with_checkpoint || outcome.exit_code == 3;
       // 3: stopped with a checkpoint. Before a run begins, a signal ends the process as any other.
       const bool stopped = outcome.exit_code == 3 || outcome.signal == kSignals[which].first;
       if (alone || outcome.signals_sent == 0 || !stopped)
         return fmt::format("start {}: {}", sent.size() + 1, ended(outcome));
     }
-    const std::string different = campaign.difference(read_tree(folder));
-    return different;
+    return campaign.difference(read_tree(folder), with_checkpoint);
   }
 
   void note(const Campaign& campaign, const std::vector<std::size_t>& sent,
