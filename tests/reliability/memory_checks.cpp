@@ -23,7 +23,7 @@ const std::map<std::string, std::int64_t> kBounds{
     {"kfold segmenter", 12'600'000}, {"compare", 9'200'000},
     {"compare --merge", 2'100'000},  {"audit", 9'300'000},
     {"segment", 9'000'000},          {"predict", 5'300'000},
-    {"explain", 5'300'000},          {"export", 1},
+    {"explain", 5'300'000},          {"export", 1'100'000},
     {"weights convert", 900'000},    {"op", 600'000},
     {"data phantoms", 1'300'000},    {"data describe", 5'400'000},
     {"data figures", 26'100'000},    {"data duplicates", 4'900'000}};
