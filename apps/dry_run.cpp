@@ -12,9 +12,11 @@
 
 #include "apps/progress.h"
 #include "data/describe.h"
+#include "data/multilabel.h"
 #include "engine/io/json_text.h"
 #include "engine/runtime/allocator.h"
 #include "engine/runtime/flop_count.h"
+#include "engine/train/label_stratification.h"
 
 namespace thorax::app {
 namespace {
@@ -147,14 +149,18 @@ double seconds_of(const TrainSettings& s, const Measured& m) {
          number(m.validation_images) * m.image_seconds;
 }
 
+// With several findings an image: of each, the images that have it.
 json counts_of(const std::vector<std::string>& ids,
-               const std::unordered_map<std::string, const Sample*>& by_id, bool classes) {
+               const std::unordered_map<std::string, const Sample*>& by_id,
+               const std::vector<std::string>& names, bool classes) {
   std::map<std::string, std::int64_t> by_class;
   std::set<std::string> patients;
   for (const std::string& id : ids) {
     const Sample& sample = *by_id.at(id);
     patients.insert(sample.patient);
     if (classes && !sample.class_name.empty()) ++by_class[sample.class_name];
+    for (std::size_t f = 0; classes && f < sample.labels.size(); ++f)
+      by_class[names[f]] += sample.labels[f] == kPositiveLabel;
   }
   return {{"images", ids.size()}, {"patients", patients.size()}, {"classes", by_class}};
 }
@@ -164,8 +170,8 @@ json folds_of(const Splits& splits, const Dataset& dataset, bool classes) {
   for (const Sample& sample : dataset.samples) by_id[sample.id] = &sample;
   json folds = json::array();
   for (const Fold& fold : splits.folds)
-    folds.push_back({{"train", counts_of(fold.train, by_id, classes)},
-                     {"validation", counts_of(fold.validation, by_id, classes)}});
+    folds.push_back({{"train", counts_of(fold.train, by_id, dataset.classes, classes)},
+                     {"validation", counts_of(fold.validation, by_id, dataset.classes, classes)}});
   return folds;
 }
 
@@ -284,7 +290,10 @@ void print_dry_run(const TrainSettings& shared, const DryRun& plan, const Comput
   } else {
     fmt::print("{}", describe_text(summarize(data.dataset)));
     for (const std::string& line : data.lines) fmt::print("{}\n", line);
-    fmt::print("\n{}", describe_splits(splits, data.items));
+    fmt::print("\n{}{}", describe_splits(splits, data.items),
+               data.dataset.multilabel && classes
+                   ? lacking_labels(splits, data.items, data.dataset.classes)
+                   : "");
     if (document.contains("note")) fmt::print("({})\n", document.at("note").get<std::string>());
     for (std::size_t i = 0; i < plan.rows.size(); ++i)
       print_network(plan.rows[i], document.at("networks")[i], compute);

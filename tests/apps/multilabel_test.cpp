@@ -115,6 +115,19 @@ TEST_CASE("several findings: kfold in parts gives what one go gives, with a figu
         "multilabel");
   CHECK(has(run({"weights", "show", model}), "thorax.thresholds"));
 
+  // What would be done, before it is.
+  const std::string planned = run(f.with(
+      {"kfold", "classifier", "--folds", "2", "--dry-run", "--json", "--out", f.folder / "plan"}));
+  // The program's other lines, on stderr, stand before and after it.
+  const std::size_t begin = planned.find("{\n"), end = planned.rfind("\n}");
+  REQUIRE(end < planned.size());
+  const json plan = json::parse(planned.substr(begin, end + 2 - begin));
+  std::int64_t ill = 0;
+  for (const json& fold : plan.at("folds"))
+    ill += fold.at("validation").at("classes").at("opacity").get<std::int64_t>();
+  CHECK(ill == summary.at("all").at("findings").at(0).at("positive"));
+  CHECK_FALSE(fs::exists(f.folder / "plan"));
+
   // The folds one by one, the second elsewhere (and there by the data's own word), merged.
   const Arguments part{"kfold", "classifier", "--folds", "2", "--heatmaps", "2"};
   CHECK(has(run(f.with(part + Arguments{"--only", "0", "--out", f.folder / "a"})), "folds 1 left"));
