@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "apps/views.h"
 #include "data/resize.h"
+#include "engine/stats/temperature.h"
 
 namespace thorax::app {
 
@@ -13,16 +15,16 @@ double probability(double logit) {
   return logit >= 0 ? 1 / (1 + std::exp(-logit)) : std::exp(logit) / (1 + std::exp(logit));
 }
 
-std::vector<double> class_probabilities(std::span<const float> logits) {
+std::vector<double> class_probabilities(std::span<const float> logits, double temperature) {
   if (logits.size() == 1) {
-    const double p = probability(logits[0]);
+    const double p = probability(logits[0] / temperature);
     return {1 - p, p};
   }
   const double most = *std::max_element(logits.begin(), logits.end());
   std::vector<double> result;
   double sum = 0;
   for (const float logit : logits) {
-    result.push_back(std::exp(logit - most));
+    result.push_back(std::exp((logit - most) / temperature));
     sum += result.back();
   }
   for (double& p : result) p /= sum;
@@ -36,7 +38,7 @@ std::vector<double> finding_probabilities(std::span<const float> logits) {
 }
 
 std::vector<double> Classifier::probabilities(std::span<const float> logits) const {
-  return multilabel() ? finding_probabilities(logits) : class_probabilities(logits);
+  return multilabel() ? finding_probabilities(logits) : class_probabilities(logits, temperature_);
 }
 
 Classifier::Classifier(const std::filesystem::path& checkpoint, const Compute& compute)
@@ -67,7 +69,27 @@ Tensor Classifier::network_input(const std::vector<Image>& grays) const {
   return x;
 }
 
+double Classifier::threshold() const {
+  const double raw = input_.threshold ? input_.threshold->threshold : 0.5;
+  if (temperature_ == 1) return raw;
+  // A hair lower, so that rounding does not turn the verdict on the image that it was found on.
+  return tempered(raw, temperature_) * (1 - 0x1p-40);
+}
+
 std::vector<std::vector<double>> Classifier::operator()(const std::vector<Image>& grays) const {
+  std::vector<std::vector<double>> result = probabilities_of(grays);
+  if (!flips_) return result;
+  std::vector<Image> mirrored;
+  for (const Image& gray : grays) mirrored.push_back(mirror(gray));
+  const std::vector<std::vector<double>> other = probabilities_of(mirrored);
+  for (std::size_t n = 0; n < result.size(); ++n)
+    for (std::size_t c = 0; c < result[n].size(); ++c)
+      result[n][c] = (result[n][c] + other[n][c]) / 2;
+  return result;
+}
+
+std::vector<std::vector<double>> Classifier::probabilities_of(
+    const std::vector<Image>& grays) const {
   const auto count = static_cast<std::int64_t>(grays.size());
   const std::int64_t outputs = binary() ? 1 : static_cast<std::int64_t>(classes().size());
   const Tensor x = network_input(grays);

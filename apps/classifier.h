@@ -31,8 +31,14 @@ class Classifier {
   // Of all classes or findings, from the network's output for one image.
   std::vector<double> probabilities(std::span<const float> logits) const;
   const std::string& positive_class() const { return input_.classes.at(1); }
-  // That of the checkpoint, 0.5 when it has none.
-  double threshold() const { return input_.threshold ? input_.threshold->threshold : 0.5; }
+  // That of the checkpoint, 0.5 when it has none; it is one of probabilities at the temperature.
+  double threshold() const;
+  // What logits are divided by: 1 unless changed.
+  double temperature() const { return temperature_; }
+  void set_temperature(double temperature) { temperature_ = temperature; }
+  // Whether probabilities are means over an image and its mirror image (left and right swapped).
+  bool flips() const { return flips_; }
+  void set_flips(bool flips) { flips_ = flips; }
   // For each image the probabilities of all classes; gray images of any size, already as
   // input().view shows them.
   std::vector<std::vector<double>> operator()(const std::vector<Image>& grays) const;
@@ -43,16 +49,21 @@ class Classifier {
   const Model& network() const { return *model_; }
 
  private:
+  // Of one view.
+  std::vector<std::vector<double>> probabilities_of(const std::vector<Image>& grays) const;
+
   ModelInput input_;
   std::unique_ptr<Model> model_;
   Compute compute_;
+  double temperature_ = 1;
+  bool flips_ = false;
 };
 
 // sigmoid(logit), without overflow.
 double probability(double logit);
 // Of all classes: one logit speaks for class 1 of two (sigmoid), several for a class each
-// (softmax).
-std::vector<double> class_probabilities(std::span<const float> logits);
+// (softmax). Logits are divided by the temperature.
+std::vector<double> class_probabilities(std::span<const float> logits, double temperature = 1);
 // Of several findings: each logit by itself (sigmoid).
 std::vector<double> finding_probabilities(std::span<const float> logits);
 

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "apps/command.h"
+#include "apps/ensemble.h"
 #include "apps/heatmap.h"
 #include "apps/image_list.h"
 #include "apps/intensity.h"
@@ -25,8 +26,9 @@ namespace fs = std::filesystem;
 
 struct Options {
   std::vector<std::string> inputs, data;
-  std::string classifier, segmenter, layer, method = "grad-cam", target = "predicted", out,
-                                            on_error = "fail", intensity;
+  ClassifierOptions classifier;
+  std::vector<std::string> segmenters;
+  std::string layer, method = "grad-cam", target = "predicted", out, on_error = "fail", intensity;
   double min_area = 50000;
   int batch = 4;
   bool masks = false, raw = false, list_layers = false, json = false;
@@ -68,7 +70,7 @@ std::vector<Sample> samples_of(const Options& o, const Classifier& classifier) {
     THORAX_CHECK(!dataset.multilabel || classifier.multilabel(),
                  "[explain] {}: tells one class an image ({}), the data has several findings; "
                  "labels=single of the source reads one class",
-                 o.classifier, fmt::join(classifier.classes(), ", "));
+                 fmt::join(o.classifier.files, ", "), fmt::join(classifier.classes(), ", "));
     if (classifier.multilabel()) {
       if (dataset.multilabel)
         for (const std::string& name : arrange_findings(dataset, classifier.classes()))
@@ -112,20 +114,25 @@ std::int64_t target_class(const std::string& name, const Classifier& classifier)
 
 void run(const Options& o) {
   const Compute compute{apply(o.compute), DType::f32};
-  Classifier classifier(o.classifier, compute);
-  classifier.set_intensity(
-      chosen_intensity(o.intensity, classifier.input().intensity, o.classifier));
+  ClassifierOptions wanted = o.classifier;
+  wanted.intensity = o.intensity;
+  const Ensemble ensemble(wanted, compute);
+  const Classifier& classifier = *ensemble.members().front();
+  Explainers explainers;
+  for (const auto& member : ensemble.members()) explainers.push_back(member.get());
   if (o.list_layers) return list_layers(classifier, o.json);
   THORAX_CHECK(!o.out.empty(), "[explain] --out is missing: the folder for the pictures");
   THORAX_CHECK(!o.masks || !o.data.empty(),
                "[explain] --masks uses the masks of --data; images by themselves have none");
-  THORAX_CHECK(!needs_mask(classifier.input().view) || !o.segmenter.empty() || o.masks,
+  THORAX_CHECK(!needs_mask(classifier.input().view) || !o.segmenters.empty() || o.masks,
                "[explain] {}: needs the lungs: give --segmenter, or --data with --masks",
-               o.classifier);
+               ensemble.name());
   std::unique_ptr<LungSegmenter> segmenter;
-  if (!o.segmenter.empty()) {
-    segmenter = std::make_unique<LungSegmenter>(o.segmenter, o.min_area, compute);
-    segmenter->set_intensity(chosen_intensity(o.intensity, segmenter->intensity(), o.segmenter));
+  if (!o.segmenters.empty()) {
+    segmenter = std::make_unique<LungSegmenter>(o.segmenters, o.min_area, compute);
+    segmenter->set_flips(o.classifier.tta == "flip");
+    segmenter->set_intensity(
+        chosen_intensity(o.intensity, segmenter->intensity(), o.segmenters.front()));
   }
   const HeatmapOptions options{.cam = {.layer = o.layer,
                                        .method = parse_cam_method(o.method),
@@ -136,15 +143,17 @@ void run(const Options& o) {
                                .out = o.out,
                                .raw = o.raw};
   const HeatmapReport report =
-      make_heatmaps(classifier, segmenter.get(), samples_of(o, classifier), options);
+      make_heatmaps(explainers, segmenter.get(), samples_of(o, classifier), options);
   const fs::path folder = o.out;
   write_heatmap_csv(report, folder / "heatmaps.csv");
-  const nlohmann::ordered_json summary = heatmap_summary(report);
+  nlohmann::ordered_json summary = heatmap_summary(report);
+  summary["notes"] = ensemble.lines();
   atomic_write(folder / "summary.json", dump_json(summary, 2) + "\n");
   if (o.json) {
     fmt::print("{}\n", dump_json(summary, 2));
     return;
   }
+  for (const std::string& line : ensemble.lines()) fmt::print("{}\n", line);
   const std::int64_t target = options.cam.target;
   fmt::print("{} of {}, for {}{}\n{}", name_of(report.method), report.layer,
              target == kPredictedClass
@@ -165,8 +174,11 @@ void add(CLI::App& root) {
   c->add_option("--data", o.data,
                 "Dataset instead of files, kind:PATH[,key=value] (see thorax data): figures per "
                 "class");
-  c->add_option("--classifier", o.classifier, "Checkpoint of the classifier")->required();
-  c->add_option("--segmenter", o.segmenter, "Checkpoint of the lung segmenter");
+  add_classifier_options(*c, o.classifier);
+  c->add_option("--segmenter", o.segmenters,
+                "Checkpoint of the lung segmenter; given several times: the mean of their "
+                "probabilities decides")
+      ->allow_extra_args(false);
   c->add_flag("--masks", o.masks,
               "Use the data's own lung masks; images without one go to the segmenter");
   c->add_option("--layer", o.layer,

@@ -49,15 +49,20 @@ std::map<std::string, std::string> finding_threshold_metadata(
   return {{kThresholdsKey, dump_json(nlohmann::json{{"findings", list}})}};
 }
 
-std::vector<double> thresholds_of(const Classifier& classifier, std::optional<double> stated) {
-  const auto& own = classifier.input().thresholds;
-  std::vector<double> thresholds(classifier.classes().size(), stated.value_or(0.5));
-  for (std::size_t f = 0; f < thresholds.size() && !stated && f < own.size(); ++f)
-    if (own[f]) thresholds[f] = own[f]->threshold;
+std::vector<double> thresholds_of(const Ensemble& classifier, std::optional<double> stated) {
+  std::vector<double> thresholds(classifier.classes().size(), stated.value_or(0));
+  if (stated) return thresholds;
+  for (std::size_t f = 0; f < thresholds.size(); ++f) {
+    for (const auto& member : classifier.members()) {
+      const auto& own = member->input().thresholds;
+      thresholds[f] += f < own.size() && own[f] ? own[f]->threshold : 0.5;
+    }
+    thresholds[f] /= static_cast<double>(classifier.members().size());
+  }
   return thresholds;
 }
 
-std::string findings_verdict(const Classifier& classifier, std::span<const double> probabilities,
+std::string findings_verdict(const Ensemble& classifier, std::span<const double> probabilities,
                              std::span<const double> thresholds) {
   std::vector<std::string> present;
   for (std::size_t f = 0; f < probabilities.size(); ++f)
@@ -65,7 +70,7 @@ std::string findings_verdict(const Classifier& classifier, std::span<const doubl
   return present.empty() ? "none" : fmt::format("{}", fmt::join(present, ", "));
 }
 
-nlohmann::ordered_json findings_json(const Classifier& classifier,
+nlohmann::ordered_json findings_json(const Ensemble& classifier,
                                      std::span<const double> probabilities,
                                      std::span<const double> thresholds) {
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
@@ -77,13 +82,17 @@ nlohmann::ordered_json findings_json(const Classifier& classifier,
   return list;
 }
 
-std::string thresholds_text(const Classifier& classifier, std::optional<double> stated) {
+std::string thresholds_text(const Ensemble& classifier, std::optional<double> stated) {
   std::string text = "verdict: every finding from its threshold of P on\n";
   const auto& own = classifier.input().thresholds;
+  const std::vector<double> thresholds = thresholds_of(classifier, stated);
   for (std::size_t f = 0; f < classifier.classes().size(); ++f) {
     text += fmt::format("  {} from P = ", classifier.classes()[f]);
     if (stated)
       text += fmt::format("{:.4g} (--threshold)", *stated);
+    else if (classifier.members().size() > 1)
+      text += fmt::format("{:.4g} (the mean of the members' thresholds, 0.5 for those without)",
+                          thresholds[f]);
     else if (f < own.size() && own[f])
       text += fmt::format(
           "{:.4g} (the checkpoint's: Youden's point of {} validation images, sensitivity {:.3f}, "

@@ -210,6 +210,10 @@ void save_fold(const fs::path& folder, Task task, const FoldResult& result,
     json["labels"] = "multi";
   else if (result.classes.size() == 2)
     json["positive"] = result.classes.back();
+  if (const TemperatureFit& t = result.temperature; t.defined())
+    json["temperature"] = {{"temperature", t.temperature}, {"images", t.images},
+                           {"nll_before", t.nll_before},   {"nll_after", t.nll_after},
+                           {"ece_before", t.ece_before},   {"ece_after", t.ece_after}};
   for (const std::string& name :
        {std::string("predictions.csv"), std::string("metrics.jsonl"), model})
     json["files"][name] = file_checksum(folder / name);
@@ -230,6 +234,11 @@ FoldResult load_fold(const fs::path& folder, Task task) {
   FoldResult result;
   result.finished = true;
   result.loss = object.number_or("loss", std::nan(""));
+  if (object.has("temperature")) {
+    const ConfigObject t(json.at("temperature"), path.string() + ": temperature");
+    result.temperature = {t.integer("images", 0), t.number("temperature"), t.number("nll_before"),
+                          t.number("nll_after"),  t.number("ece_before"),  t.number("ece_after")};
+  }
   const CsvTable table = CsvTable::read(folder / "predictions.csv");
   const bool segmenter = task == Task::segmenter;
   result.classes = object.texts_or("classes", {});

@@ -60,7 +60,7 @@ HeatFigures heat_figures(const Experiment& e, const ExperimentRow& row, std::int
     options.use_masks = true;
     options.skip_unreadable = row.settings.on_error == "skip";
     options.out = out / fmt::format("fold_{}", k);
-    const HeatmapReport report = make_heatmaps(classifier, nullptr, samples, options);
+    const HeatmapReport report = make_heatmaps({&classifier}, nullptr, samples, options);
     layer = report.layer;
     write_heatmap_csv(report, options.out / "heatmaps.csv");
     for (const HeatmapRow& h : report.rows) {

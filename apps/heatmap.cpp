@@ -6,6 +6,7 @@
 #include <cmath>
 #include <span>
 
+#include "apps/ensemble_maps.h"
 #include "apps/heatmap_picture.h"
 #include "apps/progress.h"
 #include "data/csv.h"
@@ -57,41 +58,55 @@ void write_pictures(const HeatmapReport& report, const Waiting& item, const Imag
   }
 }
 
-void explain_batch(const Classifier& classifier, const std::vector<Sample>& samples,
-                   const std::vector<Waiting>& items, const HeatmapOptions& options,
-                   const CamOptions& cam, HeatmapReport& report) {
+void explain_batch(const Explainers& classifiers, const std::vector<std::string>& layers,
+                   const std::vector<Sample>& samples, const std::vector<Waiting>& items,
+                   const HeatmapOptions& options, HeatmapReport& report) {
   std::vector<Image> seen;
-  for (const Waiting& item : items)
-    seen.push_back(apply_view(classifier.input().view, item.gray, item.lungs));
-  const CamResult result =
-      class_activation_maps(classifier.network(), classifier.network_input(seen), cam);
-  check_logits(result.logits, "explain",
-               items.size() == 1 ? samples[items[0].sample].image.string()
-                                 : fmt::format("{} images from {} on", items.size(),
-                                               samples[items[0].sample].image.string()));
+  std::vector<std::pair<int, int>> sizes;
+  for (const Waiting& item : items) {
+    seen.push_back(apply_view(classifiers.front()->input().view, item.gray, item.lungs));
+    // The classifier's input is the whole image, stretched: the map is stretched back.
+    sizes.emplace_back(item.gray.height, item.gray.width);
+  }
+  const std::string first = samples[items[0].sample].image.string();
+  CamOptions cam = options.cam;
+  if (report.multilabel && report.classes.size() == 1) cam.target = 1;
+  const std::vector<ExplainedImage> explained = explain_images(
+      classifiers, layers, seen, sizes, cam,
+      items.size() == 1 ? first : fmt::format("{} images from {} on", items.size(), first));
   for (std::size_t i = 0; i < items.size(); ++i) {
-    const auto n = static_cast<std::int64_t>(i);
     const Waiting& item = items[i];
+    const ExplainedImage& e = explained[i];
     HeatmapRow row;
     row.sample = samples[item.sample];
-    row.target = result.targets[i];
-    const std::int64_t outputs = result.logits.size(1);
     // One finding: its logit speaks for class 1 of two, of which only that one is shown.
-    if (classifier.multilabel() && outputs == 1) row.target = 0;
-    const std::vector<double> p = classifier.probabilities(
-        {result.logits.data<float>() + n * outputs, static_cast<std::size_t>(outputs)});
-    row.probability = p[classifier.binary() ? 1 : static_cast<std::size_t>(row.target)];
-    const Tensor map = result.maps.batch_slice(n, 1);
-    row.peak = *std::max_element(map.data<float>(), map.data<float>() + map.numel());
-    // The classifier's input is the whole image, stretched: the map is stretched back.
-    const Tensor large = upsampled_maps(map, item.gray.height, item.gray.width);
+    const Classifier& first_member = *classifiers.front();
+    row.target = first_member.multilabel() && report.classes.size() == 1 ? 0 : e.target;
+    const std::size_t shown = first_member.binary() ? 1 : static_cast<std::size_t>(row.target);
+    row.probability = e.probabilities[shown];
+    row.peak = e.peak;
     Image heat(item.gray.height, item.gray.width);
-    std::copy_n(large.data<float>(), large.numel(), heat.pixels.begin());
+    std::copy_n(e.map.data<float>(), e.map.numel(), heat.pixels.begin());
     row.has_lungs = !item.lungs.empty();
     if (row.has_lungs) row.focus = lung_focus(heat, item.lungs);
     if (!options.out.empty()) write_pictures(report, item, heat, options, row);
     report.rows.push_back(std::move(row));
   }
+}
+
+// The layer of each classifier.
+std::vector<std::string> chosen_layers(const Explainers& classifiers, const std::string& wanted) {
+  std::vector<std::string> chosen;
+  for (const Classifier* classifier : classifiers) {
+    const std::vector<OfferedLayer> layers = heatmap_layers(*classifier);
+    const std::string layer = wanted.empty() ? last_spatial_layer(layers) : wanted;
+    THORAX_CHECK(std::any_of(layers.begin(), layers.end(),
+                             [&](const OfferedLayer& l) { return l.name == layer; }),
+                 "[explain] the classifier has no layer '{}'; there are: {}", layer,
+                 layer_list(layers));
+    chosen.push_back(layer);
+  }
+  return chosen;
 }
 
 // The figures of a group of rows, in the order they are shown.
@@ -148,23 +163,19 @@ std::vector<OfferedLayer> heatmap_layers(const Classifier& classifier) {
   return offered_layers(classifier.network(), {1, size, size, 1});
 }
 
-HeatmapReport make_heatmaps(const Classifier& classifier, const LungSegmenter* segmenter,
+HeatmapReport make_heatmaps(const Explainers& classifiers, const LungSegmenter* segmenter,
                             const std::vector<Sample>& samples, const HeatmapOptions& options) {
+  const Classifier& classifier = *classifiers.front();
   THORAX_CHECK(!samples.empty(), "[explain] no images");
   THORAX_CHECK(options.batch > 0, "[explain] batch {}", options.batch);
-  const std::vector<OfferedLayer> layers = heatmap_layers(classifier);
+  const std::vector<std::string> layers = chosen_layers(classifiers, options.cam.layer);
   HeatmapReport report;
-  report.layer = options.cam.layer.empty() ? last_spatial_layer(layers) : options.cam.layer;
-  THORAX_CHECK(std::any_of(layers.begin(), layers.end(),
-                           [&](const OfferedLayer& layer) { return layer.name == report.layer; }),
-               "[explain] the classifier has no layer '{}'; there are: {}", report.layer,
-               layer_list(layers));
+  report.layer = layers.front();
+  for (const std::string& layer : layers)
+    if (layer != layers.front()) report.layer = "each network's last layer";
   report.method = options.cam.method;
   report.classes = classifier.input().classes;
   report.multilabel = classifier.multilabel();
-  CamOptions cam = options.cam;
-  if (report.multilabel && report.classes.size() == 1) cam.target = 1;
-  cam.layer = report.layer;
   if (!options.out.empty()) {
     open_output_folder(options.out);
     open_output_folder(options.out / "overlays");
@@ -177,7 +188,7 @@ HeatmapReport make_heatmaps(const Classifier& classifier, const LungSegmenter* s
   ReadingNotes notes;
   const auto flush = [&] {
     if (batch.empty()) return;
-    explain_batch(classifier, samples, batch, options, cam, report);
+    explain_batch(classifiers, layers, samples, batch, options, report);
     progress.advance(static_cast<std::int64_t>(batch.size()));
     batch.clear();
   };

@@ -48,6 +48,9 @@ struct HeatmapReport {
   std::vector<std::string> unreadable;  // error messages of skipped files
 };
 
+// The classifiers that explain together (ensemble_maps.h): of the same classes, view and intensity.
+using Explainers = std::vector<const Classifier*>;
+
 // Layers of the classifier, for one image.
 std::vector<OfferedLayer> heatmap_layers(const Classifier& classifier);
 
@@ -57,7 +60,8 @@ std::vector<OfferedLayer> heatmap_layers(const Classifier& classifier);
 // out/overlays/NNNN_NAME.png (radiograph, heatmap on it, both with the lungs' outline, colour bar).
 // Throws Error "[explain] ..." for an unknown layer, listing those there are, before any image is
 // read; and when a lungs-only classifier meets a sample without a mask and there is no segmenter.
-HeatmapReport make_heatmaps(const Classifier& classifier, const LungSegmenter* segmenter,
+// With several classifiers the layer is one that each of them has, or each one's last.
+HeatmapReport make_heatmaps(const Explainers& classifiers, const LungSegmenter* segmenter,
                             const std::vector<Sample>& samples, const HeatmapOptions& options);
 
 // One row per image: image (the file), id (the "image" of a run's predictions.csv), patient,

@@ -11,6 +11,7 @@
 #include "apps/multilabel_report.h"
 #include "apps/report/claim.h"
 #include "apps/report/training_curves.h"
+#include "apps/temperature_report.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/config.h"
 
@@ -88,6 +89,8 @@ void report_classifier(const Experiment& e, const std::vector<FoldResult>& folds
   report.figures(matrices);
   report.subsection("Thresholds");
   report.table(saved_table(out, "thresholds", threshold_table(evaluation, folds)));
+  report.subsection("Temperature");
+  report.table(saved_table(out, "temperature", temperature_table(folds)));
   report.subsection("Curves");
   const ScoredSet pooled = pooled_set("all folds", folds);
   report.figures({saved_figure(out, "roc", roc_plot("ROC by fold", fold_sets(folds), true)),

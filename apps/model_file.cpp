@@ -19,6 +19,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr const char* kThresholdKey = "thorax.threshold";
+constexpr const char* kTemperatureKey = "thorax.temperature";
 
 OperatingThreshold operating_threshold(const ConfigObject& t) {
   return {t.number("threshold", 0, 1), t.number("sensitivity", 0, 1), t.number("specificity", 0, 1),
@@ -71,6 +72,14 @@ std::map<std::string, std::string> threshold_metadata(std::span<const int> label
   return {{kThresholdKey, json.dump()}};
 }
 
+std::map<std::string, std::string> temperature_metadata(const TemperatureFit& fit) {
+  if (!fit.defined()) return {};
+  const nlohmann::json json{{"temperature", fit.temperature}, {"images", fit.images},
+                            {"nll_before", fit.nll_before},   {"nll_after", fit.nll_after},
+                            {"ece_before", fit.ece_before},   {"ece_after", fit.ece_after}};
+  return {{kTemperatureKey, json.dump()}};
+}
+
 ModelInput read_model_input(const std::map<std::string, std::string>& metadata,
                             const std::string& name) {
   const auto found = metadata.find(kInputKey);
@@ -104,6 +113,11 @@ ModelInput read_model_input(const std::map<std::string, std::string>& metadata,
   if (input.multilabel)
     if (const auto text = metadata.find(kThresholdsKey); text != metadata.end())
       read_thresholds(text->second, fmt::format("{}: metadata '{}'", name, kThresholdsKey), input);
+  if (const auto text = metadata.find(kTemperatureKey); text != metadata.end()) {
+    const std::string where = fmt::format("{}: metadata '{}'", name, kTemperatureKey);
+    const ConfigObject t(parse_json(text->second, where), where);
+    input.temperature = {t.number("temperature", 1e-3, 1e3), t.integer("images", 0)};
+  }
   return input;
 }
 

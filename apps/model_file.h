@@ -14,6 +14,7 @@
 #include "apps/organ_outputs.h"
 #include "data/decode.h"
 #include "data/view.h"
+#include "engine/stats/temperature.h"
 #include "models/model.h"
 
 namespace thorax::app {
@@ -24,6 +25,12 @@ struct OperatingThreshold {
   double threshold = 0.5;
   double sensitivity = 0, specificity = 0;  // there
   std::int64_t images = 0;                  // held out
+};
+// What the logits are divided by so that probabilities mean what they say, as validation found it
+// (engine/stats/temperature.h).
+struct LearntTemperature {
+  double temperature = 1;
+  std::int64_t images = 0;  // held out
 };
 inline constexpr const char* kInputKey = "thorax.input";
 inline constexpr const char* kThresholdsKey = "thorax.thresholds";  // of several findings
@@ -44,6 +51,7 @@ struct ModelInput {
   // Of each finding, where validation found one; empty in files that do not end an epoch.
   std::vector<std::optional<OperatingThreshold>> thresholds = {};
   OrganOutputs organs = {};  // segmenter of several organs, or by softmax
+  std::optional<LearntTemperature> temperature = std::nullopt;  // the same
 };
 
 // Metadata entry "thorax.input".
@@ -52,6 +60,8 @@ std::map<std::string, std::string> input_metadata(const ModelInput& input);
 // or no threshold does better than chance.
 std::map<std::string, std::string> threshold_metadata(std::span<const int> labels,
                                                       std::span<const double> probabilities);
+// Metadata entry "thorax.temperature"; none where the images determine no temperature.
+std::map<std::string, std::string> temperature_metadata(const TemperatureFit& fit);
 // Throws Error naming the file `name` when the entry is absent or one of the two is broken.
 ModelInput read_model_input(const std::map<std::string, std::string>& metadata,
                             const std::string& name);

@@ -7,6 +7,7 @@
 #include "apps/evaluation.h"
 #include "apps/multiclass_tables.h"
 #include "apps/report/claim.h"
+#include "apps/temperature_report.h"
 #include "engine/io/config.h"
 
 namespace thorax::app {
@@ -77,6 +78,8 @@ void report_multiclass(const Experiment& e, const std::vector<FoldResult>& folds
                                     evaluation.folds[extremes.best[0]].confusion, classes)));
   }
   report.figures(matrices);
+  report.subsection("Temperature");
+  report.table(saved_table(out, "temperature", temperature_table(folds)));
   report.subsection("Curves");
   const std::vector<ScoredSet> sets = one_against_rest(folds, classes);
   report.figures(

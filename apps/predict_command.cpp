@@ -9,8 +9,8 @@
 #include <numeric>
 #include <optional>
 
-#include "apps/classifier.h"
 #include "apps/command.h"
+#include "apps/ensemble.h"
 #include "apps/findings.h"
 #include "apps/image_list.h"
 #include "apps/intensity.h"
@@ -34,7 +34,9 @@ namespace fs = std::filesystem;
 
 struct Options {
   std::vector<std::string> inputs;
-  std::string segmenter, classifier, out, on_error = "fail", precision = "float32", intensity;
+  ClassifierOptions classifier;
+  std::vector<std::string> segmenters;
+  std::string out, on_error = "fail", precision = "float32", intensity;
   double min_area = 50000;
   std::optional<double> threshold;
   bool json = false;
@@ -43,8 +45,8 @@ struct Options {
 
 struct Prediction {
   fs::path image;
-  std::optional<Lungs> lungs = {};         // with a segmenter
-  std::vector<double> probabilities = {};  // of all classes; none when the image was rejected
+  std::optional<Lungs> lungs = {};  // with a segmenter
+  Opinion opinion = {};             // empty when the image was rejected
   // The class (of several findings 1 when there is one, else 0); none when the image was rejected.
   std::optional<std::size_t> predicted = {};
   std::string verdict = "rejected";  // that class's name, or why there is none
@@ -54,47 +56,65 @@ struct Prediction {
 };
 
 // Of two classes the positive one's, else all.
-std::vector<std::size_t> shown_classes(const Classifier& classifier) {
+std::vector<std::size_t> shown_classes(const Ensemble& classifier) {
   if (classifier.binary()) return {1};
   std::vector<std::size_t> all(classifier.classes().size());
   std::iota(all.begin(), all.end(), std::size_t{0});
   return all;
 }
 
-std::string heading(const Classifier& classifier) {
+std::string heading(const Ensemble& classifier) {
   std::string text;
   for (const std::size_t c : shown_classes(classifier))
     text += fmt::format("{:>11}  ", "P(" + classifier.classes()[c] + ")");
   return text + fmt::format("{:>9}  {:<12}  image", "lung area", "verdict");
 }
 
-std::string to_line(const Prediction& p, const Classifier& classifier) {
+std::string to_line(const Prediction& p, const Ensemble& classifier) {
   std::string text;
   for (const std::size_t c : shown_classes(classifier)) {
     const std::size_t width = std::max<std::size_t>(11, classifier.classes()[c].size() + 3);
-    text += fmt::format("{:>{}}  ", p.predicted ? fmt::format("{:.4f}", p.probabilities[c]) : "-",
-                        width);
+    text += fmt::format(
+        "{:>{}}  ", p.predicted ? fmt::format("{:.4f}", p.opinion.probabilities[c]) : "-", width);
   }
   const std::string area = p.lungs ? fmt::format("{:.0f}", p.lungs->area) : "-";
   return text + fmt::format("{:>9}  {:<12}  {}{}", area, p.verdict, p.image.string(),
                             p.reason.empty() ? "" : "  (" + p.reason + ")");
 }
 
-nlohmann::ordered_json to_json(const Prediction& p, const Classifier& classifier,
+nlohmann::ordered_json to_json(const Prediction& p, const Ensemble& classifier,
                                std::span<const double> thresholds) {
   const std::vector<std::string>& classes = classifier.classes();
   nlohmann::ordered_json json{{"image", p.image.string()}, {"verdict", p.verdict}};
   json[classifier.multilabel() ? "findings" : "probability"] = nullptr;  // of a rejected image
   if (classifier.multilabel()) {
-    if (p.predicted) json["findings"] = findings_json(classifier, p.probabilities, thresholds);
+    if (p.predicted)
+      json["findings"] = findings_json(classifier, p.opinion.probabilities, thresholds);
   } else if (classifier.binary()) {
     json["positive_class"] = classifier.positive_class();
     json["threshold"] = thresholds[0];
-    if (p.predicted) json["probability"] = p.probabilities[1];
+    if (p.predicted) json["probability"] = p.opinion.probabilities[1];
   } else if (p.predicted) {
-    json["probability"] = p.probabilities[*p.predicted];
+    json["probability"] = p.opinion.probabilities[*p.predicted];
     for (std::size_t c = 0; c < classes.size(); ++c)
-      json["probabilities"][classes[c]] = p.probabilities[c];
+      json["probabilities"][classes[c]] = p.opinion.probabilities[c];
+  }
+  if (p.predicted && classifier.members().size() > 1) {
+    for (std::size_t m = 0; m < classifier.files().size(); ++m) {
+      nlohmann::ordered_json own{{"classifier", classifier.files()[m].string()}};
+      const std::vector<double>& probabilities = p.opinion.members[m];
+      if (classifier.binary())
+        own["probability"] = probabilities[1];
+      else
+        for (std::size_t c = 0; c < classes.size(); ++c)
+          own["probabilities"][classes[c]] = probabilities[c];
+      json["members"].push_back(std::move(own));
+    }
+    if (classifier.multilabel())
+      for (std::size_t c = 0; c < classes.size(); ++c)
+        json["spread"][classes[c]] = p.opinion.spread[c];
+    else
+      json["spread"] = p.opinion.spread[classifier.binary() ? 1 : *p.predicted];
   }
   if (p.lungs) json["lung_area_512"] = p.lungs->area;
   if (!p.overlay.empty()) json["overlay"] = p.overlay;
@@ -104,39 +124,36 @@ nlohmann::ordered_json to_json(const Prediction& p, const Classifier& classifier
 }
 
 // Which threshold the verdicts go by, and where it is from.
-std::string threshold_line(const Options& o, const Classifier& classifier) {
+std::string threshold_line(const Options& o, const Ensemble& classifier) {
   if (classifier.multilabel()) return thresholds_text(classifier, o.threshold);
   if (!classifier.binary()) return "verdict: the class of the largest probability";
   const std::string from = "verdict " + classifier.positive_class() + " from P = ";
   if (o.threshold) return fmt::format("{}{:.4g} (--threshold)", from, *o.threshold);
-  const auto& chosen = classifier.input().threshold;
-  if (!chosen) return from + "0.5 (the checkpoint has no threshold of its own)";
-  return fmt::format(
-      "{}{:.4g} (the checkpoint's: Youden's point of its {} validation images, sensitivity {:.3f}, "
-      "specificity {:.3f} there)",
-      from, chosen->threshold, chosen->images, chosen->sensitivity, chosen->specificity);
+  return fmt::format("{}{:.4g} ({})", from, classifier.threshold(), classifier.threshold_origin());
 }
 
 void run(const Options& o) {
   const Device device = apply(o.compute);
   const Compute compute{device, parse_precision(o.precision, device)};
-  Classifier classifier(o.classifier, compute);
-  classifier.set_intensity(
-      chosen_intensity(o.intensity, classifier.input().intensity, o.classifier));
+  ClassifierOptions wanted = o.classifier;
+  wanted.intensity = o.intensity;
+  const Ensemble classifier(wanted, compute);
   const View view = classifier.input().view;
   THORAX_CHECK(classifier.binary() || classifier.multilabel() || !o.threshold,
                "[predict] --threshold {}: {} tells {} classes apart ({}), a threshold is for two",
-               *o.threshold, o.classifier, classifier.classes().size(),
+               *o.threshold, classifier.name(), classifier.classes().size(),
                fmt::join(classifier.classes(), ", "));
   THORAX_CHECK(
-      !needs_mask(view) || !o.segmenter.empty(),
+      !needs_mask(view) || !o.segmenters.empty(),
       "[predict] {}: was trained on the view '{}', which needs the lungs: give --segmenter "
       "too",
-      o.classifier, name_of(view));
+      classifier.name(), name_of(view));
   std::unique_ptr<LungSegmenter> segmenter;
-  if (!o.segmenter.empty()) {
-    segmenter = std::make_unique<LungSegmenter>(o.segmenter, o.min_area, compute);
-    segmenter->set_intensity(chosen_intensity(o.intensity, segmenter->intensity(), o.segmenter));
+  if (!o.segmenters.empty()) {
+    segmenter = std::make_unique<LungSegmenter>(o.segmenters, o.min_area, compute);
+    segmenter->set_flips(o.classifier.tta == "flip");
+    segmenter->set_intensity(
+        chosen_intensity(o.intensity, segmenter->intensity(), o.segmenters.front()));
   }
   const std::vector<fs::path> images = list_images(o.inputs);
   if (!o.out.empty()) open_output_folder(o.out);
@@ -144,7 +161,10 @@ void run(const Options& o) {
   const std::vector<double> thresholds = classifier.multilabel()
                                              ? thresholds_of(classifier, o.threshold)
                                              : std::vector<double>{threshold};
-  if (!o.json) fmt::print("{}\n{}\n", threshold_line(o, classifier), heading(classifier));
+  if (!o.json) {
+    for (const std::string& line : classifier.lines()) fmt::print("{}\n", line);
+    fmt::print("{}\n{}\n", threshold_line(o, classifier), heading(classifier));
+  }
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   const auto show = [&](const Prediction& p) {
     if (o.json || !o.out.empty()) rows.push_back(to_json(p, classifier, thresholds));
@@ -181,12 +201,13 @@ void run(const Options& o) {
     for (const std::string& note : p.notes) notes.add(note, images[i]);
     if (p.reason.empty()) {
       const Image seen = apply_view(view, gray, p.lungs ? p.lungs->mask : ImageU8());
-      p.probabilities = classifier({seen}).front();
-      p.predicted = classifier.binary() ? std::size_t{p.probabilities[1] >= threshold}
-                                        : static_cast<std::size_t>(largest(p.probabilities));
+      p.opinion = classifier({seen}).front();
+      p.predicted = classifier.binary()
+                        ? std::size_t{p.opinion.probabilities[1] >= threshold}
+                        : static_cast<std::size_t>(largest(p.opinion.probabilities));
       p.verdict = classifier.classes()[*p.predicted];
       if (classifier.multilabel()) {
-        p.verdict = findings_verdict(classifier, p.probabilities, thresholds);
+        p.verdict = findings_verdict(classifier, p.opinion.probabilities, thresholds);
         p.predicted = p.verdict == "none" ? 0 : 1;
       }
     }
@@ -211,8 +232,11 @@ void add(CLI::App& root) {
       "predict", "A classifier's probabilities and verdicts for radiographs, with overlays");
   c->add_option("inputs", o.inputs, "Images and folders of images (formats: thorax info)")
       ->required();
-  c->add_option("--segmenter", o.segmenter, "Checkpoint of the lung segmenter");
-  c->add_option("--classifier", o.classifier, "Checkpoint of the classifier")->required();
+  c->add_option("--segmenter", o.segmenters,
+                "Checkpoint of the lung segmenter; given several times: the mean of their "
+                "probabilities decides")
+      ->allow_extra_args(false);
+  add_classifier_options(*c, o.classifier);
   c->add_option(
       "--out", o.out,
       "Folder for predictions.json (what --json prints) and, with --segmenter, overlays of the "

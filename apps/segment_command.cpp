@@ -14,6 +14,7 @@
 #include "apps/report/text.h"
 #include "apps/segment_organs.h"
 #include "apps/segmenter.h"
+#include "apps/views.h"
 #include "engine/tensor/error.h"
 
 namespace thorax::app {
@@ -22,7 +23,8 @@ namespace {
 struct Options {
   std::vector<std::string> inputs;
   std::vector<std::string> data;
-  std::string model, out;
+  std::vector<std::string> models;
+  std::string out, tta = "none";
   double min_area = 50000;
   int batch = 4;
   std::string on_error = "fail", precision = "float32", intensity, format = "png",
@@ -32,8 +34,8 @@ struct Options {
 
 // Of a network with several organs, or of any other without Algorithm 1.
 void run_organs(const Options& o, const std::vector<CutItem>& items, const Compute& compute) {
-  OrganSegmenter segmenter(o.model, parse_postprocess(o.postprocess), compute);
-  segmenter.set_intensity(chosen_intensity(o.intensity, segmenter.intensity(), o.model));
+  OrganSegmenter segmenter(o.models.front(), parse_postprocess(o.postprocess), compute);
+  segmenter.set_intensity(chosen_intensity(o.intensity, segmenter.intensity(), o.models.front()));
   const OrgansReport report = segment_organs(segmenter, items, o.out,
                                              {.batch = o.batch,
                                               .skip_unreadable = o.on_error == "skip",
@@ -63,19 +65,24 @@ void run(const Options& o, bool min_area_given) {
     for (const std::filesystem::path& path : list_images(o.inputs)) items.push_back({path, {}});
   }
   const Compute compute{device, parse_precision(o.precision, device)};
-  const ModelInput input = read_model_input(o.model);
+  const ModelInput input = read_model_input(o.models.front());
   if (input.task == "segmenter" && (!input.organs.plain() || o.postprocess == "none")) {
-    THORAX_CHECK(!min_area_given,
-                 "[segment] --min-area rejects images by their lungs after Algorithm 1; {}",
-                 input.organs.plain() ? "--postprocess none leaves it out"
-                                      : fmt::format("{} finds {}: their areas are in "
-                                                    "segmentation.csv",
-                                                    o.model, fmt::join(input.organs.organs, ", ")));
+    THORAX_CHECK(o.models.size() == 1 && o.tta == "none",
+                 "[segment] {}: several --model and --tta are for lungs after Algorithm 1; give "
+                 "one checkpoint and no --tta",
+                 o.models.front());
+    THORAX_CHECK(
+        !min_area_given, "[segment] --min-area rejects images by their lungs after Algorithm 1; {}",
+        input.organs.plain() ? "--postprocess none leaves it out"
+                             : fmt::format("{} finds {}: their areas are in "
+                                           "segmentation.csv",
+                                           o.models.front(), fmt::join(input.organs.organs, ", ")));
     run_organs(o, items, compute);
     return;
   }
-  LungSegmenter segmenter(o.model, o.min_area, compute);
-  segmenter.set_intensity(chosen_intensity(o.intensity, segmenter.intensity(), o.model));
+  LungSegmenter segmenter(o.models, o.min_area, compute);
+  segmenter.set_intensity(chosen_intensity(o.intensity, segmenter.intensity(), o.models.front()));
+  segmenter.set_flips(o.tta == "flip");
   const CutReport report = cut_lungs(segmenter, items, o.out,
                                      {.batch = o.batch,
                                       .skip_unreadable = o.on_error == "skip",
@@ -103,7 +110,12 @@ void add(CLI::App& root) {
   c->add_option("inputs", o.inputs, "Images and folders of images (formats: thorax info)");
   c->add_option("--data", o.data,
                 "Dataset instead of files, kind:PATH[,key=value] (see thorax data)");
-  c->add_option("--model", o.model, "Checkpoint of a trained segmenter")->required();
+  c->add_option("--model", o.models,
+                "Checkpoint of a trained segmenter; given several times: the mean of their "
+                "probabilities decides")
+      ->required()
+      ->allow_extra_args(false);
+  add_tta_option(*c, o.tta);
   c->add_option(
        "--out", o.out,
        "Folder for lungs/, masks/, overlays/ and segmentation.csv; with several organs labels/ "

@@ -41,14 +41,20 @@ class LungSegmenter {
   // Rebuilds the network from a checkpoint alone; throws Error naming the file when it holds no
   // segmenter, or one of several organs none of which is the lungs.
   LungSegmenter(const std::filesystem::path& checkpoint, double min_area, const Compute& compute);
+  // Several segmenters: the mean of their probabilities decides. Throws Error naming two files
+  // whose intensities differ.
+  LungSegmenter(const std::vector<std::string>& checkpoints, double min_area,
+                const Compute& compute);
 
-  // Side of the square that the network sees.
-  int size() const { return size_; }
+  // Side of the square that the (first) network sees.
+  int size() const { return members_.front().size; }
+  // Whether probabilities are means over an image and its mirror image (left and right swapped).
+  void set_flips(bool flips) { flips_ = flips; }
   double min_area() const { return min_area_; }
   // How files are read for it: as in training, unless changed.
   Intensity intensity() const { return intensity_; }
   void set_intensity(Intensity intensity) { intensity_ = intensity; }
-  // Of the checkpoint file's bytes.
+  // Of the bytes of the (first) checkpoint.
   const std::string& checksum() const { return checksum_; }
   // Masks of gray images of any size, computed as one batch.
   std::vector<Lungs> operator()(const std::vector<Image>& grays) const;
@@ -57,14 +63,20 @@ class LungSegmenter {
   LungSteps steps(const Image& gray) const;
 
  private:
-  // Logits of each image, scaled to 512 x 512.
+  struct Member {
+    std::unique_ptr<Model> model;
+    int size = 0;
+    // Of several organs those that are the lungs, joined; empty where the one output is the lungs.
+    std::vector<std::size_t> lungs;
+    bool softmax = false;
+  };
+  // Logits of each image, scaled to 512 x 512; of several members or views those of the mean
+  // probability.
   std::vector<Image> logits(const std::vector<Image>& grays) const;
+  std::vector<Image> logits_of(const Member& member, const std::vector<Image>& grays) const;
 
-  std::unique_ptr<Model> model_;
-  int size_ = 0;
-  // Of several organs those that are the lungs, joined; empty where the one output is the lungs.
-  std::vector<std::size_t> lungs_;
-  bool softmax_ = false;
+  std::vector<Member> members_;
+  bool flips_ = false;
   std::string checksum_;
   double min_area_;
   Intensity intensity_ = Intensity::depth;

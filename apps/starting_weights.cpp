@@ -35,11 +35,26 @@ void describe(const WeightReport& report, const std::string& file) {
   }());
   line("adapted", report.adapted);
   line("of its head left out", report.left_out);
+  if (!report.left_out.empty())
+    fmt::print("[weights] {}: its head is left out, because {}\n", clean_text(file),
+               clean_text(report.head_reason));
   std::vector<std::string> missing = report.missing;
   // Old files have no counters of batches; nothing is computed from them.
   std::erase_if(missing,
                 [](const std::string& name) { return name.ends_with(".num_batches_tracked"); });
   line("not in the file, left as initialised", missing);
+}
+
+// In what the networks of the file and of this run are shown images differently.
+void compare_inputs(const ModelInput& theirs, const TrainSettings& s) {
+  const auto line = [&](const char* what, const std::string& before, const std::string& now) {
+    if (before != now)
+      fmt::print("[weights] {}: was trained with {} {}, this run has {}\n", clean_text(s.weights),
+                 what, before, now);
+  };
+  line("images of a side of", std::to_string(theirs.size), std::to_string(s.size));
+  if (s.task == Task::classifier) line("the view", name_of(theirs.view), name_of(s.seen()));
+  line("the intensity", name_of(theirs.intensity), s.intensity);
 }
 
 }  // namespace
@@ -56,9 +71,13 @@ void start_from(const TrainSettings& s, const std::vector<std::string>& classes,
         (s.task == Task::segmenter
              ? input.organs.organs == organs.organs && input.organs.softmax == organs.softmax
              : input.classes == classes && input.multilabel == multilabel);
+    compare_inputs(input, s);
   }
   const WeightReport report = load_model_weights(
       model, std::move(file), s.weights, same_task ? WeightUse::adapt : WeightUse::pretrain);
+  const std::size_t all = model.state_dict().size();
+  fmt::print("[weights] {}: {} of the network's {} tensors are taken from it\n",
+             clean_text(s.weights), all - report.missing.size(), all);
   describe(report, s.weights);
   if (same_task && report.left_out.empty())
     fmt::print("[weights] {}: of the same task and classes: its head is taken over, too\n",

@@ -9,6 +9,7 @@
 #include "apps/multilabel_report.h"
 #include "apps/run.h"
 #include "apps/settings.h"
+#include "apps/temperature_report.h"
 #include "apps/training.h"
 #include "engine/train/label_stratification.h"
 #include "engine/train/splits.h"
@@ -69,6 +70,8 @@ void run(Task task, const SettingsOptions& options) {
                fold_table(std::span(&report, 1)),
                confusion_table(report.counts, run.dataset.classes[1], run.dataset.classes[0]));
   }
+  if (task == Task::classifier && !result.multilabel)
+    fmt::print("{}\n", temperature_line(result.temperature));
   fmt::print("checkpoint: {}\n", (run.folder / "last.safetensors").string());
 }
 

@@ -138,6 +138,7 @@ std::vector<Scored> score(const TrainSettings& s, const OrganOutputs& organs, Mo
       } else {
         const std::int64_t outputs = logits.size(1);
         const float* own = logits.data<float>() + n * outputs;
+        row.logits.assign(own, own + outputs);
         row.labels = sample.labels;
         if (!row.labels.empty())
           row.probabilities = finding_probabilities({own, static_cast<std::size_t>(outputs)});
@@ -234,6 +235,16 @@ class Watcher : public TrainObserver {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::unique_ptr<Progress> progress_;
 };
+
+TemperatureFit temperature_of(const std::vector<Scored>& scored) {
+  std::vector<int> labels;
+  std::vector<std::vector<double>> logits;
+  for (const Scored& row : scored) {
+    labels.push_back(row.label);
+    logits.push_back(row.logits);
+  }
+  return fit_temperature(logits, labels);
+}
 
 // Of two classes.
 std::map<std::string, std::string> threshold_of(const std::vector<Scored>& scored) {
@@ -452,11 +463,13 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
       metrics["accuracy"] = report.accuracy;
       metrics["balanced_accuracy"] = report.balanced_accuracy;
       metrics["auc"] = report.macro_auc;
+      found = temperature_metadata(temperature_of(scored));
     } else {
       const BinaryReport report = classifier_report(scored);
       metrics["accuracy"] = report.counts.accuracy();
       metrics["auc"] = report.auc;
       found = threshold_of(scored);
+      found.merge(temperature_metadata(temperature_of(scored)));
     }
     return metrics;
   };
@@ -479,6 +492,7 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
   result.left_out = fold.left_out;
   result.scored = score(s, organs, *model, validation_loader, compute, result.loss);
   result.organs = organs.organs;
+  if (s.task == Task::classifier && !multilabel) result.temperature = temperature_of(result.scored);
   result.seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   if (fold.weights_only) {
@@ -486,6 +500,7 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
       options.texts.merge(finding_threshold_metadata(result.scored, classes));
     else if (s.task == Task::classifier && classes.size() == 2)
       options.texts.merge(threshold_of(result.scored));
+    options.texts.merge(temperature_metadata(result.temperature));
     save_model(*model, folder / "model.safetensors", options.texts);
   }
   save_fold(folder, s.task, result, fold.weights_only ? "model.safetensors" : "last.safetensors");

@@ -14,6 +14,7 @@
 #include "data/dataset.h"
 #include "data/loader.h"
 #include "engine/stats/multiclass.h"
+#include "engine/stats/temperature.h"
 #include "engine/train/metrics.h"
 #include "engine/train/trainer.h"
 #include "models/model.h"
@@ -32,6 +33,8 @@ struct Scored {
   std::vector<std::int8_t> labels = {};    // of several findings an image: Sample::labels
   // Segmenter of several organs; score, iou and hausdorff95 are then means over them.
   std::vector<OrganScore> organs = {};
+  // Classifier: as the network gave them; none where the image was read from predictions.csv.
+  std::vector<double> logits = {};
 };
 
 struct FoldResult {
@@ -43,6 +46,8 @@ struct FoldResult {
   bool multilabel = false;  // the classes are findings, of which an image may have several
   std::map<std::string, std::int64_t> left_out = {};  // left_out_counts (run.h) of the run's data
   std::vector<std::string> organs = {};  // segmenter of several: names, as in Scored::organs
+  // Of a classifier's held-out images; undefined in folds of earlier versions.
+  TemperatureFit temperature = {};
 };
 
 struct FoldOptions {

@@ -139,9 +139,16 @@ void convert(const ConvertOptions& o) {
     renamed.push_back(fmt::format("{} -> {}", before, now));
   const std::size_t all = model->state_dict().size(), loaded = all - report.missing.size();
   const Json json{
-      {"file", o.file},       {"model", model->config()},  {"out", o.out},
-      {"loaded", loaded},     {"notes", report.notes},     {"prefix", report.prefix},
-      {"renamed", renamed},   {"adapted", report.adapted}, {"left_out", report.left_out},
+      {"file", o.file},
+      {"model", model->config()},
+      {"out", o.out},
+      {"loaded", loaded},
+      {"notes", report.notes},
+      {"prefix", report.prefix},
+      {"renamed", renamed},
+      {"adapted", report.adapted},
+      {"left_out", report.left_out},
+      {"left_out_because", report.left_out.empty() ? std::string() : report.head_reason},
       {"new", report.missing}};
   save_model(*model, o.out,
              {{"thorax.source", to_json_text(fs::path(o.file).filename().string())}});
@@ -155,6 +162,7 @@ void convert(const ConvertOptions& o) {
   print_list("renamed", renamed);
   print_list("adapted", report.adapted);
   print_list("left out", report.left_out);
+  if (!report.left_out.empty()) fmt::print("          because {}\n", printable(report.head_reason));
   print_list("new", report.missing);
 }
 

@@ -80,6 +80,7 @@ WeightFile read_weight_file(const std::filesystem::path& path) {
   if (result.pytorch) {
     PytorchFile file = read_pytorch(path, FileOrder::pytorch);
     result.notes = notes_of(file);
+    result.module_class = file.module_class;
     result.tensors = std::move(file.tensors);
     return result;
   }

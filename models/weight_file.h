@@ -15,6 +15,7 @@ struct WeightFile {
   StateDict tensors;                            // the network's own, in PyTorch's order in the file
   std::map<std::string, std::string> metadata;  // safetensors; PyTorch's files have none
   bool pytorch = false;
+  std::string module_class;  // of a PyTorch file that holds a whole network; else empty
   // What was chosen among the file's content and what was passed over, a line each.
   std::vector<std::string> notes;
 

@@ -86,41 +86,81 @@ void rename_old(StateDict& dict, const StateDict& own, WeightReport& report) {
 }
 
 // A filter over several channels applied to a gray image repeated in each of them = the filter
-// summed over its channels.
+// summed over its channels; and one filter over the gray image = a third of it over each of three.
 void adapt_first_filter(StateDict& dict, const StateDict& own, WeightReport& report) {
-  for (const char* first : {"conv1.weight", "features.conv0.weight"}) {
+  for (const char* first : {"conv1.weight", "features.conv0.weight", "down.0.conv1.weight"}) {
     const auto theirs = dict.find(first);
     const auto ours = own.find(first);
     if (theirs == dict.end() || ours == own.end()) continue;
     const Tensor from = theirs->second;
     const Tensor& to = ours->second;
-    if (from.rank() != 4 || to.size(3) != 1 || from.size(3) != 3 || from.size(0) != to.size(0) ||
-        from.size(1) != to.size(1) || from.size(2) != to.size(2))
+    const bool sums = from.rank() == 4 && from.size(3) == 3 && to.size(3) == 1;
+    const bool spreads = from.rank() == 4 && from.size(3) == 1 && to.size(3) == 3;
+    if ((!sums && !spreads) || from.size(0) != to.size(0) || from.size(1) != to.size(1) ||
+        from.size(2) != to.size(2))
       continue;
     const Tensor wide = from.to(Device{}).to(DType::f32).to_contiguous();
-    const Tensor summed = Tensor::empty(to.shape());
-    for (std::int64_t i = 0; i < summed.numel(); ++i) {
+    const Tensor fitted = Tensor::empty(to.shape());
+    for (std::int64_t i = 0; i < fitted.numel(); ++i) {
       const float* rgb = wide.data<float>() + 3 * i;
-      summed.data<float>()[i] = rgb[0] + rgb[1] + rgb[2];
+      fitted.data<float>()[i] = sums ? rgb[0] + rgb[1] + rgb[2] : wide.data<float>()[i / 3] / 3;
     }
-    theirs->second = summed;
-    report.adapted.push_back(fmt::format("{}: 3 channels summed to 1", first));
+    theirs->second = fitted;
+    report.adapted.push_back(
+        fmt::format("{}: {}", first, sums ? "3 channels summed to 1" : "1 channel spread over 3"));
   }
 }
 
-// Whether the file has the model's own head, in name and shape.
-bool head_fits(const StateDict& dict, const StateDict& own, const std::vector<std::string>& head) {
-  return std::all_of(own.begin(), own.end(), [&](const auto& entry) {
-    if (!starts_with_one_of(entry.first, head)) return true;
-    const auto found = dict.find(entry.first);
-    return found != dict.end() && found->second.shape() == entry.second.shape();
-  });
+// torchxrayvision's DenseNet121 is shown gray pixels from -1024 to 1024
+// (torchxrayvision.datasets.normalize), networks of this program the same ones from -2 to 2. The
+// first convolution has no bias and both pad with the value of a middle gray, so 512 times its
+// filter gives the same sums; by a power of two no bit is lost. Nothing else in such a file says
+// whose it is than one gray channel and 18 findings, its class, or the operating points.
+void adapt_torchxrayvision(StateDict& dict, const std::string& module_class, WeightReport& report) {
+  constexpr const char* kFilter = "features.conv0.weight";
+  constexpr const char* kPoints = "op_threshs";
+  constexpr std::int64_t kFindings = 18;
+  const auto filter = dict.find(kFilter), classifier = dict.find("classifier.weight");
+  if (filter == dict.end() || classifier == dict.end() || filter->second.rank() != 4 ||
+      filter->second.size(3) != 1 || classifier->second.rank() != 2)
+    return;
+  if (!dict.contains(kPoints) && !module_class.starts_with("torchxrayvision.") &&
+      classifier->second.size(0) != kFindings)
+    return;
+  const Tensor larger = filter->second.to(Device{}).to(DType::f32).clone();
+  scale_(larger, 512);
+  filter->second = larger;
+  report.adapted.push_back(fmt::format(
+      "{}: multiplied by 512: taken for torchxrayvision's (one gray channel, {} findings), whose "
+      "pixels go from -1024 to 1024, those of this program from -2 to 2",
+      kFilter, classifier->second.size(0)));
+  if (dict.erase(kPoints) > 0)
+    report.notes.push_back(
+        "op_threshs is left out: torchxrayvision moves its probabilities by these operating "
+        "points; here they are the sigmoids of the logits");
+}
+
+// Why the file's head is not the model's; empty when it is.
+std::string head_difference(const StateDict& dict, const StateDict& own,
+                            const std::vector<std::string>& head) {
+  for (const auto& [name, tensor] : own) {
+    if (!starts_with_one_of(name, head)) continue;
+    const auto found = dict.find(name);
+    if (found == dict.end()) return fmt::format("the file's head has no '{}'", name);
+    if (found->second.shape() != tensor.shape())
+      return fmt::format("'{}' is {} in the file, {} in this network", name, found->second.shape(),
+                         tensor.shape());
+  }
+  return {};
 }
 
 }  // namespace
 
-WeightReport load_model_weights(const Model& model, StateDict dict,
-                                const std::filesystem::path& path, WeightUse use) {
+namespace {
+
+// `foreign`: a file that no command of this program wrote.
+WeightReport load(const Model& model, StateDict dict, const std::filesystem::path& path,
+                  WeightUse use, bool foreign, const std::string& module_class) {
   WeightReport report;
   std::vector<std::string> may_miss;
   try {
@@ -129,12 +169,16 @@ WeightReport load_model_weights(const Model& model, StateDict dict,
       strip_prefix(dict, own, report);
       const std::vector<std::string> head = model.head_names();
       rename_old(dict, own, report);
+      if (foreign) adapt_torchxrayvision(dict, module_class, report);
       adapt_first_filter(dict, own, report);
       // Counts came with PyTorch 0.4.1; with a momentum, as here, nothing is computed from them.
       for (const auto& [name, tensor] : own)
         if (name.ends_with(".num_batches_tracked")) may_miss.push_back(name);
       // A head of the same name but another task must not slip in, and never half a head.
-      const bool keep = use == WeightUse::adapt && head_fits(dict, own, head);
+      report.head_reason = use == WeightUse::adapt
+                               ? head_difference(dict, own, head)
+                               : "its task or classes are other ones, or not known";
+      const bool keep = report.head_reason.empty();
       if (!keep) may_miss.insert(may_miss.end(), head.begin(), head.end());
       std::erase_if(dict, [&](const auto& entry) {
         // Of a head that fits, what the model does not know ("head.*" beside "fc.*") goes too.
@@ -160,10 +204,18 @@ WeightReport load_model_weights(const Model& model, StateDict dict,
   return report;
 }
 
+}  // namespace
+
+WeightReport load_model_weights(const Model& model, StateDict dict,
+                                const std::filesystem::path& path, WeightUse use) {
+  return load(model, std::move(dict), path, use, /*foreign=*/false, {});
+}
+
 WeightReport load_model_weights(const Model& model, WeightFile file,
                                 const std::filesystem::path& path, WeightUse use) {
-  WeightReport report = load_model_weights(model, std::move(file.tensors), path, use);
-  report.notes = std::move(file.notes);
+  WeightReport report =
+      load(model, std::move(file.tensors), path, use, !file.ours(), file.module_class);
+  report.notes.insert(report.notes.begin(), file.notes.begin(), file.notes.end());
   return report;
 }
 

@@ -18,8 +18,9 @@ enum class WeightUse {
   pretrain,  // another task's weights: the head stays as it is and the file's head is ignored;
              // otherwise as `adapt`
   adapt,     // published weights: names of older versions are renamed, a first convolution over 3
-             // channels is summed to fit a model with 1, batch counts may be missing, and a head
-             // that does not fit is left out
+             // channels is summed to fit a model with 1 (one over 1 channel spread over 3), that of
+             // torchxrayvision's DenseNets is multiplied to fit this program's pixels, batch counts
+             // may be missing, and a head that does not fit is left out
 };
 
 struct WeightReport : LoadReport {
@@ -27,8 +28,9 @@ struct WeightReport : LoadReport {
   std::vector<std::pair<std::string, std::string>> renamed;
   // What was changed to fit: "conv1.weight: 3 channels summed to 1".
   std::vector<std::string> adapted;
-  // Tensors of the file's head that were not taken over.
+  // Tensors of the file's head that were not taken over, and why.
   std::vector<std::string> left_out;
+  std::string head_reason;
   // What was chosen of the file's content and what was passed over (weight_file.h).
   std::vector<std::string> notes;
   // What stood before every name and was taken off: "module.". Empty: nothing.

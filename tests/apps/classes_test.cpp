@@ -112,7 +112,9 @@ TEST_CASE(
   const auto thresholds = thorax::CsvTable::read(f.folder / "k/crossval/thresholds.csv");
   CHECK(std::stod(thresholds.at(0, thresholds.column("threshold"))) == chosen.at("threshold"));
 
-  const Arguments predict{"predict", f.folder / "ph/CXR_png", "--classifier", model};
+  // Thresholds are found on probabilities as they are (ensemble_test.cpp: at a temperature).
+  const Arguments predict{"predict", f.folder / "ph/CXR_png", "--classifier",
+                          model,     "--temperature",         "off"};
   const std::string text = run(predict);
   CHECK(has(text,
             fmt::format("verdict left from P = {:.4g} (the checkpoint's: Youden's point of its ",
@@ -129,12 +131,13 @@ TEST_CASE(
   verdicts({}, chosen.at("threshold"));
   verdicts({"--threshold", "0.25"}, 0.25);
 
-  // As older programs wrote it: without threshold, the positive class not named.
+  // As older programs wrote it: without threshold and temperature, the positive class not named.
   thorax::Checkpoint old = thorax::load_checkpoint(model);
   nlohmann::json before = input;
   before.erase("positive");
   old.texts["thorax.input"] = before.dump();
   old.texts.erase("thorax.threshold");
+  old.texts.erase("thorax.temperature");
   thorax::save_checkpoint(f.folder / "old.safetensors", old);
   const std::string said =
       run({"predict", f.folder / "ph/CXR_png", "--classifier", f.folder / "old.safetensors"});

@@ -1,0 +1,33 @@
+// Heatmaps of a batch by one classifier or several, of an image or of its views.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "apps/classifier.h"
+#include "data/image.h"
+#include "models/grad_cam.h"
+
+namespace thorax::app {
+
+struct ExplainedImage {
+  std::vector<double> probabilities;  // of all classes, the members' mean
+  std::int64_t target = 0;            // the class explained
+  double peak = 0;                    // largest value of the map before it is normalised
+  Tensor map;  // 1 x height x width at the size that was asked for, 0..1; zero where nothing speaks
+};
+
+// `seen`: gray images as the members' view shows them; `sizes`: those that the maps are to have;
+// `layers`: of each member. One classifier and one view: its map. Several views of a classifier:
+// the mean of their maps, mirrored back. Several classifiers: the mean of their maps, each divided
+// by its maximum before, so that none counts more because its numbers are larger; the class that
+// is explained as "predicted" is then that of the mean probabilities (of two, from 0.5 on).
+// `what` names the images in errors.
+std::vector<ExplainedImage> explain_images(std::span<const Classifier* const> members,
+                                           std::span<const std::string> layers,
+                                           const std::vector<Image>& seen,
+                                           const std::vector<std::pair<int, int>>& sizes,
+                                           const CamOptions& cam, const std::string& what);
+
+}  // namespace thorax::app
