@@ -227,7 +227,7 @@ void check_networks(const TrainSettings& fitting, const RunRequest& request,
   std::vector<nlohmann::json> seen{fitting.model};
   for (const TrainSettings& network : request.networks)
     if (std::find(seen.begin(), seen.end(), network.model) == seen.end()) {
-      check_network(fitted(network, dataset.classes, multilabel), outputs);
+      check_network(fitted(network, dataset.classes, dataset.multilabel), outputs);
       seen.push_back(network.model);
     }
 }

@@ -18,6 +18,7 @@ namespace {
 Checkpoint sample(double value) {
   return {{{"conv.weight", test::normals({2, 3, 3, 4}, 1)}, {"x", Tensor::full({2}, value)}},
           {{"momentum.x", Tensor::full({2}, value + 1)}},
+          {},
           {{"state", "{}"}, {"config", "{\"a\":1}"}}};
 }
 
