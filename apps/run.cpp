@@ -219,10 +219,11 @@ Dataset load_learnable(const TrainSettings& settings, const RunRequest& request)
 // The network of the settings, as it fits the data, and those of the request.
 void check_networks(const TrainSettings& fitting, const RunRequest& request,
                     const Dataset& dataset) {
+  const bool multilabel = dataset.multilabel && fitting.task == Task::classifier;
   const std::size_t outputs =
       fitting.task == Task::segmenter
           ? static_cast<std::size_t>(organ_task(fitting, dataset.samples).outputs())
-          : output_count(dataset.classes, dataset.multilabel);
+          : output_count(dataset.classes, multilabel);
   check_network(fitting, outputs);
   std::vector<nlohmann::json> seen{fitting.model};
   for (const TrainSettings& network : request.networks)
