@@ -194,18 +194,6 @@ inline void JpegScans::block(Bits& bits, Plane& plane, size_t index, const Table
   }
   uint64_t known = 0;
   while (k <= p.last) {
-    bits.fill();
-    // Nearly all: a short code, and its bits with it in one step. The chain of these steps is what
-    // the walk takes its time for.
-    const uint16_t known_code = ac.fast[bits.peek(10)];
-    const int short_size = known_code & 15;
-    if (short_size != 0) {
-      k += (known_code & 255) >> 4;
-      if (k > 63) corrupt("a coefficient beyond the 64th");
-      bits.skip((known_code >> 8) + short_size);
-      known |= uint64_t{1} << k++;
-      continue;
-    }
     const int run_size = symbol(bits, ac);
     if (run_size < 0) corrupt("a Huffman code that does not exist");
     const int run = run_size >> 4, size = run_size & 15;
