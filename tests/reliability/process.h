@@ -18,7 +18,7 @@ struct ProcessRequest {
   std::vector<std::string> arguments = {};  // the first is the program's path
   std::filesystem::path folder = {};        // working directory
   std::vector<std::pair<std::string, std::string>> environment = {};  // beside the driver's own
-  std::chrono::seconds limit{120};   // then it is killed and has `hung`
+  std::chrono::seconds limit{300};   // then it is killed and has `hung`
   std::vector<Signal> signals = {};  // in the order of time
 };
 

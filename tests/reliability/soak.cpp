@@ -19,7 +19,7 @@ namespace {
 constexpr std::array<std::pair<int, const char*>, 4> kSignals{{{SIGKILL, "SIGKILL"},
                                                                {SIGTERM, "SIGTERM"},
                                                                {SIGINT, "SIGINT"},
-                                                               {SIGSTOP, "SIGSTOP, SIGCONT"}}};
+                                                               {SIGSTOP, "SIGSTOP and SIGCONT"}}};
 
 class Soak {
  public:
