@@ -64,6 +64,7 @@ void run(const Options& o) {
   options.metadata["classes"] = dump_json(nlohmann::json(input.classes));
   options.metadata["preprocessing"] = dump_json(contract(input, options.preprocess));
   const onnx::Exported exported = onnx::export_model(*trained.model, options);
+  remove_leftovers_of(o.onnx);  // of a process that was killed here
   atomic_write(o.onnx, exported.bytes);
 
   nlohmann::ordered_json summary{

@@ -23,8 +23,8 @@ const std::map<std::string, std::int64_t> kBounds{
     {"kfold segmenter", 11'900'000}, {"compare", 9'200'000},
     {"compare --merge", 2'100'000},  {"audit", 9'300'000},
     {"segment", 9'000'000},          {"predict", 5'300'000},
-    {"explain", 5'300'000},          {"export", 1'100'000},
-    {"weights convert", 900'000},    {"op", 600'000},
+    {"explain", 5'300'000},          {"export", 1'300'000},
+    {"weights convert", 1'100'000},  {"op", 900'000},
     {"data phantoms", 1'300'000},    {"data describe", 3'500'000},
     {"data figures", 21'800'000},    {"data duplicates", 4'900'000}};
 
