@@ -91,7 +91,7 @@ TEST_CASE("torchxrayvision's DenseNet121: its filter is fitted to the pixels of 
   const auto few = create_model({{"model", "densenet121"}, {"in_channels", 1}, {"outputs", 3}}, 7);
   const WeightReport other = load_model_weights(*few, folder / "xrv.safetensors", WeightUse::adapt);
   CHECK(other.left_out == std::vector<std::string>{"classifier.bias", "classifier.weight"});
-  CHECK(other.head_reason == "'classifier.bias' is [18] in the file, [3] in this network");
+  CHECK(other.head_reason == "'classifier.bias' is 18 in the file, 3 in this network");
   CHECK(other.adapted == report.adapted);
 }
 
