@@ -9,6 +9,7 @@
 #include "engine/io/atomic_file.h"
 #include "engine/io/checksum.h"
 #include "engine/io/config.h"
+#include "engine/io/json_text.h"
 
 namespace thorax::app {
 namespace {
@@ -34,7 +35,7 @@ std::string label_column_of(const std::string& finding) {
   return "label(" + finding + ")";
 }
 
-// Of the document without its "checksum".
+// Of the document without its "checksum", its texts as the file has them.
 std::string own_checksum(nlohmann::json document) {
   document.erase("checksum");
   Checksum sum;
@@ -217,7 +218,7 @@ void save_fold(const fs::path& folder, Task task, const FoldResult& result,
   for (const std::string& name :
        {std::string("predictions.csv"), std::string("metrics.jsonl"), model})
     json["files"][name] = file_checksum(folder / name);
-  json["checksum"] = own_checksum(json);
+  json["checksum"] = own_checksum(nlohmann::json::parse(dump_json(json)));
   save_json(folder / "result.json", json);
 }
 

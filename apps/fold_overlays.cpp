@@ -44,7 +44,8 @@ ImageU8 picture(const OrganSegmenter& segmenter, const Sample& sample) {
   const Image gray = load_gray(sample.image, {.intensity = segmenter.intensity()});
   const std::vector<std::string>& names = segmenter.organs().organs;
   std::vector<ImageU8> masks;
-  for (const OrganFound& organ : segmenter({gray}).front())
+  const std::vector<std::vector<OrganFound>> found = segmenter({gray});
+  for (const OrganFound& organ : found.front())
     masks.push_back(resize_nearest(organ.mask, kSide, kSide));
   ImageU8 drawn = overlay_organs(resize(gray, kSide, kSide), masks);
   const OrganMap truth = sample_organs(sample, names, gray.height, gray.width);

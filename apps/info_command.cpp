@@ -40,10 +40,11 @@ void print_info(bool as_json) {
   info["libraries"] = announced_libraries();
   auto& devices = info["devices"] = nlohmann::ordered_json::array();
   for (const Device device : all_devices()) devices.push_back(describe(device));
-  auto& missing = info["missing"] = nlohmann::ordered_json::object();
+  nlohmann::ordered_json missing = nlohmann::ordered_json::object();
   for (const DeviceKind kind : {DeviceKind::cuda, DeviceKind::sim})
     if (const std::string why = why_missing(kind); !why.empty())
       missing[std::string(name_of(kind))] = why;
+  info["missing"] = missing;
   auto& formats = info["image_formats"] = nlohmann::ordered_json::array();
   for (const ImageFormat& format : image_formats())
     formats.push_back({{"format", format.name},

@@ -28,7 +28,8 @@ void count(MaskSet& set, const Sample& sample, int64_t inside, int64_t all, int6
 
 void check_labels(const MaskValues& file, const OrganMasks& organs) {
   require_labels({{}, file.top, file.lossy, file.colour, {}}, file.file);
-  for (const auto& [value, pixels] : file.pixels) {
+  for (const auto& entry : file.pixels) {
+    const auto value = entry.first;  // clang 14 captures no structured binding
     const bool named = value == 0 ||
                        std::binary_search(organs.outside.begin(), organs.outside.end(), value) ||
                        std::any_of(organs.organs.begin(), organs.organs.end(), [&](const auto& o) {

@@ -11,6 +11,7 @@
 
 #include "engine/io/checksum.h"
 #include "engine/io/config.h"
+#include "engine/io/json_text.h"
 #include "engine/runtime/philox.h"
 #include "engine/tensor/error.h"
 #include "engine/train/label_stratification.h"
@@ -240,7 +241,7 @@ std::string listed(const std::set<std::string>& ids) {
   return text;
 }
 
-// Of the document without its "checksum".
+// Of the document without its "checksum", its texts as the file has them.
 std::string own_checksum(json document) {
   document.erase("checksum");
   Checksum sum;
@@ -421,7 +422,7 @@ void save_splits(const std::filesystem::path& path, const Splits& splits,
   document["kind"] = splits.cross_validation ? "cross-validation" : "hold-out";
   for (const Fold& fold : splits.folds)
     document["folds"].push_back({{"train", fold.train}, {"validation", fold.validation}});
-  document["checksum"] = own_checksum(document);
+  document["checksum"] = own_checksum(json::parse(dump_json(document)));
   save_json(path, document);
 }
 
