@@ -39,7 +39,7 @@ std::string label_column_of(const std::string& finding) {
 std::string own_checksum(nlohmann::json document) {
   document.erase("checksum");
   Checksum sum;
-  sum.add(document.dump());
+  sum.add(dump_json(document));
   return sum.hex();
 }
 
@@ -218,7 +218,7 @@ void save_fold(const fs::path& folder, Task task, const FoldResult& result,
   for (const std::string& name :
        {std::string("predictions.csv"), std::string("metrics.jsonl"), model})
     json["files"][name] = file_checksum(folder / name);
-  json["checksum"] = own_checksum(nlohmann::json::parse(dump_json(json)));
+  json["checksum"] = own_checksum(json);
   save_json(folder / "result.json", json);
 }
 

@@ -245,7 +245,7 @@ std::string listed(const std::set<std::string>& ids) {
 std::string own_checksum(json document) {
   document.erase("checksum");
   Checksum sum;
-  sum.add(document.dump());
+  sum.add(dump_json(document));
   return sum.hex();
 }
 
@@ -422,7 +422,7 @@ void save_splits(const std::filesystem::path& path, const Splits& splits,
   document["kind"] = splits.cross_validation ? "cross-validation" : "hold-out";
   for (const Fold& fold : splits.folds)
     document["folds"].push_back({{"train", fold.train}, {"validation", fold.validation}});
-  document["checksum"] = own_checksum(json::parse(dump_json(document)));
+  document["checksum"] = own_checksum(document);
   save_json(path, document);
 }
 

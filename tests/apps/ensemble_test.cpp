@@ -177,8 +177,12 @@ TEST_CASE("an image and its mirror image: probabilities, masks, heatmaps") {
                           b = thorax::app::mirror(thorax::load_gray(twin, {}));
       REQUIRE(a.pixels.size() == b.pixels.size());
       float worst = 0;
-      for (std::size_t i = 0; i < a.pixels.size(); ++i)
+      std::size_t differ = 0;
+      for (std::size_t i = 0; i < a.pixels.size(); ++i) {
         worst = std::max(worst, std::abs(a.pixels[i] - b.pixels[i]));
+        differ += a.pixels[i] != b.pixels[i];
+      }
+      CAPTURE(differ);
       CHECK(worst <= slack);
     }
     CHECK(files == 6);
