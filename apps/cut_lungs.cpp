@@ -239,6 +239,7 @@ Dataset cut_dataset(const LungSegmenter& segmenter, const Dataset& dataset,
     Sample cut = sample;
     cut.masks = {out / "masks" / (row.name + ".png")};
     cut.mask_rule = parse_mask_rule("nonzero");
+    cut.organs = {};  // the data's own masks, which may be of several, are not used
     result.samples.push_back(std::move(cut));
   }
   result.report.rules.push_back(std::move(small));

@@ -159,7 +159,7 @@ TEST_CASE("masks of their own: a sigmoid each, masks by organ out, folds reporte
   CHECK(file_text(t / "k/report.html").find("segmentation of lungs, heart") != std::string::npos);
   CHECK(fs::exists(t / "k/crossval/overlays/worst_1.png"));
   const Outcome cut =
-      run_thorax({"segment", t / "p/CXR_png", "--model", t / "k/fold_0/model.safetensors", "--out",
+      run_thorax({"segment", t / "p/CXR_png", "--model", t / "k/fold_0/last.safetensors", "--out",
                   t / "cut", "--postprocess", "none"});
   INFO(cut.output);
   REQUIRE(cut.exit_code == 0);

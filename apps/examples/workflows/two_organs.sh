@@ -17,7 +17,7 @@ data=manifest:data/manifest.csv
 "$thorax" data describe --data $data --out seen
 
 # Label maps are told apart by softmax; Dice and cross entropy together, as nnU-Net has it
-"$thorax" train segmenter --data $data --loss dice+ce --size 32 --width 8 --epochs 10 --batch 4 --lr 5e-3 --augment none \
+"$thorax" train segmenter --data $data --loss dice+ce --size 32 --width 8 --epochs 40 --batch 4 --lr 5e-3 --augment none \
   --validation-share 0.25 --out run
 
 # Label maps, pictures with a legend, areas in segmentation.csv and segmentation.json
