@@ -11,6 +11,7 @@
 #include "data/csv.h"
 #include "data/decode.h"
 #include "data/encode.h"
+#include "data/formats/dicom/segmentation.h"
 #include "data/formats/format.h"
 #include "data/image_check.h"
 #include "data/overlay.h"
@@ -125,9 +126,12 @@ void write_unreadable(const std::vector<std::string>& reasons, const fs::path& o
 CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& items,
                     const fs::path& out, const CutOptions& options) {
   THORAX_CHECK(!items.empty(), "[segment] no images");
+  if (options.dicom_seg)
+    for (const CutItem& item : items) require_dicom_source(item.image);
   const std::vector<std::string> names = output_names(items);
   for (const char* folder : {"lungs", "masks", "overlays"}) create_folders(out / folder);
   for (const char* folder : {"lungs", "masks", "overlays"}) remove_leftovers(out / folder);
+  if (fs::is_directory(out / "segmentations")) remove_leftovers(out / "segmentations");
   remove_leftovers_of(out / "segmentation.csv");
   CutReport report;
   Progress progress("segment", static_cast<std::int64_t>(items.size()), "img");
@@ -162,6 +166,15 @@ CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& 
         save("lungs", name, to_u8(keep_inside(images[i], lungs[i].mask)));
       } else {
         remove_for_good(cut);  // of an earlier run with another threshold
+      }
+      if (options.dicom_seg) {
+        const fs::path file = out / "segmentations" / (name + ".dcm");
+        create_folders(file.parent_path());
+        if (lungs[i].kept)
+          write_dicom_segmentation(item.image, {{"lungs", lungs[i].mask}}, segmenter.checksum(),
+                                   file);
+        else
+          fs::remove(file);
       }
       report.rows.push_back({item.image, item.id, name, images[i].height, images[i].width,
                              lungs[i].area, lungs[i].regions, lungs[i].kept, std::move(reason)});

@@ -39,6 +39,7 @@ struct CutOptions {
   bool skip_unreadable = false;
   bool overlays = true;
   MaskFormat masks = MaskFormat::png;
+  bool dicom_seg = false;  // also a DICOM Segmentation of every image that is kept
 };
 
 // Of each item the path, without extension, of what is written for it: source/stem, with a number
@@ -49,10 +50,12 @@ void write_unreadable(const std::vector<std::string>& reasons, const std::filesy
 
 // Writes out/lungs/NAME.png (the lung pixels, black elsewhere; kept images only),
 // out/masks/NAME (save_mask), out/overlays/NAME.png, out/segmentation.csv and, with skipped files,
-// out/unreadable.csv. NAME is source/stem; two items of the same name get a number, so no picture
-// overwrites another. An image that shows nothing (data/image_check.h) is not kept and gets an
-// empty mask. What was done to files on the way in is said on stderr. Clears what a killed process
-// has left there. Throws Error "[name] ..." for a source that is no name of a folder.
+// out/unreadable.csv; with dicom_seg out/segmentations/NAME.dcm
+// (data/formats/dicom/segmentation.h). NAME is source/stem; two items of the same name get a
+// number, so no picture overwrites another. An image that shows nothing (data/image_check.h) is not
+// kept and gets an empty mask. What was done to files on the way in is said on stderr. Clears what
+// a killed process has left there. Throws Error "[name] ..." for a source that is no name of a
+// folder.
 CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& items,
                     const std::filesystem::path& out, const CutOptions& options);
 

@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "apps/progress.h"
+#include "data/image_place.h"
 #include "data/multilabel.h"
 #include "engine/io/checksum.h"
 #include "engine/io/config.h"
@@ -133,15 +134,15 @@ const std::string& FileChecksums::of(const fs::path& file) const {
 std::string content_checksum(const Dataset& dataset, FileChecksums& files) {
   std::vector<fs::path> paths;
   for (const Sample& s : dataset.samples) {
-    paths.push_back(s.image);
+    paths.push_back(image_file(s.image));
     paths.insert(paths.end(), s.masks.begin(), s.masks.end());
   }
   files.read(paths);
   std::vector<std::string> samples;
   for (const Sample& s : dataset.samples) {
     Checksum sum;
-    for (const std::string& text :
-         {s.source, s.image.filename().string(), s.patient, s.class_name, files.of(s.image)})
+    for (const std::string& text : {s.source, s.image.filename().string(), s.patient, s.class_name,
+                                    files.of(image_file(s.image))})
       sum.add(text);
     if (dataset.multilabel) sum.add(label_text(s.labels));
     for (const fs::path& mask : s.masks) {

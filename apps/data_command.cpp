@@ -31,6 +31,8 @@ constexpr const char* kKinds =
     "  montgomery  CXR_png/, ManualMask/{leftMask,rightMask}\n"
     "  shenzhen    CXR_png/, mask/\n"
     "  folder      a folder of class folders\n"
+    "  dicom       a folder of studies            table=FILE folders=classes view=frontal|all "
+    "frames=first|all|N\n"
     "  manifest    CSV: "
     "path,label[,patient,mask,mask_values,organs,mask_NAME,source,finding,view,age,positive]\n"
     "              or, for several findings an image, a column label:NAME for each: 1, 0, -1, "

@@ -4,6 +4,7 @@
 
 #include "data/folder_files.h"
 #include "data/formats/format.h"
+#include "data/image_place.h"
 #include "data/readers/readers.h"
 #include "engine/tensor/error.h"
 
@@ -14,7 +15,7 @@ namespace fs = std::filesystem;
 std::vector<fs::path> list_images(const std::vector<std::string>& inputs) {
   std::vector<fs::path> result;
   for (const std::string& input : inputs) {
-    THORAX_CHECK(fs::exists(input), "[images] {}: no such file or folder", input);
+    THORAX_CHECK(fs::exists(image_file(input)), "[images] {}: no such file or folder", input);
     if (!fs::is_directory(input)) {
       result.emplace_back(input);
       continue;

@@ -11,7 +11,8 @@ class App;
 
 namespace thorax::app {
 
-// --intensity depth|full|percentiles for commands that read images without a trained network.
+// --intensity depth|full|percentiles|stored|window2 for commands that read images without a trained
+// network.
 void add_intensity_option(CLI::App& command, std::string& intensity);
 
 // For commands with trained networks: empty unless given.

@@ -8,6 +8,7 @@
 #include "apps/model_file.h"
 #include "data/organs.h"
 #include "data/resize.h"
+#include "engine/io/checksum.h"
 #include "kernels/morphology/morphology.h"
 #include "models/lung_postprocess.h"
 
@@ -104,6 +105,7 @@ OrganSegmenter::OrganSegmenter(const std::filesystem::path& checkpoint, Postproc
                                const Compute& compute)
     : compute_(compute) {
   TrainedModel trained = load_trained(checkpoint, "segmenter");
+  checksum_ = file_checksum(checkpoint);
   size_ = trained.input.size;
   organs_ = trained.input.organs;
   if (organs_.plain()) organs_ = {{kLungs}, {1}, false};

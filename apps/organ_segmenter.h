@@ -51,6 +51,8 @@ class OrganSegmenter {
   const OrganOutputs& organs() const { return organs_; }
   Intensity intensity() const { return intensity_; }
   void set_intensity(Intensity intensity) { intensity_ = intensity; }
+  // Of the checkpoint file's bytes.
+  const std::string& checksum() const { return checksum_; }
   // For each image its organs, in order, computed as one batch. With softmax no two share a pixel:
   // what Algorithm 1 adds to a lung is taken from the background alone.
   std::vector<std::vector<OrganFound>> operator()(const std::vector<Image>& grays) const;
@@ -58,6 +60,7 @@ class OrganSegmenter {
  private:
   std::unique_ptr<Model> model_;
   int size_ = 0;
+  std::string checksum_;
   OrganOutputs organs_;
   std::vector<bool> lungs_;  // by organ: Algorithm 1 is applied
   Intensity intensity_ = Intensity::depth;

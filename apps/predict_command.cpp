@@ -16,6 +16,7 @@
 #include "apps/intensity.h"
 #include "apps/number_checks.h"
 #include "apps/segmenter.h"
+#include "data/csv.h"
 #include "data/decode.h"
 #include "data/encode.h"
 #include "data/formats/format.h"
@@ -36,7 +37,7 @@ struct Options {
   std::vector<std::string> inputs;
   ClassifierOptions classifier;
   std::vector<std::string> segmenters;
-  std::string out, on_error = "fail", precision = "float32", intensity;
+  std::string out, csv, on_error = "fail", precision = "float32", intensity;
   double min_area = 50000;
   std::optional<double> threshold;
   bool json = false;
@@ -123,6 +124,22 @@ nlohmann::ordered_json to_json(const Prediction& p, const Ensemble& classifier,
   return json;
 }
 
+std::string csv_heading(const Ensemble& classifier) {
+  std::vector<std::string> fields{"image", "verdict"};
+  for (const std::string& name : classifier.classes()) fields.push_back("P(" + name + ")");
+  fields.insert(fields.end(), {"lung_area_512", "reason"});
+  return csv_line(fields);
+}
+
+std::string to_csv(const Prediction& p, const Ensemble& classifier) {
+  std::vector<std::string> fields{p.image.string(), p.verdict};
+  for (std::size_t c = 0; c < classifier.classes().size(); ++c)
+    fields.push_back(p.predicted ? fmt::format("{}", p.opinion.probabilities[c]) : "");
+  fields.push_back(p.lungs ? fmt::format("{:.0f}", p.lungs->area) : "");
+  fields.push_back(p.reason);
+  return csv_line(fields);
+}
+
 // Which threshold the verdicts go by, and where it is from.
 std::string threshold_line(const Options& o, const Ensemble& classifier) {
   if (classifier.multilabel()) return thresholds_text(classifier, o.threshold);
@@ -166,7 +183,9 @@ void run(const Options& o) {
     fmt::print("{}\n{}\n", threshold_line(o, classifier), heading(classifier));
   }
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  std::string csv = csv_heading(classifier);
   const auto show = [&](const Prediction& p) {
+    if (!o.csv.empty()) csv += to_csv(p, classifier);
     if (o.json || !o.out.empty()) rows.push_back(to_json(p, classifier, thresholds));
     if (!o.json) fmt::print("{}\n", to_line(p, classifier));
   };
@@ -223,6 +242,7 @@ void run(const Options& o) {
   }
   if (!o.out.empty()) atomic_write(fs::path(o.out) / "predictions.json", dump_json(rows, 2) + "\n");
   if (o.json) fmt::print("{}\n", dump_json(rows, 2));
+  if (!o.csv.empty()) atomic_write(o.csv, csv);
   for (const std::string& line : notes.lines()) fmt::print(stderr, "note: {}\n", line);
 }
 
@@ -255,6 +275,8 @@ void add(CLI::App& root) {
       ->capture_default_str()
       ->check(CLI::IsMember({"fail", "skip"}));
   c->add_flag("--json", o.json, "Print JSON");
+  c->add_option("--csv", o.csv,
+                "Also write a table of the results, a row an image, once all are done");
   add_intensity_override(*c, o.intensity);
   add_precision_option(*c, o.precision);
   add_compute_options(*c, o.compute);

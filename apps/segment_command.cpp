@@ -20,6 +20,14 @@
 namespace thorax::app {
 namespace {
 
+constexpr const char* kDicomSeg = "dicom-seg";
+
+std::vector<std::string> format_names() {
+  std::vector<std::string> names = mask_format_names();
+  names.emplace_back(kDicomSeg);
+  return names;
+}
+
 struct Options {
   std::vector<std::string> inputs;
   std::vector<std::string> data;
@@ -32,14 +40,19 @@ struct Options {
   ComputeOptions compute;
 };
 
+CutOptions cut_options(const Options& o) {
+  const bool seg = o.format == kDicomSeg;
+  return {.batch = o.batch,
+          .skip_unreadable = o.on_error == "skip",
+          .masks = seg ? MaskFormat::png : parse_mask_format(o.format),
+          .dicom_seg = seg};
+}
+
 // Of a network with several organs, or of any other without Algorithm 1.
 void run_organs(const Options& o, const std::vector<CutItem>& items, const Compute& compute) {
   OrganSegmenter segmenter(o.models.front(), parse_postprocess(o.postprocess), compute);
   segmenter.set_intensity(chosen_intensity(o.intensity, segmenter.intensity(), o.models.front()));
-  const OrgansReport report = segment_organs(segmenter, items, o.out,
-                                             {.batch = o.batch,
-                                              .skip_unreadable = o.on_error == "skip",
-                                              .masks = parse_mask_format(o.format)});
+  const OrgansReport report = segment_organs(segmenter, items, o.out, cut_options(o));
   const OrganOutputs& organs = segmenter.organs();
   for (std::size_t k = 0; k < organs.organs.size(); ++k) {
     std::int64_t images = 0;
@@ -49,8 +62,8 @@ void run_organs(const Options& o, const std::vector<CutItem>& items, const Compu
                organs.softmax ? fmt::format(", value {}", organs.values[k]) : std::string());
   }
   if (!report.unreadable.empty()) fmt::print("{} unreadable\n", report.unreadable.size());
-  fmt::print("{}/{}  overlays  segmentation.csv  segmentation.json\n", o.out,
-             organs.softmax ? "labels" : "masks");
+  fmt::print("{}/{}  overlays  {}segmentation.csv  segmentation.json\n", o.out,
+             organs.softmax ? "labels" : "masks", o.format == kDicomSeg ? "segmentations  " : "");
 }
 
 void run(const Options& o, bool min_area_given) {
@@ -83,10 +96,7 @@ void run(const Options& o, bool min_area_given) {
   LungSegmenter segmenter(o.models, o.min_area, compute);
   segmenter.set_intensity(chosen_intensity(o.intensity, segmenter.intensity(), o.models.front()));
   segmenter.set_flips(o.tta == "flip");
-  const CutReport report = cut_lungs(segmenter, items, o.out,
-                                     {.batch = o.batch,
-                                      .skip_unreadable = o.on_error == "skip",
-                                      .masks = parse_mask_format(o.format)});
+  const CutReport report = cut_lungs(segmenter, items, o.out, cut_options(o));
   std::int64_t kept = 0, blank = 0;
   for (const CutRow& row : report.rows) {
     kept += row.kept;
@@ -98,7 +108,8 @@ void run(const Options& o, bool min_area_given) {
       report.rows.size() + report.unreadable.size(), kept,
       static_cast<std::int64_t>(report.rows.size()) - kept - blank, o.min_area, blank,
       report.unreadable.size());
-  fmt::print("{}/lungs  masks  overlays  segmentation.csv\n", o.out);
+  fmt::print("{}/lungs  masks  overlays  {}segmentation.csv\n", o.out,
+             o.format == kDicomSeg ? "segmentations  " : "");
 }
 
 void add(CLI::App& root) {
@@ -131,10 +142,12 @@ void add(CLI::App& root) {
   c->add_option("--on-error", o.on_error, "What an unreadable image does: fail or skip")
       ->capture_default_str()
       ->check(CLI::IsMember({"fail", "skip"}));
-  c->add_option("--format", o.format,
-                "Format of the masks: png (0 and 255) or nifti (.nii.gz, 0 and 1)")
+  c->add_option(
+       "--format", o.format,
+       "Format of the masks: png (0 and 255), nifti (.nii.gz, 0 and 1) or dicom-seg (png, and "
+       "DICOM Segmentations of the DICOM images that they are of, in segmentations/)")
       ->capture_default_str()
-      ->check(CLI::IsMember(mask_format_names()));
+      ->check(CLI::IsMember(format_names()));
   c->add_option("--postprocess", o.postprocess,
                 "Algorithm 1 of the study (dilation, closing): auto for organs that are lungs, "
                 "lungs (an error without any), none")

@@ -9,6 +9,7 @@
 #include "data/csv.h"
 #include "data/decode.h"
 #include "data/encode.h"
+#include "data/formats/dicom/segmentation.h"
 #include "data/image_check.h"
 #include "data/organ_pictures.h"
 #include "engine/io/atomic_file.h"
@@ -71,6 +72,8 @@ void save_overlay(const fs::path& path, const ImageU8& picture) {
 OrgansReport segment_organs(const OrganSegmenter& segmenter, const std::vector<CutItem>& items,
                             const fs::path& out, const CutOptions& options) {
   THORAX_CHECK(!items.empty(), "[segment] no images");
+  if (options.dicom_seg)
+    for (const CutItem& item : items) require_dicom_source(item.image);
   const OrganOutputs& organs = segmenter.organs();
   const std::vector<std::string> names = output_names(items);
   std::vector<std::string> folders{"overlays"};
@@ -82,6 +85,7 @@ OrgansReport segment_organs(const OrganSegmenter& segmenter, const std::vector<C
     create_folders(out / folder);
     remove_leftovers(out / folder);
   }
+  if (fs::is_directory(out / "segmentations")) remove_leftovers(out / "segmentations");
   for (const char* file : {"segmentation.csv", "segmentation.json"})
     remove_leftovers_of(out / file);
   OrgansReport report;
@@ -100,6 +104,17 @@ OrgansReport segment_organs(const OrganSegmenter& segmenter, const std::vector<C
           organ = {ImageU8(images[i].height, images[i].width), 0, 0, 0};
       if (organs.softmax)
         save_labels(out / "labels", name, label_map(found[i], organs), options.masks);
+      if (options.dicom_seg) {
+        std::vector<DicomSegment> segments;
+        for (std::size_t k = 0; k < found[i].size(); ++k)
+          segments.push_back({organs.organs[k], found[i][k].mask});
+        const fs::path file = out / "segmentations" / (name + ".dcm");
+        create_folders(file.parent_path());
+        if (blank[i].empty())
+          write_dicom_segmentation(items[indices[i]].image, segments, segmenter.checksum(), file);
+        else
+          fs::remove(file);  // of an earlier run
+      }
       std::vector<ImageU8> masks;
       for (std::size_t k = 0; k < found[i].size(); ++k) {
         if (!organs.softmax)

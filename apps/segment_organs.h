@@ -26,7 +26,8 @@ struct OrgansReport {
 // Writes out/labels/NAME.png (softmax: the organs' values, 0 elsewhere) or out/masks/ORGAN/NAME.png
 // (sigmoid: 0 and 255), both in options.masks' format (mask_files.h), out/overlays/NAME.png with a
 // legend, out/segmentation.csv and out/segmentation.json (organs, values, colours; areas), and,
-// with skipped files, out/unreadable.csv. An image that shows nothing (data/image_check.h) has no
+// with skipped files, out/unreadable.csv; with options.dicom_seg out/segmentations/NAME.dcm, a
+// segment for each organ. An image that shows nothing (data/image_check.h) has no
 // organ. Clears what a killed process has left there.
 OrgansReport segment_organs(const OrganSegmenter& segmenter, const std::vector<CutItem>& items,
                             const std::filesystem::path& out, const CutOptions& options);

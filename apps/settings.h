@@ -62,7 +62,8 @@ struct TrainSettings {
   nlohmann::json model;  // {"model": "hrnet_w18", ...}, see models/README.md
   std::string weights;   // start from these (head left out where it does not fit)
   std::int64_t size = 224;
-  std::string intensity = "depth";  // which stored value is white: depth, full or percentiles
+  std::string intensity =
+      "depth";  // which stored value is white: depth, full, percentiles, stored, window2
   // How it learns
   std::string loss = "dice";        // segmenter: dice, generalised-dice or dice+ce
   std::string activation = "auto";  // segmenter: softmax, sigmoid; auto: by its masks

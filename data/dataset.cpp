@@ -10,6 +10,7 @@
 #include "data/classes.h"
 #include "data/csv.h"
 #include "data/decode.h"
+#include "data/image_place.h"
 #include "data/multilabel.h"
 #include "data/organs.h"
 #include "data/readers/readers.h"
@@ -107,7 +108,7 @@ Dataset load_dataset(const SourceSpec& spec) {
       {"covid", readers::read_covid},       {"nih", readers::read_nih},
       {"chexpert", readers::read_chexpert}, {"montgomery", readers::read_montgomery},
       {"shenzhen", readers::read_shenzhen}, {"folder", readers::read_folder},
-      {"manifest", readers::read_manifest},
+      {"manifest", readers::read_manifest}, {"dicom", readers::read_dicom},
   };
   const auto found = readers.find(spec.kind);
   if (found == readers.end()) {
@@ -260,7 +261,7 @@ std::vector<std::vector<std::string>> identical_files(const Dataset& dataset) {
   std::map<uintmax_t, std::vector<std::string>> by_size;
   for (const Sample& s : dataset.samples) {
     std::error_code code;
-    const uintmax_t size = fs::file_size(s.image, code);
+    const uintmax_t size = fs::file_size(image_file(s.image), code);
     if (!code) by_size[size].push_back(s.image.string());
   }
   std::vector<std::vector<std::string>> out;
@@ -268,9 +269,11 @@ std::vector<std::vector<std::string>> identical_files(const Dataset& dataset) {
     if (files.size() < 2) continue;
     std::map<std::pair<uint64_t, uint64_t>, std::vector<std::string>> by_content;
     for (const std::string& file : files) {
-      const auto bytes = read_bytes(file, DecodeLimits{}.max_file_bytes);
+      const ImagePlace place = image_place(file);
+      const auto bytes = read_bytes(place.file, DecodeLimits{}.max_file_bytes);
       const XXH128_hash_t h = XXH3_128bits(bytes.data(), bytes.size());
-      by_content[{h.high64, h.low64}].push_back(file);
+      // Two frames of one file are two images.
+      by_content[{h.high64 + static_cast<uint64_t>(place.frame), h.low64}].push_back(file);
     }
     for (auto& [hash, group] : by_content)
       if (group.size() > 1) out.push_back(std::move(group));
@@ -369,7 +372,7 @@ std::string dataset_checksum(const Dataset& dataset) {
         s.source + '\0' + s.image.filename().string() + '\0' + s.patient + '\0' + s.class_name;
     if (dataset.multilabel) line += '\0' + label_text(s.labels);
     std::error_code code;
-    line += '\0' + std::to_string(fs::file_size(s.image, code));
+    line += '\0' + std::to_string(fs::file_size(image_file(s.image), code));
     for (const fs::path& m : s.masks)
       line += '\0' + m.filename().string() + '\0' + std::to_string(fs::file_size(m, code));
     if (!s.organs.empty()) line += '\0' + to_string(s.organs);

@@ -74,9 +74,9 @@ enum class OnPatientConflict { report, error, drop };
 OnPatientConflict parse_on_patient_conflict(const std::string& text);
 
 // One "--data" argument: "kind:PATH[,key=value]...". Kinds: covid, nih, chexpert, montgomery,
-// shenzhen, folder, manifest (see readers/README.md for each kind's keys). Options begin at the
-// first comma that is followed by "key="; a value may hold commas ("classes=A,B"). "\\," is a comma
-// of the path that would otherwise begin an option.
+// shenzhen, folder, manifest, dicom (see readers/README.md for each kind's keys). Options begin at
+// the first comma that is followed by "key="; a value may hold commas ("classes=A,B"). "\\," is a
+// comma of the path that would otherwise begin an option.
 struct SourceSpec {
   std::string kind;
   std::filesystem::path path;

@@ -18,10 +18,12 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<std::pair<const char*, Intensity>, 3> kIntensities{
+constexpr std::array<std::pair<const char*, Intensity>, 5> kIntensities{
     {{"depth", Intensity::depth},
      {"full", Intensity::full},
-     {"percentiles", Intensity::percentiles}}};
+     {"percentiles", Intensity::percentiles},
+     {"stored", Intensity::stored},
+     {"window2", Intensity::window2}}};
 
 // C channels of T (alpha last where their number is even) to gray or colour, divided by `top`.
 template <class T, int C>
@@ -135,14 +137,36 @@ void stretch_percentiles(Image& image) {
   for (float& v : image.pixels) v = std::clamp((v - low) / (high - low), 0.f, 1.f);
 }
 
+// The window that the file is read by, or null: by the depth of its samples.
+const Samples::Window* chosen_window(const Samples& s, Intensity intensity,
+                                     const std::string& name) {
+  if (intensity == Intensity::window2) {
+    THORAX_CHECK(s.info.format != "dicom" || s.info.bits != 16 || s.windows.size() >= 2,
+                 "[decode] {}: --intensity window2: the file names {} windows or VOI LUTs; depth "
+                 "reads by the first, stored by none",
+                 name, s.windows.size());
+    return s.windows.size() >= 2 ? &s.windows[1] : nullptr;
+  }
+  return intensity == Intensity::depth && !s.windows.empty() ? &s.windows[0] : nullptr;
+}
+
+Image through(const Samples& s, const std::vector<float>& brightness) {
+  Image out(s.info.height, s.info.width, 1);
+  for (size_t i = 0; i < s.count(); ++i) out.pixels[i] = brightness[s.u16()[i]];
+  return out;
+}
+
 Image decode_as(std::span<const uint8_t> bytes, const std::string& name, const ReadOptions& options,
                 bool gray, ImageFacts* facts) {
   const Samples s = decode_samples(bytes, name, options.limits, gray ? Use::gray : Use::image);
   const bool wide = s.info.bits == 16;
   int depth = std::max(8, s.info.sample_bits);
   Image image;
+  const Samples::Window* window = chosen_window(s, options.intensity, name);
   if (!s.info.palette.empty()) {
     image = expand_palette(s, gray);
+  } else if (window) {
+    image = through(s, window->brightness);
   } else {
     if (s.top == 0 && s.info.sample_bits >= 8 && (wide || s.info.significant_bits > 0))
       depth = effective_depth(wide ? combined(s, s.u16()) : combined(s, s.u8()), s.info.sample_bits,
@@ -150,10 +174,19 @@ Image decode_as(std::span<const uint8_t> bytes, const std::string& name, const R
     const int used = options.intensity == Intensity::full ? std::max(8, s.info.sample_bits) : depth;
     const auto top = static_cast<float>(s.top ? s.top : (1 << used) - 1);
     image = wide ? convert(s, s.u16(), gray, top) : convert(s, s.u8(), gray, top);
+    if (s.inverted)
+      for (float& v : image.pixels) v = 1 - v;
   }
   if (facts) {
     facts->range = gray ? central_range(image) : 0;
     facts->info = s.info;
+    if (window)
+      facts->info.notes.push_back(fmt::format("read by the {} {} of its header",
+                                              window == s.windows.data() ? "first" : "second",
+                                              window->name));
+    else if (!s.windows.empty())
+      facts->info.notes.push_back(fmt::format("windows of its header not applied (--intensity {})",
+                                              name_of(options.intensity)));
     if (swaps_sides(s.info.orientation)) std::swap(facts->info.height, facts->info.width);
     facts->depth = facts->common_depth = depth;
     if (wide && s.top == 0 && s.info.significant_bits == 0)

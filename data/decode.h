@@ -14,11 +14,15 @@
 namespace thorax {
 
 // Which stored value becomes 1. A radiograph of 12 bits often lies in a file of 16 with values up
-// to 4095, and would be nearly black over the full range.
+// to 4095, and would be nearly black over the full range. DICOM files may say how they are to be
+// shown, by VOI LUTs and windows: `depth` goes by the first of them, `full` and `percentiles` by
+// none.
 enum class Intensity {
   depth,        // the largest value of the file's effective bit depth (effective_depth)
   full,         // the largest value that the file's samples can have
   percentiles,  // the 0.5th percentile of the file's gray values becomes 0, the 99.5th 1
+  stored,       // as depth, but windows that a file names are not applied
+  window2,      // as depth, but by a file's second window; a DICOM file without one is refused
 };
 std::string name_of(Intensity intensity);
 // Throws Error "[decode] ..." naming the choices.

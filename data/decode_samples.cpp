@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <new>
 
+#include "data/image_place.h"
 #include "engine/io/atomic_file.h"
 #include "engine/tensor/error.h"
 
@@ -33,7 +34,7 @@ void check_indices(const Samples& s, const std::string& name) {
 
 std::vector<std::byte> read_image_file(const std::filesystem::path& path,
                                        const DecodeLimits& limits) {
-  return read_bytes(path, static_cast<uint64_t>(limits.max_file_bytes));
+  return read_bytes(image_file(path), static_cast<uint64_t>(limits.max_file_bytes));
 }
 
 }  // namespace thorax

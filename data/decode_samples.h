@@ -38,6 +38,14 @@ struct Samples {
   // Images: the sample that is 1, where the format says it (a window, a range of real numbers);
   // 0: by the depth of the samples and Intensity (decode.h).
   int top = 0;
+  // Images of 16 bits: what the file itself says that samples are to be shown as (DICOM's VOI LUTs
+  // and windows), in the file's order: the brightness 0..1 of every sample. Intensity chooses.
+  struct Window {
+    std::string name;  // "window (LINEAR)"
+    std::vector<float> brightness;
+  };
+  std::vector<Window> windows;
+  bool inverted = false;  // without a window: the largest sample is black
 
   size_t count() const { return static_cast<size_t>(info.height) * info.width; }
   const uint8_t* u8() const { return static_cast<const uint8_t*>(pixels.get()); }

@@ -133,6 +133,11 @@ class Walk {
 
  private:
   void file(const fs::path& path) {
+    if (lower(path.filename().string()) == "dicomdir") {
+      out_.notes.push_back(
+          fmt::format("{}: an index of DICOM files, no image; left out", path.string()));
+      return;
+    }
     const Found found = look_at(path);
     if (found.readable) {
       out_.images.push_back(path);

@@ -85,7 +85,9 @@ bool looks_inverted(const Image& gray) {
 std::vector<std::string> reading_notes(const ImageFacts& facts, Intensity intensity) {
   std::vector<std::string> notes = facts.info.notes;
   if (facts.info.orientation > 1)
-    notes.push_back(fmt::format("turned as EXIF orientation {} says", facts.info.orientation));
+    notes.push_back(facts.info.format == "dicom" ? "turned as PatientOrientation says"
+                                                 : fmt::format("turned as EXIF orientation {} says",
+                                                               facts.info.orientation));
   const int stored = std::max(8, facts.info.sample_bits);
   if (facts.depth != stored)
     notes.push_back(

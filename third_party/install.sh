@@ -13,10 +13,10 @@ set -euo pipefail
 packages=(
   g++ cmake ninja-build ccache
   libdnnl-dev libstb-dev libcli11-dev nlohmann-json3-dev libfmt-dev libxxhash-dev libboost-dev libboost-context-dev
-  libtiff-dev libjpeg62-turbo-dev libpng-dev
+  libtiff-dev libjpeg62-turbo-dev libpng-dev libdcmtk-dev libgdcm-dev
   doctest-dev libbenchmark-dev gnuplot-nox
 )
-dev_packages=(git ca-certificates clang libclang-rt-14-dev clang-format chromium libxml2-utils)
+dev_packages=(git ca-certificates clang libclang-rt-14-dev clang-format dcmtk chromium libxml2-utils)
 
 check_only=false
 for argument in "$@"; do

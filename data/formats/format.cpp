@@ -7,11 +7,14 @@
 #include <string_view>
 
 #include "data/decode_jpeg.h"
+#include "data/formats/dicom/dicom.h"
+#include "data/formats/dicom/structure.h"
 #include "data/formats/nifti.h"
 #include "data/formats/numpy.h"
 #include "data/formats/stb.h"
 #include "data/formats/tiff.h"
 #include "data/formats/turbo.h"
+#include "data/image_place.h"
 #include "engine/io/file_kind.h"
 #include "engine/tensor/error.h"
 
@@ -36,9 +39,6 @@ bool is_png(Bytes head) {
 }
 bool is_jpeg(Bytes head) {
   return begins(head, "\xFF\xD8"sv);
-}
-bool is_dicom(Bytes head) {
-  return head.size() >= 132 && begins(head.subspan(128), "DICM"sv);
 }
 bool is_tiff(Bytes head) {
   return head.size() >= 4 && (begins(head, "II\x2A\0"sv) || begins(head, "MM\0\x2A"sv) ||
@@ -91,10 +91,12 @@ std::vector<ImageFormat> make_table() {
   table.push_back({.id = "dicom",
                    .name = "DICOM",
                    .endings = {".dcm", ".dicom", ".ima"},
-                   .recognises = is_dicom,
+                   .recognises = dicom::looks_like_dicom,
                    .often_without_ending = true,
-                   .reader = "",
-                   .package = "libdcmtk-dev"});
+                   .reader = dicom_reader(),
+                   .package = "libdcmtk-dev",
+                   .check = check_dicom,
+                   .decode = decode_dicom});
   return table;
 }
 
@@ -137,6 +139,9 @@ const ImageFormat& require_format(Bytes bytes, const std::string& name,
                "[decode] {}: is a {} file, which this build does not read; install {} and build "
                "thorax anew, or convert the file to PNG",
                name, format->name, format->package);
+  THORAX_CHECK(image_place(name).frame == 0 || format->id == "dicom",
+               "[decode] {}: names a frame (#{}), and the file is {}; only DICOM files have frames",
+               name, image_place(name).frame, format->name);
   return *format;
 }
 

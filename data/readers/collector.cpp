@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "data/classes.h"
+#include "data/image_place.h"
 #include "data/readers/readers.h"
 #include "engine/io/file_name.h"
 #include "engine/tensor/error.h"
@@ -118,7 +119,8 @@ bool SampleCollector::add(Sample sample) {
   const bool first = seen_.insert(sample.image.lexically_normal().string()).second;
   if (!passes("named once", first, file)) return false;
   std::error_code code;
-  if (!passes("file present", fs::is_regular_file(sample.image, code), file)) return false;
+  if (!passes("file present", fs::is_regular_file(image_file(sample.image), code), file))
+    return false;
   if (mask_rule_ == "none") sample.masks.clear();
   const bool masked = !sample.masks.empty() &&
                       std::all_of(sample.masks.begin(), sample.masks.end(),

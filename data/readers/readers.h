@@ -26,6 +26,7 @@ std::vector<std::filesystem::path> radiographs_of(const std::filesystem::path& r
                                                   const std::vector<std::filesystem::path>& files);
 Dataset read_folder(const SourceSpec& spec);
 Dataset read_manifest(const SourceSpec& spec);
+Dataset read_dicom(const SourceSpec& spec);
 
 // The options of one source. Every key must be asked for once; `finish` refuses the rest.
 class Options {

@@ -37,7 +37,8 @@ void image(Bytes bytes) {
         "a pixel is not in 0..1");
   };
   if (decoded) check(color);
-  for (const Intensity intensity : {Intensity::depth, Intensity::full, Intensity::percentiles}) {
+  for (const Intensity intensity :
+       {Intensity::depth, Intensity::full, Intensity::percentiles, Intensity::stored}) {
     Image gray;
     const bool taken = accepted(name, [&] {
       gray = decode_gray(bytes, name, {intensity, limits()}, &facts);
@@ -77,6 +78,7 @@ void either(Bytes bytes) {
   mask(bytes);
 }
 const Enter enter_tiff("tiff", {either, nullptr});
+const Enter enter_dicom("dicom", {either, nullptr});
 const Enter enter_npy("npy", {either, nullptr});
 const Enter enter_nifti("nifti", {either, nullptr});
 

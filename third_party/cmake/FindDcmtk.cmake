@@ -1,0 +1,17 @@
+# DCMTK as Debian ships it (libdcmtk-dev), without its own CMake package, which asks for the development files of
+# everything that DCMTK was built with. Target: Dcmtk::Dcmtk
+find_path(DCMTK_INCLUDE_DIR dcmtk/dcmdata/dctk.h)
+set(libraries "")
+foreach(name dcmjpeg dcmjpls dcmdata oflog ofstd)
+  find_library(DCMTK_${name}_LIBRARY ${name})
+  list(APPEND libraries DCMTK_${name}_LIBRARY)
+endforeach()
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(Dcmtk DEFAULT_MSG ${libraries} DCMTK_INCLUDE_DIR)
+if(Dcmtk_FOUND AND NOT TARGET Dcmtk::Dcmtk)
+  add_library(Dcmtk::Dcmtk INTERFACE IMPORTED)
+  set_target_properties(Dcmtk::Dcmtk PROPERTIES INTERFACE_INCLUDE_DIRECTORIES ${DCMTK_INCLUDE_DIR})
+  foreach(library ${libraries})
+    target_link_libraries(Dcmtk::Dcmtk INTERFACE ${${library}})
+  endforeach()
+endif()
