@@ -200,23 +200,24 @@ void describe_frames(DcmItem& out, size_t segments, const DicomHeader& header, i
                                  DCM_SegmentIdentificationSequence),
         "an element cannot be set");
   put(index, DCM_DimensionDescriptionLabel, EVR_LO, "Segment");
-  DcmItem& shared = add_item(out, DCM_SharedFunctionalGroupsSequence);
-  DcmItem& derivation = add_item(shared, DCM_DerivationImageSequence);
-  put_code(derivation, DCM_DerivationCodeSequence, {"113076", "DCM", "Segmentation"});
-  DcmItem& source = add_item(derivation, DCM_SourceImageSequence);
-  put(source, DCM_ReferencedSOPClassUID, EVR_UI, header.sop_class);
-  put(source, DCM_ReferencedSOPInstanceUID, EVR_UI, header.sop_instance);
-  if (header.frames > 1)
-    put(source, DCM_ReferencedFrameNumber, EVR_IS, fmt::format("{}", std::max(1, frame)));
-  put(source, DCM_SpatialLocationsPreserved, EVR_CS, "YES");
-  put_code(source, DCM_PurposeOfReferenceCodeSequence,
-           {"121322", "DCM", "Source image for image processing operation"});
+  add_item(out, DCM_SharedFunctionalGroupsSequence);  // what all frames share: nothing
   for (size_t i = 0; i < segments; ++i) {
     DcmItem& group = add_item(out, DCM_PerFrameFunctionalGroupsSequence);
     check(add_item(group, DCM_FrameContentSequence)
               .putAndInsertUint32(DcmTag(DCM_DimensionIndexValues, EVR_UL),
                                   static_cast<Uint32>(i + 1)),
           "an element cannot be set");
+    // In every frame, although all have the same: readers look for it here.
+    DcmItem& derivation = add_item(group, DCM_DerivationImageSequence);
+    put_code(derivation, DCM_DerivationCodeSequence, {"113076", "DCM", "Segmentation"});
+    DcmItem& source = add_item(derivation, DCM_SourceImageSequence);
+    put(source, DCM_ReferencedSOPClassUID, EVR_UI, header.sop_class);
+    put(source, DCM_ReferencedSOPInstanceUID, EVR_UI, header.sop_instance);
+    if (header.frames > 1)
+      put(source, DCM_ReferencedFrameNumber, EVR_IS, fmt::format("{}", std::max(1, frame)));
+    put(source, DCM_SpatialLocationsPreserved, EVR_CS, "YES");
+    put_code(source, DCM_PurposeOfReferenceCodeSequence,
+             {"121322", "DCM", "Source image for image processing operation"});
     put(add_item(group, DCM_SegmentIdentificationSequence), DCM_ReferencedSegmentNumber,
         static_cast<int>(i + 1));
   }
@@ -361,8 +362,8 @@ DicomSegmentation read_dicom_segmentation(const fs::path& path) {
                "[dicom-seg] {}: is no binary DICOM Segmentation", name);
   DicomSegmentation out;
   out.sop_instance = object.text(DCM_SOPInstanceUID);
-  if (DcmItem* shared = Object::item_of(object.dataset(), DCM_SharedFunctionalGroupsSequence))
-    if (DcmItem* derivation = Object::item_of(*shared, DCM_DerivationImageSequence))
+  if (DcmItem* first = Object::item_of(object.dataset(), DCM_PerFrameFunctionalGroupsSequence))
+    if (DcmItem* derivation = Object::item_of(*first, DCM_DerivationImageSequence))
       if (DcmItem* source = Object::item_of(*derivation, DCM_SourceImageSequence))
         out.source_instance = Object::text_of(*source, DCM_ReferencedSOPInstanceUID);
   ImageInfo size;
