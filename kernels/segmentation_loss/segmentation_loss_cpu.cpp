@@ -2,6 +2,7 @@
 // lanes over a block of 256 pixels, blocks in double, chunks of a fixed size combined in order.
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <vector>
 
 #include "engine/runtime/parallel.h"
