@@ -116,7 +116,7 @@ struct ClassSlopes {
 };
 
 template <class T, class G>
-__global__ __launch_bounds__(kLossThreads) void class_gradients(
+__global__ __launch_bounds__(kLossThreads, 4) void class_gradients(
     const T* x, std::int64_t stride, const G* planes, std::int64_t plane_stride,
     const std::int64_t* labels, Numbers n, std::int64_t pixels, const double* sums,
     const float* dloss, T* dx, std::int64_t dx_stride) {
