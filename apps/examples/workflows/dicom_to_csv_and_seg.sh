@@ -54,7 +54,7 @@ for patient in 1 2 3 4 5 6 7 8; do
       }
       print ""
     }' > "$folder/elements.txt"
-    dump2dcm --quiet --write-xfer-little "$folder/elements.txt" "$folder/studies/p${patient}_$study.dcm"
+    dump2dcm --quiet --line 65536 --write-xfer-little "$folder/elements.txt" "$folder/studies/p${patient}_$study.dcm"
   done
 done
 rm "$folder/elements.txt"
