@@ -12,7 +12,6 @@
 
 #include <dcmtk/dcmdata/dcdicent.h>
 #include <dcmtk/dcmdata/dcistrmb.h>
-#include <dcmtk/dcmdata/dcrledrg.h>
 #include <dcmtk/dcmjpeg/djdecode.h>
 #include <dcmtk/dcmjpls/djdecode.h>
 #include <dcmtk/oflog/oflog.h>
@@ -111,7 +110,6 @@ void prepare_dcmtk() {
     OFLog::configure(OFLogger::OFF_LOG_LEVEL);
     found_dictionary = dcmDataDict.isDictionaryLoaded();
     if (!found_dictionary) enter_types();
-    DcmRLEDecoderRegistration::registerCodecs();
     DJDecoderRegistration::registerCodecs(EDC_photometricInterpretation, EUC_default,
                                           EPC_colorByPixel);
     DJLSDecoderRegistration::registerCodecs(EJLSUC_default, EJLSPC_colorByPixel);

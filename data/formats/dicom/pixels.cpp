@@ -9,6 +9,7 @@
 
 #include "data/decode_jpeg.h"
 #include "data/formats/dicom/jpeg2000.h"
+#include "data/formats/dicom/rle.h"
 #include "engine/tensor/error.h"
 
 #include <dcmtk/dcmdata/dccodec.h>
@@ -113,7 +114,6 @@ CodedSize jpeg_2000_size(const std::vector<uint8_t>& b) {
 // cut frame lacks with gray.
 void check_frame(Object& object, const Geometry& g, const std::vector<uint8_t>& bytes, int frame) {
   const E_TransferSyntax syntax = object.syntax();
-  if (syntax == EXS_RLELossless) return;  // its decoder finds both
   const bool wavelet = is_jpeg_2000(syntax);
   const std::string what = fmt::format("frame {} of its pixel data", frame + 1);
   THORAX_CHECK(bytes.size() > 4 && bytes[0] == 0xFF && bytes[1] == (wavelet ? 0x4F : 0xD8),
@@ -141,6 +141,21 @@ std::vector<uint8_t> native_frame(Object& object, DcmPixelData& pixels, Geometry
   std::vector<uint8_t> out(g.frame_bytes());
   if (syntax.isEncapsulated()) {
     const std::vector<uint8_t> packed = fragments_of(object, pixels, g.frames, frame);
+    if (object.syntax() == EXS_RLELossless) {
+      const size_t bytes = static_cast<size_t>(g.allocated) / 8, places = g.samples() / g.channels;
+      const std::vector<uint8_t> planes =
+          decode_rle(packed, g.channels * static_cast<int>(bytes), places,
+                     fmt::format("{}: frame {}", object.name(), frame + 1));
+      // Segments: by channel, of each the upper byte first. Here: channels beside each other, the
+      // lower byte first.
+      for (size_t c = 0; c < static_cast<size_t>(g.channels); ++c)
+        for (size_t b = 0; b < bytes; ++b)
+          for (size_t i = 0; i < places; ++i)
+            out[(i * g.channels + c) * bytes + bytes - 1 - b] =
+                planes[(c * bytes + b) * places + i];
+      g.planar = false;
+      return out;
+    }
     check_frame(object, g, packed, frame);
     if (is_jpeg_2000(object.syntax())) {
       const std::string problem =

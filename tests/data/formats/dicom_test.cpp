@@ -10,6 +10,7 @@
 #include "data/decode.h"
 #include "data/formats/dicom/dicom.h"
 #include "data/formats/dicom/header.h"
+#include "data/formats/dicom/rle.h"
 #include "data/formats/dicom/structure.h"
 #include "data/formats/format.h"
 #include "data/image_check.h"
@@ -223,6 +224,36 @@ TEST_CASE("DICOM files that break a rule are refused by name") {
     nested = element(0x40, 0x275, "SQ", item);
   }
   CHECK(refused(with(good, nested)).find("nested more than 32 deep") != std::string::npos);
+}
+
+TEST_CASE("RLE: runs, literals, segments; a segment that promises more than it has is refused") {
+  const auto frame = [](std::vector<std::vector<uint8_t>> segments) {
+    std::vector<uint8_t> out(64);
+    out[0] = static_cast<uint8_t>(segments.size());
+    for (size_t i = 0; i < segments.size(); ++i) {
+      out[4 + 4 * i] = static_cast<uint8_t>(out.size());
+      out.insert(out.end(), segments[i].begin(), segments[i].end());
+    }
+    return out;
+  };
+  using Bytes = std::vector<uint8_t>;
+  CHECK(dicom::decode_rle(frame({{2, 1, 2, 3, 0xFE, 9, 0x80, 0, 7}}), 1, 7, "x") ==
+        Bytes{1, 2, 3, 9, 9, 9, 7});
+  CHECK(dicom::decode_rle(frame({{0xFF, 5}, {1, 6, 7, 0}}), 2, 2, "x") == Bytes{5, 5, 6, 7});
+  const auto error = [&](const Bytes& bytes, int planes, size_t pixels) {
+    return error_of([&] { dicom::decode_rle(bytes, planes, pixels, "x"); });
+  };
+  CHECK(test::contains(error(frame({{5, 1, 2}}), 1, 6), "truncated RLE: segment 1 ends after 0"));
+  CHECK(test::contains(error(frame({{0xFE}}), 1, 3), "truncated RLE"));
+  CHECK(test::contains(error(frame({{0xFE, 1}}), 1, 4), "ends after 3 of 4 bytes"));
+  CHECK(test::contains(error(frame({{0xFE, 1}}), 1, 2), "makes more than 2 bytes"));
+  CHECK(test::contains(error(frame({{0xFE, 1}}), 2, 3), "1 segments, the header's pixels have 2"));
+  Bytes outside = frame({{0xFE, 1}});
+  outside[5] = 1;
+  CHECK(test::contains(error(outside, 1, 3), "is said to be bytes"));
+  outside[4] = outside[5] = 0;
+  CHECK(test::contains(error(outside, 1, 3), "is said to be bytes 0"));
+  CHECK(test::contains(error(Bytes(63), 1, 3), "a frame of 63 bytes"));
 }
 
 TEST_CASE("what a DICOM header says is warned about") {

@@ -181,11 +181,14 @@ for sides, turn in (("R\\F", lambda a: a[:, ::-1]), ("L\\H", lambda a: a[::-1]),
 frames = np.stack([np.round(ramp * 1000 + 1000 * i) for i in range(3)]).astype("u2")
 ds = dataset("frames", frames, 12, frames=3)
 keep("frames", ds, {"depth": frames[0] / 4095.0, "#2": frames[1] / 4095.0, "#3": frames[2] / 4095.0})
-ds.compress(pydicom.uid.RLELossless)
+ds.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
 keep("frames_rle", ds, {"depth": frames[0] / 4095.0, "#2": frames[1] / 4095.0, "#3": frames[2] / 4095.0})
 rgb = np.stack([np.round(ramp * 255), np.round(255 - ramp * 255), np.full(ramp.shape, 80)], axis=2).astype("u1")
 luma = (0.299 * rgb[..., 0] + 0.587 * rgb[..., 1] + 0.114 * rgb[..., 2]) / 255
 keep("rgb", dataset("rgb", rgb, 8, "RGB"), {"depth": luma})
+packed = dataset("rgb_rle", rgb, 8, "RGB")
+packed.compress(pydicom.uid.RLELossless, generate_instance_uid=False)
+keep("rgb_rle", packed, {"depth": luma})
 keep("rgb_planar", dataset("rgb_planar", np.ascontiguousarray(np.moveaxis(rgb, 2, 0)).reshape(rgb.shape), 8, "RGB",
                            PlanarConfiguration=1), {"depth": luma})
 index = (np.arange(ROWS * COLUMNS) % 7).reshape(ROWS, COLUMNS).astype("u1")
@@ -207,7 +210,7 @@ for bits, ds in plain.items():
     tools = {"rle": ["dcmcrle"], "jpeg_lossless": ["dcmcjpeg", "+e1"], "jpeg_process14": ["dcmcjpeg", "+el"],
              "jpegls": ["dcmcjpls", "+el"], "implicit": ["dcmconv", "+ti"], "big": ["dcmconv", "+tb"],
              "deflated": ["dcmconv", "+td"], "no_header": ["dcmconv", "-F", "+ti"]}
-    tools["jpeg_baseline" if bits == 8 else "jpeg_extended"] = ["dcmcjpeg", "+eb" if bits == 8 else "+ee", "+q", "100"]
+    tools["jpeg_baseline" if bits == 8 else "jpeg_extended"] = ["dcmcjpeg", "+eb" if bits == 8 else "+ee", "+q", "100", "+un"]
     for tag, tool in tools.items():
         path = f"{folder}/plain{bits}_{tag}.dcm"
         subprocess.run(tool + [source, path], check=True)
