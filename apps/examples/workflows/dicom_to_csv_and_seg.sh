@@ -75,7 +75,7 @@ echo '{"model": {"model": "resnet18", "in_channels": 1, "head": "study", "hidden
 # Lungs by a UNet that has learnt on phantoms, as objects that a DICOM viewer lays over the images.
 "$thorax" data phantoms --patients 12 --size 64 --seed 1 --out "$folder/phantoms"
 echo '{"model": {"model": "unet", "width": 4, "depth": 3}}' > "$folder/unet.json"
-"$thorax" train segmenter --data "manifest:$folder/phantoms/manifest.csv" --config "$folder/unet.json" --size 64 --epochs 4 --batch 4 \
+"$thorax" train segmenter --data "manifest:$folder/phantoms/manifest.csv" --config "$folder/unet.json" --size 64 --epochs 16 --batch 4 \
   --augment none --out "$folder/lungs"
 "$thorax" segment "$folder/studies" --model "$folder/lungs/last.safetensors" --min-area 1 --format dicom-seg --out "$folder/cut"
 ls "$folder/cut/segmentations"
