@@ -3,6 +3,7 @@
 
 #include "engine/optim/device_step.h"
 #include "engine/optim/step.h"
+#include "engine/optim/weight_average.h"
 #include "kernels/augment/augment.h"
 #include "kernels/cross_entropy/cases.h"
 #include "kernels/cross_entropy/cross_entropy.h"
@@ -213,6 +214,18 @@ TEST_CASE("every optimiser step") {
       CHECK(written(parameter));
     }
   }
+}
+
+TEST_CASE("the moving average of weights") {
+  struct Weights : Module {
+    Variable single = add_parameter("single", test::normals({5000}, 1, DType::f32));
+    Variable two = add_parameter("double", test::normals({1000}, 2, DType::f64));
+  };
+  Weights weights;
+  weights.to(kGpu);
+  WeightAverage average(weights.parameters(), 0.9);
+  average.update();
+  for (const auto& [name, values] : average.averages()) CHECK(written(values));
 }
 
 TEST_CASE("the end of a step that nobody waits for") {
