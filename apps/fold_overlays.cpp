@@ -92,7 +92,9 @@ std::vector<ReportImage> fold_overlays(const Experiment& e, const std::vector<Fo
         if (!segmenter) segmenter = std::make_unique<LungSegmenter>(model, 0, compute);
         drawn = picture(*segmenter, sample);
       } else {
-        if (!organs) organs = std::make_unique<OrganSegmenter>(model, Postprocess::none, compute);
+        if (!organs)
+          organs = std::make_unique<OrganSegmenter>(std::vector<std::string>{model.string()},
+                                                    Postprocess::none, compute);
         drawn = picture(*organs, sample);
       }
       save_image(out / (name + ".png"), drawn);

@@ -5,10 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "apps/model_file.h"
 #include "data/organs.h"
 #include "data/resize.h"
-#include "engine/io/checksum.h"
 #include "kernels/morphology/morphology.h"
 #include "models/lung_postprocess.h"
 
@@ -41,36 +39,16 @@ std::vector<ImageU8> decided(const std::vector<Image>& outputs, std::size_t orga
   return masks;
 }
 
-}  // namespace
-
-std::vector<std::vector<Image>> scaled_logits(const Model& model, int size,
-                                              const std::vector<Image>& grays,
-                                              const Compute& compute) {
-  const auto count = static_cast<std::int64_t>(grays.size());
-  const std::int64_t pixels = std::int64_t{size} * size;
-  const Tensor input = Tensor::empty({count, size, size, 1});
-  for (std::int64_t n = 0; n < count; ++n) {
-    const Image scaled = resize(grays[static_cast<std::size_t>(n)], size, size);
-    normalise(scaled.pixels, input.data<float>() + n * pixels);
-  }
-  const NoGrad no_grad;
-  const Tensor logits = model.logits(Variable(input.to(compute.device)), compute.precision)
-                            .value()
-                            .to(Device{})
-                            .to_contiguous();
-  check_logits(logits, "segment", count == 1 ? "the image" : fmt::format("{} images", count));
-  const std::int64_t outputs = logits.size(3);
-  std::vector<std::vector<Image>> result(grays.size());
-  for (std::int64_t n = 0; n < count; ++n)
-    for (std::int64_t c = 0; c < outputs; ++c) {
-      Image plane(size, size);
-      for (std::int64_t i = 0; i < pixels; ++i)
-        plane.pixels[static_cast<std::size_t>(i)] =
-            logits.data<float>()[(n * pixels + i) * outputs + c];
-      result[static_cast<std::size_t>(n)].push_back(resize(plane, kSide, kSide));
-    }
-  return result;
+// "lungs 1, heart 2 (softmax)".
+std::string described(const OrganOutputs& organs) {
+  if (organs.plain()) return "one organ without a name";
+  std::vector<std::string> names;
+  for (std::size_t k = 0; k < organs.organs.size(); ++k)
+    names.push_back(fmt::format("{} {}", organs.organs[k], organs.values[k]));
+  return fmt::format("{} ({})", fmt::join(names, ", "), organs.softmax ? "softmax" : "sigmoid");
 }
+
+}  // namespace
 
 Image joined_logits(const std::vector<Image>& outputs, const std::vector<std::size_t>& organs,
                     bool softmax) {
@@ -101,29 +79,44 @@ Postprocess parse_postprocess(const std::string& text) {
   return Postprocess::none;
 }
 
-OrganSegmenter::OrganSegmenter(const std::filesystem::path& checkpoint, Postprocess postprocess,
+OrganSegmenter::OrganSegmenter(const std::vector<std::string>& checkpoints, Postprocess postprocess,
                                const Compute& compute)
-    : compute_(compute) {
-  TrainedModel trained = load_trained(checkpoint, "segmenter");
-  checksum_ = file_checksum(checkpoint);
-  size_ = trained.input.size;
-  organs_ = trained.input.organs;
+    : ensemble_(checkpoints, compute),
+      organs_(ensemble_.input(0).organs),
+      intensity_(ensemble_.intensity()) {
+  for (std::size_t m = 1; m < checkpoints.size(); ++m)
+    THORAX_CHECK(ensemble_.input(m).organs == organs_,
+                 "[segment] {} and {}: find {} and {}, and only probabilities of the same organs "
+                 "have a mean; use networks of one data set and one --activation",
+                 checkpoints.front(), checkpoints[m], described(organs_),
+                 described(ensemble_.input(m).organs));
   if (organs_.plain()) organs_ = {{kLungs}, {1}, false};
-  intensity_ = trained.input.intensity;
-  model_ = std::move(trained.model);
-  model_->to(compute.device);
   for (const std::string& name : organs_.organs)
     lungs_.push_back(postprocess != Postprocess::none && is_lung(name));
   THORAX_CHECK(postprocess != Postprocess::lungs ||
                    std::find(lungs_.begin(), lungs_.end(), true) != lungs_.end(),
                "[segment] {}: --postprocess lungs: none of its organs ({}) is a lung; use "
                "--postprocess none",
-               checkpoint.string(), fmt::join(organs_.organs, ", "));
+               checkpoints.front(), fmt::join(organs_.organs, ", "));
+}
+
+void OrganSegmenter::set_flips(bool flips) {
+  if (flips) mirrored_ = mirrored_organs(organs_.organs);
+  ensemble_.set_flips(flips);
 }
 
 std::vector<std::vector<OrganFound>> OrganSegmenter::operator()(
     const std::vector<Image>& grays) const {
-  const std::vector<std::vector<Image>> logits = scaled_logits(*model_, size_, grays, compute_);
+  const std::vector<std::vector<Image>> logits = ensemble_.logits(
+      grays, organs_.softmax, [&](std::vector<Image>&& outputs, std::size_t, bool mirrored) {
+        if (!mirrored) return std::move(outputs);
+        // A network tells left from right by the place in the picture.
+        std::vector<Image> planes = outputs;
+        const std::size_t background = organs_.softmax ? 1 : 0;
+        for (std::size_t k = 0; k < mirrored_.size(); ++k)
+          planes[background + k] = std::move(outputs[background + mirrored_[k]]);
+        return planes;
+      });
   std::vector<std::vector<OrganFound>> result;
   for (std::size_t n = 0; n < grays.size(); ++n) {
     std::vector<ImageU8> masks = decided(logits[n], organs_.organs.size(), organs_.softmax);

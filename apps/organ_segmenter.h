@@ -2,24 +2,15 @@
 // out.
 #pragma once
 
-#include <filesystem>
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "apps/command.h"
 #include "apps/organ_outputs.h"
-#include "data/decode.h"
+#include "apps/segmenter_ensemble.h"
 #include "data/image.h"
-#include "models/model.h"
 
 namespace thorax::app {
 
-// The network's logits for each image (first index) and output, scaled to 512 x 512: scaling logits
-// rather than masks keeps outlines smooth. `size` is the side of the network's input.
-std::vector<std::vector<Image>> scaled_logits(const Model& model, int size,
-                                              const std::vector<Image>& grays,
-                                              const Compute& compute);
 // One organ's, or several organs' joined, against all else: the logit of the probability that a
 // pixel is theirs. Of sigmoids the largest; of a softmax from all outputs, where it is above 0 when
 // they hold more than half of the probability.
@@ -43,28 +34,30 @@ struct OrganFound {
 
 class OrganSegmenter {
  public:
-  // Throws Error naming the file when it holds no segmenter. A segmenter of one organ without a
+  // Several segmenters: the mean of their probabilities decides, by organ. Throws Error as
+  // SegmenterEnsemble, and naming two files whose organs differ. A segmenter of one organ without a
   // name counts as one of the lungs.
-  OrganSegmenter(const std::filesystem::path& checkpoint, Postprocess postprocess,
+  OrganSegmenter(const std::vector<std::string>& checkpoints, Postprocess postprocess,
                  const Compute& compute);
 
   const OrganOutputs& organs() const { return organs_; }
+  // Whether probabilities are means over an image and its mirror image, where left and right organs
+  // change places. Throws Error "[organs] ..." for an organ of which only one side is found.
+  void set_flips(bool flips);
   Intensity intensity() const { return intensity_; }
   void set_intensity(Intensity intensity) { intensity_ = intensity; }
-  // Of the checkpoint file's bytes.
-  const std::string& checksum() const { return checksum_; }
+  // SegmenterEnsemble::checksum.
+  const std::string& checksum() const { return ensemble_.checksum(); }
   // For each image its organs, in order, computed as one batch. With softmax no two share a pixel:
   // what Algorithm 1 adds to a lung is taken from the background alone.
   std::vector<std::vector<OrganFound>> operator()(const std::vector<Image>& grays) const;
 
  private:
-  std::unique_ptr<Model> model_;
-  int size_ = 0;
-  std::string checksum_;
+  SegmenterEnsemble ensemble_;
   OrganOutputs organs_;
-  std::vector<bool> lungs_;  // by organ: Algorithm 1 is applied
-  Intensity intensity_ = Intensity::depth;
-  Compute compute_;
+  std::vector<bool> lungs_;            // by organ: Algorithm 1 is applied
+  std::vector<std::size_t> mirrored_;  // by organ: the one in its place in a mirror image
+  Intensity intensity_;
 };
 
 // Organs as a label map: the value of the organ, 0 elsewhere. For organs that do not overlap.

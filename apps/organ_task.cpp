@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "data/augment.h"
 #include "data/organs.h"
 #include "engine/io/config.h"
 #include "kernels/dice_loss/dice_loss.h"
@@ -56,6 +57,15 @@ void check_organ_task(const TrainSettings& settings, const OrganOutputs& task) {
   }
   THORAX_CHECK(task.organs.size() <= kMaxOrgans, "[run] {} organs; {} at most", task.organs.size(),
                kMaxOrgans);
+  const double flips = augment_from_json(settings.augment).flip_x_probability;
+  if (flips == 0) return;
+  const std::vector<std::size_t> mirrored = mirrored_organs(task.organs);
+  for (std::size_t k = 0; k < mirrored.size(); ++k)
+    THORAX_CHECK(
+        mirrored[k] == k,
+        "[run] flip_x_probability {}: mirrored images show {} where {} is said to lie, and "
+        "neither would be learned; set it to 0 for organs with sides",
+        flips, task.organs[mirrored[k]], task.organs[k]);
 }
 
 void require_separate_organs(const TrainSettings& settings, const Dataset& dataset) {

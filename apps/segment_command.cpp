@@ -50,8 +50,9 @@ CutOptions cut_options(const Options& o) {
 
 // Of a network with several organs, or of any other without Algorithm 1.
 void run_organs(const Options& o, const std::vector<CutItem>& items, const Compute& compute) {
-  OrganSegmenter segmenter(o.models.front(), parse_postprocess(o.postprocess), compute);
+  OrganSegmenter segmenter(o.models, parse_postprocess(o.postprocess), compute);
   segmenter.set_intensity(chosen_intensity(o.intensity, segmenter.intensity(), o.models.front()));
+  segmenter.set_flips(o.tta == "flip");
   const OrgansReport report = segment_organs(segmenter, items, o.out, cut_options(o));
   const OrganOutputs& organs = segmenter.organs();
   for (std::size_t k = 0; k < organs.organs.size(); ++k) {
@@ -80,10 +81,6 @@ void run(const Options& o, bool min_area_given) {
   const Compute compute{device, parse_precision(o.precision, device)};
   const ModelInput input = read_model_input(o.models.front());
   if (input.task == "segmenter" && (!input.organs.plain() || o.postprocess == "none")) {
-    THORAX_CHECK(o.models.size() == 1 && o.tta == "none",
-                 "[segment] {}: several --model and --tta are for lungs after Algorithm 1; give "
-                 "one checkpoint and no --tta",
-                 o.models.front());
     THORAX_CHECK(
         !min_area_given, "[segment] --min-area rejects images by their lungs after Algorithm 1; {}",
         input.organs.plain() ? "--postprocess none leaves it out"

@@ -2,15 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
-#include "apps/model_file.h"
 #include "apps/organ_segmenter.h"
-#include "apps/views.h"
 #include "data/organs.h"
 #include "data/overlay.h"
 #include "data/resize.h"
-#include "engine/io/checksum.h"
 #include "models/lung_postprocess.h"
 
 namespace thorax::app {
@@ -45,33 +41,16 @@ LungSegmenter::LungSegmenter(const std::filesystem::path& checkpoint, double min
 
 LungSegmenter::LungSegmenter(const std::vector<std::string>& checkpoints, double min_area,
                              const Compute& compute)
-    : min_area_(min_area), compute_(compute) {
-  for (const std::string& checkpoint : checkpoints) {
-    TrainedModel trained = load_trained(checkpoint, "segmenter");
-    if (members_.empty()) {
-      intensity_ = trained.input.intensity;
-      checksum_ = file_checksum(checkpoint);
-    }
-    THORAX_CHECK(trained.input.intensity == intensity_,
-                 "[segment] {} and {}: were trained with different intensities, {} and {}: one "
-                 "picture cannot be read for both",
-                 checkpoints.front(), checkpoint, name_of(intensity_),
-                 name_of(trained.input.intensity));
-    Member member;
-    if (const OrganOutputs& organs = trained.input.organs; !organs.plain()) {
-      member.lungs = lungs_among(organs.organs);
-      member.softmax = organs.softmax;
-      THORAX_CHECK(
-          !member.lungs.empty(),
-          "[segment] {}: finds {}, none of which is the lungs (an organ named lungs, or left "
-          "lung and right lung), which are wanted here; give the checkpoint of a segmenter "
-          "that finds the lungs (--segmenter)",
-          checkpoint, fmt::join(organs.organs, ", "));
-    }
-    trained.model->to(compute.device);
-    member.model = std::move(trained.model);
-    member.size = trained.input.size;
-    members_.push_back(std::move(member));
+    : ensemble_(checkpoints, compute), min_area_(min_area), intensity_(ensemble_.intensity()) {
+  for (std::size_t m = 0; m < checkpoints.size(); ++m) {
+    const OrganOutputs& organs = ensemble_.input(m).organs;
+    lungs_.push_back(organs.plain() ? std::vector<std::size_t>{} : lungs_among(organs.organs));
+    THORAX_CHECK(
+        organs.plain() || !lungs_.back().empty(),
+        "[segment] {}: finds {}, none of which is the lungs (an organ named lungs, or left "
+        "lung and right lung), which are wanted here; give the checkpoint of a segmenter "
+        "that finds the lungs (--segmenter)",
+        checkpoints[m], fmt::join(organs.organs, ", "));
   }
 }
 
@@ -80,38 +59,14 @@ Lungs LungSegmenter::operator()(const Image& gray) const {
 }
 
 std::vector<Image> LungSegmenter::logits(const std::vector<Image>& grays) const {
-  std::vector<Image> first = logits_of(members_.front(), grays);
-  if (members_.size() == 1 && !flips_) return first;
-  for (Image& plane : first)
-    for (float& value : plane.pixels) value = sigmoid(value);
-  const auto add = [&](const std::vector<Image>& planes, bool back) {
-    for (std::size_t n = 0; n < planes.size(); ++n) {
-      const Image plane = back ? mirror(planes[n]) : planes[n];
-      for (std::size_t i = 0; i < plane.pixels.size(); ++i)
-        first[n].pixels[i] += sigmoid(plane.pixels[i]);
-    }
-  };
-  for (std::size_t m = 1; m < members_.size(); ++m) add(logits_of(members_[m], grays), false);
-  if (flips_) {
-    std::vector<Image> mirrored;
-    for (const Image& gray : grays) mirrored.push_back(mirror(gray));
-    for (const Member& member : members_) add(logits_of(member, mirrored), true);
-  }
-  const auto count = static_cast<float>(members_.size() * (flips_ ? 2 : 1));
-  for (Image& plane : first)
-    for (float& value : plane.pixels) {
-      const float p = value / count;
-      value = std::log(p) - std::log1p(-p);  // its sign, and its sigmoid, are those of the mean
-    }
-  return first;
-}
-
-std::vector<Image> LungSegmenter::logits_of(const Member& member,
-                                            const std::vector<Image>& grays) const {
   std::vector<Image> result;
-  for (std::vector<Image>& outputs : scaled_logits(*member.model, member.size, grays, compute_))
-    result.push_back(member.lungs.empty() ? std::move(outputs.front())
-                                          : joined_logits(outputs, member.lungs, member.softmax));
+  for (std::vector<Image>&planes : ensemble_.logits(
+           grays, false, [&](std::vector<Image>&&outputs, std::size_t member, bool /*mirrored*/) {
+             if (lungs_[member].empty()) return std::move(outputs);
+             return std::vector<Image>{
+                 joined_logits(outputs, lungs_[member], ensemble_.input(member).organs.softmax)};
+           }))
+    result.push_back(std::move(planes.front()));
   return result;
 }
 

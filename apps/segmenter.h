@@ -2,14 +2,11 @@
 #pragma once
 
 #include <filesystem>
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "apps/command.h"
-#include "data/decode.h"
+#include "apps/segmenter_ensemble.h"
 #include "data/image.h"
-#include "models/model.h"
 
 namespace thorax::app {
 
@@ -41,21 +38,20 @@ class LungSegmenter {
   // Rebuilds the network from a checkpoint alone; throws Error naming the file when it holds no
   // segmenter, or one of several organs none of which is the lungs.
   LungSegmenter(const std::filesystem::path& checkpoint, double min_area, const Compute& compute);
-  // Several segmenters: the mean of their probabilities decides. Throws Error naming two files
-  // whose intensities differ.
+  // Several segmenters: the mean of their probabilities decides. Throws Error as SegmenterEnsemble.
   LungSegmenter(const std::vector<std::string>& checkpoints, double min_area,
                 const Compute& compute);
 
   // Side of the square that the (first) network sees.
-  int size() const { return members_.front().size; }
-  // Whether probabilities are means over an image and its mirror image (left and right swapped).
-  void set_flips(bool flips) { flips_ = flips; }
+  int size() const { return ensemble_.input(0).size; }
+  // Whether probabilities are means over an image and its mirror image.
+  void set_flips(bool flips) { ensemble_.set_flips(flips); }
   double min_area() const { return min_area_; }
   // How files are read for it: as in training, unless changed.
   Intensity intensity() const { return intensity_; }
   void set_intensity(Intensity intensity) { intensity_ = intensity; }
-  // Of the bytes of the (first) checkpoint.
-  const std::string& checksum() const { return checksum_; }
+  // SegmenterEnsemble::checksum.
+  const std::string& checksum() const { return ensemble_.checksum(); }
   // Masks of gray images of any size, computed as one batch.
   std::vector<Lungs> operator()(const std::vector<Image>& grays) const;
   Lungs operator()(const Image& gray) const;
@@ -63,24 +59,16 @@ class LungSegmenter {
   LungSteps steps(const Image& gray) const;
 
  private:
-  struct Member {
-    std::unique_ptr<Model> model;
-    int size = 0;
-    // Of several organs those that are the lungs, joined; empty where the one output is the lungs.
-    std::vector<std::size_t> lungs;
-    bool softmax = false;
-  };
   // Logits of each image, scaled to 512 x 512; of several members or views those of the mean
   // probability.
   std::vector<Image> logits(const std::vector<Image>& grays) const;
-  std::vector<Image> logits_of(const Member& member, const std::vector<Image>& grays) const;
 
-  std::vector<Member> members_;
-  bool flips_ = false;
-  std::string checksum_;
+  SegmenterEnsemble ensemble_;
+  // By member, of several organs those that are the lungs, joined; empty where the one output is
+  // the lungs.
+  std::vector<std::vector<std::size_t>> lungs_;
   double min_area_;
-  Intensity intensity_ = Intensity::depth;
-  Compute compute_;
+  Intensity intensity_;
 };
 
 }  // namespace thorax::app

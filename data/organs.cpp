@@ -250,6 +250,67 @@ bool is_lung(const std::string& name) {
          text == "lungl" || text == "lungr";
 }
 
+namespace {
+
+// Words of a name in lower case; a lung's side may be joined to it ("leftlung", "llung").
+std::vector<std::string> words_of(const std::string& name) {
+  std::vector<std::string> words(1);
+  for (const char c : name) {
+    const std::string letter = lower_letters(std::string(1, c));
+    if (!letter.empty())
+      words.back() += letter;
+    else if (!words.back().empty())
+      words.emplace_back();
+  }
+  if (words.back().empty()) words.pop_back();
+  const std::string text = lower_letters(name);
+  if (words.size() == 1 && is_lung(name) && text != "lung" && text != "lungs")
+    words = {"lung", text.find("left") != std::string::npos || text == "llung" || text == "lungl"
+                         ? "left"
+                         : "right"};
+  return words;
+}
+
+// The name without its side, "left", "right" or none.
+struct Sided {
+  std::set<std::string> rest;
+  std::string side;
+  bool operator==(const Sided&) const = default;
+};
+
+Sided sided(const std::string& name) {
+  Sided out;
+  for (const std::string& word : words_of(name)) {
+    if (word == "left" || word == "l")
+      out.side += "left";
+    else if (word == "right" || word == "r")
+      out.side += "right";
+    else
+      out.rest.insert(word);
+  }
+  if (out.side != "left" && out.side != "right") out.side.clear();
+  return out;
+}
+
+}  // namespace
+
+std::vector<std::size_t> mirrored_organs(const std::vector<std::string>& names) {
+  std::vector<std::size_t> result;
+  for (std::size_t k = 0; k < names.size(); ++k) {
+    Sided other = sided(names[k]);
+    result.push_back(k);
+    if (other.side.empty()) continue;
+    other.side = other.side == "left" ? "right" : "left";
+    for (std::size_t i = 0; i < names.size(); ++i)
+      if (sided(names[i]) == other) result.back() = i;
+    THORAX_CHECK(result.back() != k,
+                 "[organs] {}: in a mirror image the {} one lies in its place, which is not among "
+                 "{}; leave out what mirrors images (--tta flip, flip_x_probability)",
+                 names[k], other.side, fmt::join(names, ", "));
+  }
+  return result;
+}
+
 std::vector<std::size_t> lungs_among(const std::vector<std::string>& names) {
   std::vector<std::size_t> left, right;
   for (std::size_t k = 0; k < names.size(); ++k) {

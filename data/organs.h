@@ -57,5 +57,9 @@ void require_labels(const MaskPixels& pixels, const std::string& file);
 // spelling; empty when there are none, or only one side of them.
 std::vector<std::size_t> lungs_among(const std::vector<std::string>& names);
 bool is_lung(const std::string& name);
+// Of each organ the one that lies in its place in the mirror image: the other side of a left or
+// right one ("left lung", "clavicle_r"), else itself. Throws Error "[organs] ..." where the other
+// side is not among the names.
+std::vector<std::size_t> mirrored_organs(const std::vector<std::string>& names);
 
 }  // namespace thorax

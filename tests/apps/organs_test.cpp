@@ -4,11 +4,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "apps/views.h"
 #include "data/csv.h"
+#include "data/decode.h"
 #include "data/decode_mask.h"
+#include "data/encode.h"
+#include "data/image.h"
 #include "models/factory.h"
 #include "tests/apps/tiny_models.h"
 #include "tests/support/program.h"
@@ -28,17 +34,27 @@ void make_phantoms(const std::string& folder, const std::string& masks) {
 
 std::vector<std::string> training(const std::string& data, const std::string& out,
                                   const std::vector<std::string>& more = {}) {
-  std::vector<std::string> words{"train",     "segmenter", "--data",   data, "--size",  "32",
-                                 "--width",   "4",         "--epochs", "2",  "--batch", "2",
-                                 "--augment", "study",     "--out",    out};
+  std::vector<std::string> words{"train",   "segmenter", "--data", data,       "--size",
+                                 "32",      "--width",   "4",      "--epochs", "2",
+                                 "--batch", "2",         "--out",  out};
   words.insert(words.end(), more.begin(), more.end());
   return words;
 }
 
-// An untrained network of these organs.
-void save_organs(const std::string& path, int outputs, const std::string& organs) {
+// An untrained network of these organs; with probabilities one that gives every pixel these.
+void save_organs(const std::string& path, int outputs, const std::string& organs,
+                 const std::vector<double>& probabilities = {}, std::uint64_t seed = 3) {
   const auto model = thorax::create_model(
-      {{"model", "unet"}, {"width", 2}, {"depth", 1}, {"out_channels", outputs}}, 3);
+      {{"model", "unet"}, {"width", 2}, {"depth", 1}, {"out_channels", outputs}}, seed);
+  if (!probabilities.empty()) {
+    thorax::scale_(model->state_dict().at("head.weight"), 0);
+    const bool softmax = organs.find("softmax") != std::string::npos;
+    for (std::size_t c = 0; c < probabilities.size(); ++c) {
+      const double p = probabilities[c];
+      model->state_dict().at("head.bias").data<float>()[c] =
+          static_cast<float>(std::log(softmax ? p : p / (1 - p)));
+    }
+  }
   thorax::save_model(
       *model, path,
       {{"thorax.input",
@@ -202,4 +218,131 @@ TEST_CASE("a network of organs without lungs is refused where lungs are wanted")
   const Outcome broken = predict(t / "broken.safetensors");
   CHECK(broken.exit_code == 1);
   CHECK(broken.output.find("every organ needs a name and a value") != std::string::npos);
+}
+
+TEST_CASE("several networks of organs: the mean of their probabilities, by organ") {
+  const TemporaryFolder t;
+  make_phantoms(t / "p", "lungs");
+  const std::string softmax = R"("organs":["lungs","heart"],"values":[1,2],"activation":"softmax")";
+  const std::string sigmoid = R"("organs":["lungs","heart"],"values":[1,2],"activation":"sigmoid")";
+  const auto segment = [&](const std::vector<std::string>& models, int exit_code) {
+    std::vector<std::string> words{"segment", t / "p/CXR_png", "--out",
+                                   t / "cut", "--postprocess", "none"};
+    for (const std::string& model : models) {
+      words.emplace_back("--model");
+      words.push_back(t / model);
+    }
+    const Outcome outcome = run_thorax(words);
+    INFO(outcome.output);
+    REQUIRE(outcome.exit_code == exit_code);
+    return outcome.output;
+  };
+  // Organs found in the first image, 64 x 64.
+  const auto found = [&](const std::vector<std::string>& models) {
+    segment(models, 0);
+    const auto csv = thorax::CsvTable::read(t / "cut/segmentation.csv");
+    std::vector<std::string> names;
+    for (const std::string name : {"lungs", "heart"})
+      if (csv.at(0, csv.column("pixels(" + name + ")")) != "0") names.push_back(name);
+    return names;
+  };
+  using Names = std::vector<std::string>;
+  // Each of the two sees something else, and so would the mean of their logits (background).
+  save_organs(t / "a", 3, softmax, {0.3, 0.699, 0.001});
+  save_organs(t / "b", 3, softmax, {0.3, 0.002, 0.698});
+  save_organs(t / "c", 3, softmax, {0.3, 0.001, 0.699});
+  CHECK(found({"a"}) == Names{"lungs"});
+  CHECK(found({"b"}) == Names{"heart"});
+  CHECK(found({"a", "b"}) == Names{"lungs"});
+  CHECK(found({"a", "b", "c"}) == Names{"heart"});
+  save_organs(t / "d", 2, sigmoid, {0.9, 0.45});
+  save_organs(t / "e", 2, sigmoid, {0.05, 0.6});
+  CHECK(found({"d"}) == Names{"lungs"});
+  CHECK(found({"d", "e"}) == Names{"heart"});
+
+  CHECK(segment({"a", "d"}, 1)
+            .find("/a and " + (t / "d") +
+                  ": find lungs 1, heart 2 (softmax) and lungs 1, heart 2 "
+                  "(sigmoid)") != std::string::npos);
+  CHECK(segment({"a", "b", "a"}, 1).find("/a: is named twice") != std::string::npos);
+}
+
+TEST_CASE("mirror images of organs: turned back, left and right exchanged") {
+  const TemporaryFolder t;
+  // Of the size that masks are decided at: scaling to another one is not symmetric.
+  REQUIRE(run_thorax({"data", "phantoms", "--out", t / "p", "--patients", "2", "--max-images", "1",
+                      "--size", "512"})
+              .exit_code == 0);
+  fs::create_directories(t / "mirrored");
+  for (const auto& entry : fs::directory_iterator(t / "p/CXR_png"))
+    thorax::save_image(t.path() / "mirrored" / entry.path().filename(),
+                       thorax::to_u8(thorax::app::mirror(thorax::load_gray(entry.path(), {}))));
+  const auto segment = [&](const std::string& images, const std::string& out) {
+    const Outcome outcome =
+        run_thorax({"segment", t / images, "--model", t / "m.safetensors", "--tta", "flip", "--out",
+                    t / out, "--postprocess", "none"});
+    INFO(outcome.output);
+    REQUIRE(outcome.exit_code == 0);
+  };
+  for (const std::string activation : {"softmax", "sigmoid"}) {
+    CAPTURE(activation);
+    save_organs(t / "m.safetensors", activation == "softmax" ? 4 : 3,
+                R"("organs":["left lung","heart","right lung"],"values":[1,2,3],"activation":")" +
+                    activation + "\"",
+                {}, 7);
+    segment("p/CXR_png", activation + "/cut");
+    segment("mirrored", activation + "/cut_mirrored");
+    const std::vector<std::pair<std::string, std::string>> folders =
+        activation == "softmax"
+            ? std::vector<std::pair<std::string, std::string>>{{"labels", "labels"}}
+            : std::vector<std::pair<std::string, std::string>>{
+                  {"masks/left lung", "masks/right lung"},
+                  {"masks/heart", "masks/heart"},
+                  {"masks/right lung", "masks/left lung"}};
+    std::map<int, int> seen;
+    for (const auto& [one, other] : folders)
+      for (const auto& entry : fs::directory_iterator(t.path() / activation / "cut" / one)) {
+        const auto mask = thorax::load_mask_pixels(entry.path()).values;
+        const auto mirrored = thorax::load_mask_pixels(t.path() / activation / "cut_mirrored" /
+                                                       other / entry.path().filename())
+                                  .values;
+        int wrong = 0;
+        for (int y = 0; y < mask.height; ++y)
+          for (int x = 0; x < mask.width; ++x) {
+            const int value = mask.at(y, x), there = mirrored.at(y, mask.width - 1 - x);
+            ++seen[value];
+            wrong +=
+                activation == "softmax" && value % 2 == 1 ? there != 4 - value : there != value;
+          }
+        CHECK(wrong < 50);  // of 262144, to the rounding of convolutions
+      }
+    CHECK(seen.size() > 1);
+  }
+  save_organs(t / "one.safetensors", 2,
+              R"("organs":["left lung","heart"],"values":[1,2],"activation":"sigmoid")");
+  const Outcome one = run_thorax({"segment", t / "mirrored", "--model", t / "one.safetensors",
+                                  "--tta", "flip", "--out", t / "x"});
+  CHECK(one.exit_code == 1);
+  CHECK(one.output.find("left lung: in a mirror image the right one") != std::string::npos);
+  CHECK_FALSE(fs::exists(t / "x"));
+}
+
+TEST_CASE("organs with sides are not learned from mirrored images") {
+  const TemporaryFolder t;
+  make_phantoms(t / "p", "labels");
+  std::ofstream(t / "flips.json") << R"({"augment": {"flip_x_probability": 0.5}})";
+  std::string manifest = file_text(t / "p/manifest.csv");
+  for (std::size_t at; (at = manifest.find("lungs:1,heart:2")) != std::string::npos;)
+    manifest.replace(at, 15, "left lung:1,right lung:2");
+  std::ofstream(t / "p/sides.csv") << manifest;
+  const auto train = [&](const std::string& name) {
+    return run_thorax(
+        training("manifest:" + (t / ("p/" + name)), t / "run", {"--config", t / "flips.json"}));
+  };
+  const Outcome refused = train("sides.csv");
+  CHECK(refused.exit_code == 1);
+  CHECK(refused.output.find("mirrored images show right lung where left lung is said to lie") !=
+        std::string::npos);
+  CHECK_FALSE(fs::exists(t / "run"));
+  CHECK(train("manifest.csv").exit_code == 0);
 }

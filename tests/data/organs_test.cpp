@@ -331,3 +331,13 @@ TEST_CASE("which organs are the lungs") {
   CHECK(lungs_among({"left lung", "heart"}).empty());
   CHECK(lungs_among({"heart", "lung nodule"}).empty());
 }
+
+TEST_CASE("left and right organs change places in a mirror image") {
+  using Found = std::vector<std::size_t>;
+  CHECK(mirrored_organs({"lungs", "heart", "upright thing"}) == Found{0, 1, 2});
+  CHECK(mirrored_organs({"Left Lung", "heart", "right_lung"}) == Found{2, 1, 0});
+  CHECK(mirrored_organs({"rlung", "clavicle-l", "Lung, left", "right clavicle"}) ==
+        Found{2, 3, 0, 1});
+  CHECK_THROWS_WITH_AS(mirrored_organs({"heart", "right lung", "left clavicle"}),
+                       doctest::Contains("right lung: in a mirror image the left one"), Error);
+}
