@@ -10,9 +10,11 @@
 
 #include "apps/cut_lungs.h"
 #include "apps/data_checksum.h"
+#include "apps/findings.h"
 #include "apps/fold_files.h"
 #include "data/classes.h"
 #include "data/image_statistics.h"
+#include "data/multilabel.h"
 #include "engine/runtime/parallel.h"
 #include "engine/stats/linear_model.h"
 #include "models/factory.h"
@@ -39,15 +41,80 @@ std::unordered_map<std::string, std::vector<double>> all_statistics(const Datase
   return features;
 }
 
+// A model of each finding on the training images whose label of it is known. Where these are all
+// positive or all negative nothing can be fitted: every held-out image then has their share of
+// positive ones, which `notes` says.
+FoldResult findings_baseline(const Dataset& dataset, const Fold& fold, std::size_t number,
+                             const std::unordered_map<std::string, std::vector<double>>& features,
+                             std::vector<std::string>& notes) {
+  FoldResult result;
+  result.finished = true;
+  std::vector<const std::vector<double>*> held_out;
+  for (const Sample& s : select(dataset, fold.validation)) {
+    const auto found = features.find(s.id);
+    if (found == features.end()) continue;
+    held_out.push_back(&found->second);
+    Scored scored{s.id, s.patient, s.source, s.label};
+    scored.labels = s.labels;
+    result.scored.push_back(std::move(scored));
+  }
+  const std::vector<Sample> train = select(dataset, fold.train);
+  for (std::size_t f = 0; f < dataset.classes.size(); ++f) {
+    std::vector<double> x;
+    std::vector<int> labels;
+    for (const Sample& s : train) {
+      const auto found = features.find(s.id);
+      if (found == features.end() || s.labels[f] == kUnknownLabel) continue;
+      x.insert(x.end(), found->second.begin(), found->second.end());
+      labels.push_back(s.labels[f]);
+    }
+    const auto positive = std::count(labels.begin(), labels.end(), 1);
+    const bool both = positive > 0 && positive < std::ssize(labels);
+    if (both) {
+      const LogisticModel model = fit_logistic_model(x, image_statistic_names().size(), labels);
+      for (std::size_t i = 0; i < held_out.size(); ++i)
+        result.scored[i].probabilities.push_back(model.probability(*held_out[i]));
+      continue;
+    }
+    const double share = labels.empty() ? 0.5 : positive > 0 ? 1 : 0;
+    for (Scored& scored : result.scored) scored.probabilities.push_back(share);
+    notes.push_back(
+        fmt::format("Image statistics, {}: the training images of fold {} have no {} label of it, "
+                    "so no model was fitted there and every held-out image has P = {}.",
+                    dataset.classes[f], number + 1,
+                    labels.empty() ? "known"
+                    : positive > 0 ? "negative"
+                                   : "positive",
+                    share));
+  }
+  return result;
+}
+
+// Brings external images' findings into the order of the run's, and says what is lacking or more.
+void arrange_external(Dataset& dataset, const std::vector<std::string>& findings,
+                      std::vector<std::string>& notes) {
+  const std::vector<std::string> more = arrange_findings(dataset, findings);
+  if (!more.empty())
+    notes.push_back(
+        fmt::format("External images: their findings that the networks do not know are "
+                    "left out: {}.",
+                    fmt::join(more, ", ")));
+}
+
 }  // namespace
 
-std::vector<FoldResult> statistics_baseline(const Experiment& e, const ExperimentRow& row) {
+std::vector<FoldResult> statistics_baseline(const Experiment& e, const ExperimentRow& row,
+                                            std::vector<std::string>& notes) {
   const Dataset& dataset = e.run.dataset;
   const auto features = all_statistics(dataset, row.settings.on_error == "skip",
                                        parse_intensity(row.settings.intensity));
   const std::size_t columns = image_statistic_names().size();
   std::vector<FoldResult> results;
   for (const Fold& fold : e.splits(row).folds) {
+    if (dataset.multilabel) {
+      results.push_back(findings_baseline(dataset, fold, results.size(), features, notes));
+      continue;
+    }
     std::vector<double> x;
     std::vector<int> labels;
     for (const Sample& s : select(dataset, fold.train)) {
@@ -77,9 +144,15 @@ std::vector<FoldResult> statistics_baseline(const Experiment& e, const Experimen
 }
 
 FoldResult external_result(const Experiment& e, const ExperimentRow& row,
-                           const std::vector<std::string>& specs, const Compute& compute) {
-  Dataset dataset = load_datasets(specs, OnPatientConflict::drop);
-  order_classes(dataset, e.run.dataset.classes, "--external");
+                           const std::vector<std::string>& specs, std::vector<std::string>& notes,
+                           const Compute& compute) {
+  const bool findings = e.run.dataset.multilabel;
+  Dataset dataset = load_datasets(specs, OnPatientConflict::drop,
+                                  findings ? ClassTask::multilabel : ClassTask::automatic);
+  if (findings)
+    arrange_external(dataset, e.run.dataset.classes, notes);
+  else
+    order_classes(dataset, e.run.dataset.classes, "--external");
   if (needs_mask(row.settings.seen())) {
     const LungSegmenter segmenter(row.settings.segmenter, row.settings.min_area, compute);
     FileChecksums files;
@@ -132,7 +205,7 @@ DuplicateFigures duplicate_figures(const Experiment& e) {
                     {"first patient", CellKind::text},
                     {"second patient", CellKind::text},
                     {"correlation", CellKind::number, 3},
-                    {"same class", CellKind::text},
+                    {dataset.multilabel ? "same findings" : "same class", CellKind::text},
                     {"folds", CellKind::text}},
                    {}};
   int within = 0;
@@ -157,6 +230,19 @@ DuplicateFigures duplicate_figures(const Experiment& e) {
       "keeps together.",
       report.images, within)};
   return figures;
+}
+
+std::vector<std::string> findings_by_source(const Dataset& dataset) {
+  std::vector<std::string> names;
+  for (std::size_t f = 0; f < dataset.classes.size(); ++f) {
+    std::map<std::string, std::set<int>> labels;
+    for (const Sample& s : dataset.samples)
+      if (s.labels[f] != kUnknownLabel) labels[s.source].insert(s.labels[f]);
+    if (std::none_of(labels.begin(), labels.end(),
+                     [](const auto& entry) { return entry.second.size() > 1; }))
+      names.push_back(dataset.classes[f]);
+  }
+  return names;
 }
 
 bool classes_by_source(const Dataset& dataset) {

@@ -7,10 +7,12 @@
 #include <map>
 #include <optional>
 
+#include "apps/audit_findings.h"
 #include "apps/audit_parts.h"
 #include "apps/evaluation.h"
 #include "apps/heat_figures.h"
 #include "apps/multiclass_tables.h"
+#include "apps/multilabel_tables.h"
 #include "apps/report/audit_verdict.h"
 #include "apps/report/claim.h"
 #include "engine/io/atomic_file.h"
@@ -27,21 +29,19 @@ struct ControlText {
   ControlKind kind;
 };
 
-// By the name of the row.
+// By the name of the row; {} is what the network is to do (task_text).
 const std::map<std::string, ControlText>& control_texts() {
   static const std::map<std::string, ControlText> texts{
       {"whole",
        {"Whole image", "What is outside of the lungs adds to the figure", ControlKind::leak}},
       {"no-lungs",
-       {"Lungs blacked out",
-        "Only the lungs' outline and their surroundings are left, and they tell the classes apart",
+       {"Lungs blacked out", "Only the lungs' outline and their surroundings are left, and they {}",
         ControlKind::confounder}},
       {"no-lungs-filled",
-       {"Lungs filled", "What surrounds the lungs tells the classes apart without them",
-        ControlKind::confounder}},
+       {"Lungs filled", "What surrounds the lungs is enough to {}", ControlKind::confounder}},
       {"border",
        {"Border and corners only",
-        "Markers, collimation and padding tell the classes apart: the network can learn the source",
+        "Markers, collimation and padding {}: the network can learn the source",
         ControlKind::confounder}},
       {"random-labels",
        {"Random labels, patients kept together",
@@ -58,29 +58,41 @@ const std::map<std::string, ControlText>& control_texts() {
   return texts;
 }
 
-// A row judged: its area (macro, of three classes or more), balanced accuracy, and everything.
+const char* task_text(const Dataset& dataset) {
+  return dataset.multilabel ? "tell images with a finding from those without"
+                            : "tell the classes apart";
+}
+
+// A row judged: its area (macro, of three classes or more and of findings), balanced accuracy (of
+// findings macro average precision), and everything.
 struct Judged {
   std::string name;
   std::vector<FoldResult> folds;
-  Interval auc, balanced_accuracy;
-  std::optional<MulticlassEvaluation> classes;  // of three or more
+  Interval auc, second;
+  std::optional<MulticlassEvaluation> classes;   // of three or more
+  std::optional<MultilabelEvaluation> findings;  // of several findings an image
   nlohmann::json json;
 };
 
 Judged judged(const std::string& name, std::vector<FoldResult> folds, std::uint64_t seed,
-              const std::vector<std::string>& classes) {
-  Judged j{name, std::move(folds), {}, {}, {}, {}};
-  if (classes.size() == 2) {
+              const std::vector<std::string>& classes, bool findings) {
+  Judged j{name, std::move(folds), {}, {}, {}, {}, {}};
+  if (findings) {
+    j.findings = evaluate_multilabel_folds(j.folds, seed, classes);
+    j.auc = multilabel_figure(*j.findings, "auc", MultilabelFigure::kMacro);
+    j.second = multilabel_figure(*j.findings, "average_precision", MultilabelFigure::kMacro);
+    j.json = to_json(*j.findings);
+  } else if (classes.size() == 2) {
     const ClassifierEvaluation evaluation = evaluate_folds(j.folds, seed, classes);
     j.auc = image_figure(evaluation, "auc");
-    j.balanced_accuracy = image_figure(evaluation, "balanced_accuracy");
+    j.second = image_figure(evaluation, "balanced_accuracy");
     j.json = to_json(evaluation);
-    return j;
+  } else {
+    j.classes = evaluate_multiclass_folds(j.folds, seed, classes);
+    j.auc = multiclass_figure(*j.classes, "macro_auc");
+    j.second = multiclass_figure(*j.classes, "balanced_accuracy");
+    j.json = to_json(*j.classes);
   }
-  j.classes = evaluate_multiclass_folds(j.folds, seed, classes);
-  j.auc = multiclass_figure(*j.classes, "macro_auc");
-  j.balanced_accuracy = multiclass_figure(*j.classes, "balanced_accuracy");
-  j.json = to_json(*j.classes);
   return j;
 }
 
@@ -93,7 +105,7 @@ std::vector<Cell> control_row(const std::string& name, const Judged& row,
   const double share = share_explained(headline, auc_of(row));
   // Of a headline at chance there is no share.
   const bool has_share = headline.auc > 0.5 && !std::isnan(share);
-  return {name, interval_cell(row.auc), interval_cell(row.balanced_accuracy),
+  return {name, interval_cell(row.auc), interval_cell(row.second),
           has_share ? Cell{share} : Cell{}};
 }
 
@@ -113,23 +125,46 @@ Table by_class_table(const std::vector<Judged>& rows, const std::vector<std::str
   return table;
 }
 
-// ROC of the headline and its controls: of two classes one figure, of more one for each class.
-std::vector<Figure> roc_figures(const std::vector<Judged>& rows,
-                                const std::vector<std::string>& classes, const fs::path& out) {
+// ROC of the headline and its controls: of two classes one figure, of more one for each class, and
+// one for each finding.
+std::vector<Figure> roc_figures(const std::vector<Judged>& rows, const Dataset& dataset,
+                                const fs::path& out) {
+  const std::vector<std::string>& classes = dataset.classes;
+  const bool findings = dataset.multilabel;
   std::vector<ScoredSet> sets;
-  if (classes.size() == 2) {
+  if (!findings && classes.size() == 2) {
     for (const Judged& row : rows) sets.push_back(pooled_set(row.name, row.folds));
     return {saved_figure(out, "roc", roc_plot("ROC, all folds together", sets))};
   }
   std::vector<Figure> figures;
   for (std::size_t c = 0; c < classes.size(); ++c) {
     sets.clear();
-    for (const Judged& row : rows) sets.push_back(class_set(row.name, row.folds, c));
-    figures.push_back(
-        saved_figure(out, fmt::format("roc-{}", c),
-                     roc_plot(fmt::format("ROC, {} against the rest", classes[c]), sets)));
+    for (const Judged& row : rows)
+      sets.push_back(findings ? finding_set(row.name, row.folds, c)
+                              : class_set(row.name, row.folds, c));
+    figures.push_back(saved_figure(
+        out, fmt::format("roc-{}", c),
+        roc_plot(fmt::format("ROC, {}{}", classes[c], findings ? "" : " against the rest"), sets)));
   }
   return figures;
+}
+
+// What is said of every finding by itself.
+void add_findings(Report& report, const std::vector<Judged>& rows,
+                  const std::vector<AuditFacts>& facts, const std::vector<std::string>& findings,
+                  const fs::path& out) {
+  std::vector<NamedEvaluation> evaluations;
+  for (const Judged& row : rows) evaluations.push_back({row.name, &*row.findings});
+  report.table(
+      saved_table(out, "controls_by_finding", controls_by_finding_table(evaluations, findings)));
+  const Table verdicts = verdicts_by_finding_table(facts, findings);
+  report.table(saved_table(out, "verdicts_by_finding", verdicts, Print::no));
+  fmt::print("\n");
+  for (const std::vector<Cell>& row : verdicts.rows)
+    fmt::print("{}: {}\n", std::get<std::string>(row.front()), std::get<std::string>(row.back()));
+  report.paragraph(
+      "There is no confusion matrix of all findings: an image may have several, so none is taken "
+      "for another.");
 }
 
 const char* word(Severity severity) {
@@ -161,44 +196,85 @@ void report_audit(const Experiment& e, const AuditOptions& options, const Comput
   const auto seed = static_cast<std::uint64_t>(headline_row.settings.seed);
   const std::string model = headline_row.settings.model.at("model");
 
-  const std::vector<std::string>& classes = e.run.dataset.classes;
+  const Dataset& dataset = e.run.dataset;
+  const std::vector<std::string>& classes = dataset.classes;
+  const bool findings = dataset.multilabel;
   AuditFacts facts;
-  facts.two_classes = classes.size() == 2;
+  facts.findings = findings;
+  facts.two_classes = !findings && classes.size() == 2;
   if (!facts.two_classes) facts.measure = "macro AUC";
   facts.headline_name = model + " on " + name_of(headline_row.settings.seen());
   Table table{"The headline and its controls, on the same images",
               {{"what the network is given", CellKind::text},
                {facts.measure, CellKind::percent, 1},
-               {"balanced accuracy", CellKind::percent, 1},
+               {findings ? "macro average precision" : "balanced accuracy", CellKind::percent, 1},
                {"share of the headline above chance", CellKind::percent, 0}},
               {}};
   nlohmann::json summary;
-  std::vector<Judged> rows{judged("Lungs only", load_results(e, headline_row), seed, classes)};
+  std::vector<Judged> rows{
+      judged("Lungs only", load_results(e, headline_row), seed, classes, findings)};
   facts.headline = auc_of(rows[0]);
   table.rows.push_back(control_row("Lungs only (headline)", rows[0], facts.headline));
   summary["headline"] = rows[0].json;
-  const auto add = [&](const std::string& name, const std::vector<FoldResult>& folds,
-                       const std::string& meaning, ControlKind kind) {
-    rows.push_back(judged(name, folds, seed, classes));
-    table.rows.push_back(control_row(name, rows.back(), facts.headline));
-    summary[name] = rows.back().json;
-    facts.controls.push_back({name, meaning, kind, auc_of(rows.back())});
+  std::vector<AuditFacts> by_finding(findings ? classes.size() : 0);
+  for (std::size_t f = 0; f < by_finding.size(); ++f) {
+    by_finding[f].findings = true;
+    by_finding[f].headline = finding_auc(*rows[0].findings, classes[f]);
+  }
+  // `headline`: on what the row is of, where that is less than all findings.
+  const auto take = [&](Judged row, const std::string& meaning, ControlKind kind,
+                        const std::optional<AucFigure>& headline) {
+    table.rows.push_back(control_row(row.name, row, headline.value_or(facts.headline)));
+    summary[row.name] = row.json;
+    facts.controls.push_back({row.name, meaning, kind, auc_of(row), headline});
+    for (std::size_t f = 0; f < by_finding.size(); ++f)
+      by_finding[f].controls.push_back(
+          {row.name, meaning, kind, finding_auc(*row.findings, classes[f])});
+    rows.push_back(std::move(row));
   };
+  const auto add = [&](const std::string& name, const std::vector<FoldResult>& folds,
+                       const char* meaning, ControlKind kind) {
+    take(judged(name, folds, seed, classes, findings),
+         fmt::format(fmt::runtime(meaning), task_text(dataset)), kind, {});
+  };
+  std::vector<std::string> notes;
   for (std::size_t i = 1; i < e.rows.size(); ++i) {
     const ControlText& text = control_texts().at(e.rows[i].name);
     add(text.name, load_results(e, e.rows[i]), text.meaning, text.kind);
   }
-  add("Image statistics only", statistics_baseline(e, headline_row),
-      "A handful of numbers about size, brightness and file, no anatomy, tell the classes apart",
+  add("Image statistics only", statistics_baseline(e, headline_row, notes),
+      "A handful of numbers about size, brightness and file, no anatomy, {}",
       ControlKind::confounder);
-  if (!options.external.empty())
-    add(kExternalControl, {external_result(e, headline_row, options.external, compute)},
-        "The network recognises where images come from", ControlKind::external);
+  if (!options.external.empty()) {
+    const std::vector<FoldResult> folds{
+        external_result(e, headline_row, options.external, notes, compute)};
+    const char* meaning = "The network recognises where images come from";
+    const std::vector<std::string> known =
+        findings ? judged_findings(folds, classes) : std::vector<std::string>{};
+    if (!findings || known.size() == classes.size() || known.empty()) {
+      add(kExternalControl, folds, meaning, ControlKind::external);
+    } else {
+      const Judged beside =
+          judged("", only_findings(rows[0].folds, classes, known), seed, known, true);
+      Judged row =
+          judged(kExternalControl, only_findings(folds, classes, known), seed, known, true);
+      row.folds = folds;
+      notes.push_back(fmt::format(
+          "External images have no positive or no negative ones of some findings: their macro "
+          "figures are of {} only, and stand beside the headline's of the same, AUC {:.3f}.",
+          fmt::join(known, ", "), beside.auc.value));
+      take(std::move(row), meaning, ControlKind::external, auc_of(beside));
+    }
+  }
+  for (const std::string& note : notes) fmt::print(stderr, "note: {}\n", note);
 
   const DuplicateFigures duplicates = duplicate_figures(e);
   facts.duplicate_pairs_across_folds = duplicates.across_folds;
   facts.patients_joined = duplicates.joined_patients;
-  facts.classes_by_source = classes_by_source(e.run.dataset);
+  if (findings)
+    facts.findings_by_source = findings_by_source(dataset);
+  else
+    facts.classes_by_source = classes_by_source(dataset);
   HeatFigures heat;
   if (options.heatmaps > 0) {
     heat = heat_figures(e, headline_row, options.heatmaps, out / "heatmaps", compute);
@@ -207,8 +283,10 @@ void report_audit(const Experiment& e, const AuditOptions& options, const Comput
   }
   table.notes = {
       facts.two_classes ? fmt::format("Positive class: {}.", classes[1])
-                        : "Macro AUC: the mean over the classes, each against the rest; balanced "
-                          "accuracy: the mean sensitivity.",
+      : findings ? "Macro: means over the findings, of images whose label is known. There is "
+                   "no balanced accuracy of findings: an image may have several."
+                 : "Macro AUC: the mean over the classes, each against the rest; balanced "
+                   "accuracy: the mean sensitivity.",
       fmt::format("Pooled over the folds; 95 % intervals by resampling patients. The last column: "
                   "({} - 0.5) as a share of the headline's.",
                   facts.measure)};
@@ -223,8 +301,11 @@ void report_audit(const Experiment& e, const AuditOptions& options, const Comput
       "Audit of " + facts.headline_name,
       fmt::format(
           "{} images, {} folds; {}", e.run.dataset.samples.size(), e.by_patient.folds.size(),
-          facts.two_classes ? fmt::format("positive class {}, negative {}", classes[1], classes[0])
-                            : fmt::format("classes: {}", fmt::join(classes, ", "))));
+          facts.two_classes
+              ? fmt::format("positive class {}, negative {}", classes[1], classes[0])
+              : fmt::format("{}: {}",
+                            findings ? "findings, of which an image may have several" : "classes",
+                            fmt::join(classes, ", "))));
   report.section("Verdict");
   const Table controls = saved_table(out, "controls", table);
   add_statements(report, statements);
@@ -233,7 +314,10 @@ void report_audit(const Experiment& e, const AuditOptions& options, const Comput
       "Every row is the same network, trained and judged on the same folds; only what it is shown, "
       "the labels or the split differ.");
   report.table(controls);
-  if (!facts.two_classes)
+  for (const std::string& note : notes) report.note(note);
+  if (findings)
+    add_findings(report, rows, by_finding, classes, out);
+  else if (!facts.two_classes)
     report.table(saved_table(out, "controls_by_class", by_class_table(rows, classes)));
   std::vector<ModelResult> results;
   for (const auto& row : controls.rows) {
@@ -247,8 +331,8 @@ void report_audit(const Experiment& e, const AuditOptions& options, const Comput
   std::vector<Figure> figures{
       saved_figure(out, "controls_chart",
                    comparison_chart(facts.measure + ", 95 % intervals", {facts.measure}, results))};
-  for (Figure& figure : roc_figures(rows, classes, out)) figures.push_back(std::move(figure));
-  if (!facts.two_classes)
+  for (Figure& figure : roc_figures(rows, dataset, out)) figures.push_back(std::move(figure));
+  if (rows[0].classes)
     figures.push_back(saved_figure(
         out, "confusion",
         confusion_plot("The headline's decisions", rows[0].classes->all.confusion, classes)));

@@ -51,9 +51,9 @@ void run(const Options& o) {
                          compute);
   announce_missing_figures();
   const Experiment experiment = open_experiment(shared, rows, request, compute);
-  fmt::print("{}\n", describe_splits(experiment.by_patient.folds.empty() ? experiment.by_image
-                                                                         : experiment.by_patient,
-                                     experiment.run.items));
+  fmt::print("{}\n", describe_folds(experiment, experiment.by_patient.folds.empty()
+                                                    ? experiment.by_image
+                                                    : experiment.by_patient));
   if (complete_experiment(experiment, o.merge, choices, o.keep_checkpoints, compute))
     report_comparison(experiment, o.heatmaps, compute);
 }

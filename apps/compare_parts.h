@@ -1,4 +1,4 @@
-// The sections of a comparison that depend on the number of classes.
+// The sections of a comparison that depend on the task.
 #pragma once
 
 #include <filesystem>
@@ -10,6 +10,7 @@
 #include "apps/paired.h"
 #include "apps/report/report.h"
 #include "engine/stats/multiclass.h"
+#include "engine/stats/multilabel.h"
 
 namespace thorax::app {
 
@@ -33,5 +34,10 @@ inline constexpr const char* kCollectionsNote =
 std::vector<MulticlassEvaluation> report_compared_classes(Report& report, const Experiment& e,
                                                           const std::vector<ComparedRow>& rows,
                                                           const std::filesystem::path& out);
+
+// The same of several findings an image.
+std::vector<MultilabelEvaluation> report_compared_findings(Report& report, const Experiment& e,
+                                                           const std::vector<ComparedRow>& rows,
+                                                           const std::filesystem::path& out);
 
 }  // namespace thorax::app

@@ -10,6 +10,7 @@
 #include "apps/evaluation.h"
 #include "apps/heat_figures.h"
 #include "apps/multiclass_tables.h"
+#include "apps/multilabel_tables.h"
 #include "apps/report/training_curves.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/config.h"
@@ -118,10 +119,10 @@ void add_heatmaps(Report& report, const Experiment& e, const std::vector<Compare
       table.rows.push_back({r.model, r.view, heat.images, heat.inside, heat.area});
     all.emplace_back(&r, std::move(heat));
   }
-  table.notes = {
-      "Grad-CAM of each network's last layer with rows and columns, for the predicted class, by "
-      "the "
-      "network of the fold that held the image out."};
+  table.notes = {fmt::format(
+      "Grad-CAM of each network's last layer with rows and columns, for {}, by the network of the "
+      "fold that held the image out.",
+      e.run.dataset.multilabel ? "the most probable finding" : "the predicted class")};
   report.section("Where the networks look");
   if (!table.rows.empty()) report.table(saved_table(out, "heatmaps", table));
   for (const auto& [row, heat] : all) {
@@ -208,15 +209,20 @@ void report_comparison(const Experiment& e, std::int64_t heatmaps, const Compute
       patients.insert(s.patient);
       ++images;
     }
-  const bool two = classes.size() == 2;
+  const bool findings = e.run.dataset.multilabel, two = !findings && classes.size() == 2;
+  const std::string told =
+      findings ? "findings, of which an image may have several: " : "classes: ";
   Report report(
       "Comparison of classifiers",
       fmt::format("{} images of {} patients, {} folds, the same for every row; {}", images,
                   patients.size(), rows.front().folds.size(),
                   two ? fmt::format("positive class {}, negative {}", classes[1], classes[0])
-                      : fmt::format("classes: {}", fmt::join(classes, ", "))));
+                      : told + fmt::format("{}", fmt::join(classes, ", "))));
   std::vector<Table> fold_tables;
-  if (two)
+  if (findings)
+    for (const MultilabelEvaluation& evaluation : report_compared_findings(report, e, rows, out))
+      fold_tables.push_back(multilabel_folds_table(evaluation));
+  else if (two)
     for (const ClassifierEvaluation& evaluation : report_two_classes(report, e, rows, out))
       fold_tables.push_back(fold_figures_table(evaluation));
   else

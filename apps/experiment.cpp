@@ -15,6 +15,7 @@
 #include "engine/io/file_name.h"
 #include "engine/runtime/philox.h"
 #include "engine/train/checkpoint.h"
+#include "engine/train/label_stratification.h"
 
 namespace thorax::app {
 
@@ -24,11 +25,10 @@ namespace {
 
 constexpr std::uint64_t kLabelStream = 0x6c6162656c73;  // "labels"
 
-// Classes are dealt anew to whole patients, each class as often as before.
-void shuffle_labels(Dataset& dataset, std::uint64_t seed) {
-  std::map<std::string, int> of_patient;
-  for (const Sample& s : dataset.samples) of_patient.emplace(s.patient, s.label);
-  std::vector<int> labels;
+// What the patients have is dealt anew to whole patients, everything as often as before.
+template <class Label>
+void deal_anew(std::map<std::string, Label>& of_patient, std::uint64_t seed) {
+  std::vector<Label> labels;
   for (const auto& [patient, label] : of_patient) labels.push_back(label);
   Philox random(seed, kLabelStream);
   for (std::size_t i = labels.size(); i > 1; --i) {
@@ -36,6 +36,25 @@ void shuffle_labels(Dataset& dataset, std::uint64_t seed) {
   }
   std::size_t next = 0;
   for (auto& [patient, label] : of_patient) label = labels[next++];
+}
+
+// Every patient gets all findings of another one, so that findings that come together still do. A
+// patient has a finding that any of the patient's images has; one that no image tells is unknown.
+void shuffle_findings(Dataset& dataset, std::uint64_t seed) {
+  std::map<std::string, std::vector<std::int8_t>> of_patient;
+  for (const Sample& s : dataset.samples) {
+    std::vector<std::int8_t>& all = of_patient.emplace(s.patient, s.labels).first->second;
+    for (std::size_t f = 0; f < all.size(); ++f) all[f] = std::max(all[f], s.labels[f]);
+  }
+  deal_anew(of_patient, seed);
+  for (Sample& s : dataset.samples) s.labels = of_patient.at(s.patient);
+}
+
+void shuffle_labels(Dataset& dataset, std::uint64_t seed) {
+  if (dataset.multilabel) return shuffle_findings(dataset, seed);
+  std::map<std::string, int> of_patient;
+  for (const Sample& s : dataset.samples) of_patient.emplace(s.patient, s.label);
+  deal_anew(of_patient, seed);
   for (Sample& s : dataset.samples) {
     s.label = of_patient.at(s.patient);
     s.class_name = dataset.classes[static_cast<std::size_t>(s.label)];
@@ -98,6 +117,12 @@ Experiment open_experiment(const TrainSettings& shared, std::vector<ExperimentRo
           return k_fold(items, folds, seed, Grouping::image);
         });
   return e;
+}
+
+std::string describe_folds(const Experiment& e, const Splits& splits) {
+  const bool findings = e.run.dataset.multilabel && e.rows[0].settings.task == Task::classifier;
+  return describe_splits(splits, e.run.items) +
+         (findings ? lacking_labels(splits, e.run.items, e.run.dataset.classes) : "");
 }
 
 std::vector<FoldChoice> parse_fold_choices(const std::vector<std::string>& texts,

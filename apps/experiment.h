@@ -14,7 +14,8 @@ namespace thorax::app {
 struct ExperimentRow {
   std::string name;  // its folder below rows/: "hrnet_w18-lungs"; empty: the run's own folder
   TrainSettings settings;
-  // Every patient gets the class of another one, drawn by the seed: nothing is left to be learned.
+  // Every patient gets the class (or all findings) of another one, drawn by the seed: nothing is
+  // left to be learned.
   bool random_labels = false;
 };
 
@@ -34,6 +35,9 @@ struct Experiment {
 // Opens the run, makes its splits. Throws Error when two rows have one name.
 Experiment open_experiment(const TrainSettings& shared, std::vector<ExperimentRow> rows,
                            const RunRequest& request, const Compute& compute);
+
+// What `splits` deal out (describe_splits), and the findings that a side lacks.
+std::string describe_folds(const Experiment& experiment, const Splits& splits);
 
 // "ROW" or "ROW/FOLD", as --only names them. Throws Error listing the rows for an unknown one.
 struct FoldChoice {

@@ -10,8 +10,6 @@
 #include "apps/kfold_report.h"
 #include "apps/number_checks.h"
 #include "apps/settings.h"
-#include "engine/train/label_stratification.h"
-#include "engine/train/splits.h"
 
 namespace thorax::app {
 namespace {
@@ -27,12 +25,8 @@ void run(Task task, const Options& o) {
   const Device device = apply(o.settings.compute);
   const TrainSettings settings = o.settings.settings();
   const Compute compute = training_compute(device, settings.precision, o.settings.graph);
-  const RunRequest request{o.settings.out,
-                           o.settings.resume,
-                           o.settings.overwrite,
-                           fmt::format("kfold {}", name_of(task)),
-                           nullptr,
-                           /*findings=*/true};
+  const RunRequest request{o.settings.out, o.settings.resume, o.settings.overwrite,
+                           fmt::format("kfold {}", name_of(task)), nullptr};
   if (o.settings.dry_run)
     return print_dry_run(settings,
                          {.request = request,
@@ -42,12 +36,7 @@ void run(Task task, const Options& o) {
                          compute);
   announce_missing_figures();
   const Experiment experiment = open_experiment(settings, {{"", settings}}, request, compute);
-  const Splits& splits = experiment.splits(experiment.rows[0]);
-  const Dataset& dataset = experiment.run.dataset;
-  fmt::print("{}{}\n", describe_splits(splits, experiment.run.items),
-             dataset.multilabel && task == Task::classifier
-                 ? lacking_labels(splits, experiment.run.items, dataset.classes)
-                 : "");
+  fmt::print("{}\n", describe_folds(experiment, experiment.splits(experiment.rows[0])));
   std::vector<FoldChoice> choices;
   for (const int fold : o.only) {
     THORAX_CHECK(fold >= 0 && fold < settings.folds, "[kfold] --only {}: the fold must be 0 to {}",

@@ -119,7 +119,6 @@ void run(Task task, const Options& o) {
   LrSweep sweep(o.sweep);
   RunRequest request;
   request.command = fmt::format("lr-find {}", name_of(task));
-  request.findings = true;
   const Scratch scratch;
   const ReadData data = read_data(settings, request, compute, scratch.path());
   const Splits splits = hold_out(data.items, settings.validation_share,

@@ -2,12 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <optional>
 
 #include "apps/evaluation.h"
 #include "apps/findings.h"
 #include "apps/multiclass_report.h"
+#include "apps/multilabel_tables.h"
 #include "engine/io/config.h"
 #include "engine/stats/multilabel.h"
 
@@ -46,49 +46,6 @@ std::vector<Cell> begin_row(const std::string& name, const FindingFigures* f) {
   return {name, f->positive(), f->negative(), f->unknown};
 }
 
-MultilabelEvaluation evaluate(const std::vector<FoldResult>& folds,
-                              const std::vector<std::string>& findings, std::uint64_t seed) {
-  std::vector<MultilabelRow> rows;
-  for (std::size_t k = 0; k < folds.size(); ++k)
-    for (const Scored& s : folds[k].scored)
-      rows.push_back({s.image, s.patient, static_cast<int>(k), s.labels, s.probabilities});
-  BootstrapOptions options;
-  options.seed = seed;
-  return evaluate_multilabel(rows, findings, options);
-}
-
-Table folds_table(const MultilabelEvaluation& e) {
-  Table table{"Held-out images, by fold",
-              {{"fold", CellKind::text},
-               {"images", CellKind::integer},
-               {"macro AUC", CellKind::percent},
-               {"macro average precision", CellKind::percent},
-               {"macro F1", CellKind::percent},
-               {"micro AUC", CellKind::percent},
-               {"micro average precision", CellKind::percent},
-               {"micro F1", CellKind::percent}},
-              {}};
-  std::vector<std::vector<double>> columns(6);
-  for (std::size_t k = 0; k < e.folds.size(); ++k) {
-    const MultilabelReport& r = e.folds[k];
-    const FindingFigures& first = r.findings.front();
-    std::vector<Cell> row{std::to_string(e.fold_numbers[k] + 1),
-                          first.counts.total() + first.unknown};
-    const std::vector<double> values{r.macro.auc, r.macro.average_precision, r.macro.f1,
-                                     r.micro.auc, r.micro.average_precision, r.micro.f1};
-    for (std::size_t m = 0; m < values.size(); ++m) {
-      row.emplace_back(values[m]);
-      columns[m].push_back(values[m]);
-    }
-    table.rows.push_back(std::move(row));
-  }
-  add_fold_means(table, columns);
-  table.notes = {
-      "F1 at a probability of 0.5. A macro figure is missing where the fold lacks positive or "
-      "negative images of a finding; the table by finding says which."};
-  return table;
-}
-
 // All folds together, with intervals: a row for each finding, macro and micro.
 Table pooled_table(const MultilabelEvaluation& e) {
   Table table = findings_table("All folds together, 95 % intervals by resampling patients");
@@ -96,9 +53,7 @@ Table pooled_table(const MultilabelEvaluation& e) {
     std::vector<Cell> row = begin_row(name, counts);
     for (const MultilabelFigure& f : e.figures)
       if (f.finding == finding)
-        row.push_back(std::isnan(f.value)
-                          ? Cell{}
-                          : Cell{Interval{f.value, f.interval.low, f.interval.high}});
+        row.push_back(interval_cell({f.value, f.interval.low, f.interval.high}));
     table.rows.push_back(std::move(row));
   };
   for (std::size_t f = 0; f < e.findings.size(); ++f)
@@ -143,21 +98,11 @@ Table by_fold_table(const MultilabelEvaluation& e, const std::vector<FoldResult>
   return table;
 }
 
-ScoredSet known_set(const std::string& name, const std::vector<Scored>& scored,
-                    std::size_t finding) {
-  const FindingScores all = finding_scores(scored);
-  KnownScores known = known_scores(all.labels, all.probabilities, finding);
-  return {name, std::move(known.labels), std::move(known.scores)};
-}
-
 void add_curves(Report& report, const MultilabelEvaluation& e, const std::vector<FoldResult>& folds,
                 const fs::path& out) {
-  std::vector<Scored> pooled;
-  for (const FoldResult& fold : folds)
-    pooled.insert(pooled.end(), fold.scored.begin(), fold.scored.end());
   std::vector<ScoredSet> sets;
   for (std::size_t f = 0; f < e.findings.size(); ++f)
-    sets.push_back(known_set(e.findings[f], pooled, f));
+    sets.push_back(finding_set(e.findings[f], folds, f));
   report.subsection("Curves");
   report.figures({saved_figure(out, "roc", averaged_roc_plot("ROC by finding", sets)),
                   saved_figure(out, "precision_recall",
@@ -167,7 +112,7 @@ void add_curves(Report& report, const MultilabelEvaluation& e, const std::vector
   for (std::size_t f = 0; f < e.findings.size(); ++f) {
     std::vector<ScoredSet> by_fold;
     for (std::size_t k = 0; k < folds.size(); ++k)
-      by_fold.push_back(known_set(fmt::format("fold {}", k + 1), folds[k].scored, f));
+      by_fold.push_back(finding_set(fmt::format("fold {}", k + 1), {folds[k]}, f));
     figures.push_back(saved_figure(out, fmt::format("roc_{}", f + 1),
                                    roc_plot("ROC: " + e.findings[f], by_fold, true)));
     figures.push_back(
@@ -202,7 +147,7 @@ void report_multilabel(const Experiment& e, const std::vector<FoldResult>& folds
   const std::vector<std::string>& findings = e.run.dataset.classes;
   const fs::path out = e.run.folder / "crossval";
   const MultilabelEvaluation evaluation =
-      evaluate(folds, findings, static_cast<std::uint64_t>(row.settings.seed));
+      evaluate_multilabel_folds(folds, static_cast<std::uint64_t>(row.settings.seed), findings);
   save_json(out / "summary.json", to_json(evaluation));
 
   Report report(
@@ -213,7 +158,7 @@ void report_multilabel(const Experiment& e, const std::vector<FoldResult>& folds
                   evaluation.image_count, evaluation.patient_count, folds.size(),
                   fmt::join(findings, ", ")));
   report.section("Results");
-  report.table(saved_table(out, "folds", folds_table(evaluation)));
+  report.table(saved_table(out, "folds", multilabel_folds_table(evaluation)));
   report.table(saved_table(out, "findings", pooled_table(evaluation)));
   report.table(saved_table(out, "findings_by_fold", by_fold_table(evaluation, folds)));
   add_curves(report, evaluation, folds, out);

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <unordered_map>
 
 #include "engine/stats/multiclass.h"
+#include "engine/stats/multilabel.h"
 #include "engine/stats/paired_tests.h"
 #include "engine/stats/patients.h"
 
@@ -28,6 +30,9 @@ std::vector<CommonImage> common_images(const NamedResults& a, const NamedResults
       THORAX_CHECK(found->second->label == s.label,
                    "[compare] '{}' has label {} in {} and {} in {}", s.image, s.label, a.name,
                    found->second->label, b.name);
+      THORAX_CHECK(found->second->labels == s.labels,
+                   "[compare] '{}' has other labels of its findings in {} than in {}", s.image,
+                   a.name, b.name);
       common.emplace_back(&s, found->second);
     }
   THORAX_CHECK(!common.empty(), "[compare] {} and {} have no image in common", a.name, b.name);
@@ -40,6 +45,18 @@ struct Aligned {
   std::vector<double> first, second;
 };
 
+Aligned align(const std::vector<std::string>& patients, const std::vector<int>& labels,
+              const std::vector<double>& first, const std::vector<double>& second) {
+  Aligned aligned;
+  for (const PatientScore& p : patient_scores(patients, labels, first)) {
+    aligned.labels.push_back(p.label);
+    aligned.first.push_back(p.score);
+  }
+  for (const PatientScore& p : patient_scores(patients, labels, second))
+    aligned.second.push_back(p.score);
+  return aligned;
+}
+
 Aligned align(const NamedResults& a, const NamedResults& b) {
   std::vector<std::string> patients;
   std::vector<int> labels;
@@ -50,14 +67,7 @@ Aligned align(const NamedResults& a, const NamedResults& b) {
     first.push_back(x->score);
     second.push_back(y->score);
   }
-  Aligned aligned;
-  for (const PatientScore& p : patient_scores(patients, labels, first)) {
-    aligned.labels.push_back(p.label);
-    aligned.first.push_back(p.score);
-  }
-  for (const PatientScore& p : patient_scores(patients, labels, second))
-    aligned.second.push_back(p.score);
-  return aligned;
+  return align(patients, labels, first, second);
 }
 
 std::vector<int> decisions(const std::vector<double>& scores) {
@@ -114,7 +124,132 @@ AlignedClasses align_classes(const NamedResults& a, const NamedResults& b, int c
   return aligned;
 }
 
+// McNemar's test of the decisions on one finding at 0.5, on one score per patient.
+struct FindingDecisions {
+  std::int64_t patients = 0, both = 0;  // tested; left out for positive and negative images
+  McNemar test;
+};
+
+FindingDecisions finding_decisions(const std::vector<CommonImage>& common, std::size_t finding) {
+  std::map<std::string, std::set<int>> labels_of;
+  for (const auto& [x, y] : common)
+    if (x->labels[finding] >= 0) labels_of[x->patient].insert(x->labels[finding]);
+  FindingDecisions result;
+  std::vector<std::string> patients;
+  std::vector<int> labels;
+  std::vector<double> first, second;
+  for (const auto& [x, y] : common) {
+    if (x->labels[finding] < 0 || labels_of.at(x->patient).size() > 1) continue;
+    patients.push_back(x->patient);
+    labels.push_back(x->labels[finding]);
+    first.push_back(x->probabilities[finding]);
+    second.push_back(y->probabilities[finding]);
+  }
+  const Aligned aligned = align(patients, labels, first, second);
+  result.patients = static_cast<std::int64_t>(aligned.labels.size());
+  result.both = static_cast<std::int64_t>(labels_of.size()) - result.patients;
+  result.test = mcnemar(aligned.labels, decisions(aligned.first), decisions(aligned.second));
+  return result;
+}
+
 }  // namespace
+
+Table multilabel_paired_tests(const std::vector<std::pair<NamedResults, NamedResults>>& pairs,
+                              const std::vector<std::string>& findings) {
+  Table table{"Paired tests of each finding",
+              {{"first", CellKind::text},
+               {"second", CellKind::text},
+               {"finding", CellKind::text},
+               {"images", CellKind::integer},
+               {"AUC difference", CellKind::number, 4},
+               {"bootstrap p", CellKind::number, 4},
+               {"Holm p of the bootstrap", CellKind::number, 4},
+               {"patients", CellKind::integer},
+               {"only first right", CellKind::integer},
+               {"only second right", CellKind::integer},
+               {"McNemar p", CellKind::number, 4},
+               {"Holm p of McNemar", CellKind::number, 4}},
+              {}};
+  const std::size_t columns = findings.size() + 1;  // the last one is macro
+  std::vector<AucDifference> areas;
+  std::vector<FindingDecisions> decided;
+  std::vector<std::int64_t> images;
+  std::vector<double> p_macro, p_area, p_mcnemar;
+  int undefined = 0;
+  std::int64_t both = 0;
+  for (const auto& [a, b] : pairs) {
+    const std::vector<CommonImage> common = common_images(a, b);
+    std::vector<std::vector<std::int8_t>> labels;
+    std::vector<std::vector<double>> first, second;
+    std::vector<std::string> patients;
+    for (const auto& [x, y] : common) {
+      labels.push_back(x->labels);
+      first.push_back(x->probabilities);
+      second.push_back(y->probabilities);
+      patients.push_back(x->patient);
+    }
+    const std::vector<AucDifference> tests =
+        finding_auc_tests(labels, first, second, findings.size(), group_numbers(patients));
+    for (std::size_t f = 0; f < columns; ++f) {
+      const bool macro = f == findings.size();
+      (macro ? p_macro : p_area).push_back(tests[f].p);
+      undefined = std::max(undefined, tests[f].undefined);
+      areas.push_back(tests[f]);
+      if (macro) {
+        images.push_back(static_cast<std::int64_t>(common.size()));
+        continue;
+      }
+      images.push_back(std::count_if(common.begin(), common.end(), [&](const CommonImage& image) {
+        return image.first->labels[f] >= 0;
+      }));
+      decided.push_back(finding_decisions(common, f));
+      p_mcnemar.push_back(decided.back().test.exact_p);
+      both = std::max(both, decided.back().both);
+    }
+  }
+  const std::vector<double> holm_macro = holm(p_macro), holm_area = holm(p_area),
+                            holm_mcnemar = holm(p_mcnemar);
+  for (std::size_t i = 0; i < pairs.size(); ++i)
+    for (std::size_t f = 0; f < columns; ++f) {
+      const bool macro = f == findings.size();
+      const AucDifference& d = areas[i * columns + f];
+      const std::size_t at = i * findings.size() + f;  // of one finding
+      std::vector<Cell> row{pairs[i].first.name,
+                            pairs[i].second.name,
+                            macro ? "macro" : findings[f],
+                            images[i * columns + f],
+                            interval_cell({d.difference, d.interval.low, d.interval.high}),
+                            number_cell(d.p),
+                            number_cell(macro ? holm_macro[i] : holm_area[at])};
+      if (macro) {
+        row.resize(table.columns.size());
+      } else {
+        const FindingDecisions& m = decided[at];
+        for (Cell& cell :
+             std::vector<Cell>{m.patients, m.test.only_first, m.test.only_second,
+                               number_cell(p_mcnemar[at]), number_cell(holm_mcnemar[at])})
+          row.push_back(std::move(cell));
+      }
+      table.rows.push_back(std::move(row));
+    }
+  table.notes = {
+      "AUC: of the images whose label is known; macro is the mean over the findings. 95 % interval "
+      "of the difference and p by 2000 resamples of the patients. McNemar: exact, of the decisions "
+      "at 0.5 on one score per patient, the mean over the patient's images. Holm's correction is "
+      "over all findings and pairs, of macro over the pairs. Folds share training images, so "
+      "p-values are somewhat too small."};
+  if (both > 0)
+    table.notes.push_back(fmt::format(
+        "Patients with positive and with negative images of a finding have no one label: they are "
+        "in the AUC and left out of McNemar's test of it, up to {} of a finding.",
+        both));
+  if (undefined > 0)
+    table.notes.push_back(fmt::format(
+        "Up to {} of the resamples lack positive or negative images of a finding and are left out "
+        "of its test and of the macro one.",
+        undefined));
+  return table;
+}
 
 Table multiclass_paired_tests(const std::vector<std::pair<NamedResults, NamedResults>>& pairs,
                               int classes) {

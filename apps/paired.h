@@ -28,4 +28,12 @@ Table paired_tests(const std::vector<std::pair<NamedResults, NamedResults>>& pai
 Table multiclass_paired_tests(const std::vector<std::pair<NamedResults, NamedResults>>& pairs,
                               int classes);
 
+// Of several findings an image, a row for each finding and the macro mean of each pair: the
+// difference of the AUCs by resampling patients (engine/stats/multilabel.h), and McNemar's exact
+// test of the decisions on the finding. Unknown labels are left out; of McNemar's test also
+// patients with positive and with negative images, which a note counts. The first column's images
+// are those that both rows have judged.
+Table multilabel_paired_tests(const std::vector<std::pair<NamedResults, NamedResults>>& pairs,
+                              const std::vector<std::string>& findings);
+
 }  // namespace thorax::app

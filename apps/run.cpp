@@ -203,14 +203,9 @@ RunHistory record_start(const RunFolder& home, const TrainSettings& settings,
 }
 
 // What is to be learned from, refused where it cannot be.
-Dataset load_learnable(const TrainSettings& settings, const RunRequest& request) {
+Dataset load_learnable(const TrainSettings& settings) {
   Dataset dataset = load_datasets(settings.data, on_conflict(settings),
                                   parse_class_task(settings.classification));
-  THORAX_CHECK(request.findings || !dataset.multilabel || settings.task == Task::segmenter,
-               "[run] {}: judges one class an image, the data has several findings: {}; train and "
-               "kfold classifier take them; class=NAME with labels=single of the source (or a "
-               "manifest with the column label) makes one class an image of it",
-               request.command, fmt::join(dataset.classes, ", "));
   check_learnable(settings.task, dataset);
   check_balance(settings, dataset);
   return dataset;
@@ -291,7 +286,7 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
     tuned = was_tuned;
   }
   // Everything that may be wrong, before anything is written.
-  run.dataset = load_learnable(settings, request);
+  run.dataset = load_learnable(settings);
   const bool multilabel = run.dataset.multilabel && settings.task == Task::classifier;
   const OrganOutputs organs = organ_task(settings, run.dataset.samples);
   check_organ_task(settings, organs);
@@ -340,7 +335,7 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
 ReadData read_data(const TrainSettings& settings, const RunRequest& request, const Compute& compute,
                    const fs::path& cut) {
   ReadData data;
-  data.dataset = load_learnable(settings, request);
+  data.dataset = load_learnable(settings);
   const bool multilabel = data.dataset.multilabel && settings.task == Task::classifier;
   const OrganOutputs organs = organ_task(settings, data.dataset.samples);
   check_organ_task(settings, organs);

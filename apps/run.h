@@ -35,9 +35,8 @@ std::map<std::string, std::int64_t> left_out_counts(const Dataset& dataset);
 struct RunRequest {
   std::filesystem::path folder;
   bool resume = false, overwrite = false;
-  std::string command;    // "kfold classifier"
-  nlohmann::json extra;   // what decides the result besides the settings, for config.json
-  bool findings = false;  // several findings an image are taken; else they are refused
+  std::string command;   // "kfold classifier"
+  nlohmann::json extra;  // what decides the result besides the settings, for config.json
   LockMode mode = LockMode::alone;
   std::vector<TrainSettings> networks = {};  // to be trained besides that of the settings
 };

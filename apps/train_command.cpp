@@ -21,10 +21,8 @@ void run(Task task, const SettingsOptions& options) {
   const Device device = apply(options.compute);
   const TrainSettings settings = options.settings();
   const Compute compute = training_compute(device, settings.precision, options.graph);
-  const RunRequest request{options.out,       options.resume,
-                           options.overwrite, fmt::format("train {}", name_of(task)),
-                           nullptr,
-                           /*findings=*/true};
+  const RunRequest request{options.out, options.resume, options.overwrite,
+                           fmt::format("train {}", name_of(task)), nullptr};
   if (options.dry_run)
     return print_dry_run(
         settings, {.request = request, .rows = {{"", settings}}, .json = options.json}, compute);

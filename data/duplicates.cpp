@@ -244,7 +244,8 @@ DuplicateReport find_duplicates(const Dataset& dataset, const DuplicateOptions& 
       options);
   for (DuplicatePair& pair : report.pairs) {
     pair.same_patient = samples[pair.a].patient == samples[pair.b].patient;
-    pair.same_class = samples[pair.a].class_name == samples[pair.b].class_name;
+    pair.same_class = samples[pair.a].class_name == samples[pair.b].class_name &&
+                      samples[pair.a].labels == samples[pair.b].labels;
   }
   return report;
 }

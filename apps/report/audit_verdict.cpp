@@ -60,10 +60,13 @@ Statement memory(const Control& c, const std::string& measure) {
 }
 
 Statement external(const AucFigure& headline, const Control& c, const std::string& measure) {
-  const bool falls = c.figure.high < headline.low;
+  const AucFigure& beside = c.headline ? *c.headline : headline;
+  const bool falls = c.figure.high < beside.low;
   return {falls ? Severity::warning : Severity::fine,
-          fmt::format("{}: {}, {:+.3f} against the headline.{}", c.name, text_of(c.figure, measure),
-                      c.figure.auc - headline.auc, falls ? " " + c.meaning + "." : "")};
+          fmt::format("{}: {}, {:+.3f} against the headline{}.{}", c.name,
+                      text_of(c.figure, measure), c.figure.auc - beside.auc,
+                      c.headline ? fmt::format("'s {:.3f} of the same findings", beside.auc) : "",
+                      falls ? " " + c.meaning + "." : "")};
 }
 
 }  // namespace
@@ -84,7 +87,11 @@ std::vector<Statement> audit_verdict(const AuditFacts& facts) {
   bool random_high = false, external_falls = false, has_external = false;
   for (const Control& c : facts.controls) {
     if (std::isnan(c.figure.auc)) {
-      out.push_back({Severity::note, fmt::format("{}: no figure (a class is absent).", c.name)});
+      out.push_back({Severity::note,
+                     fmt::format("{}: no figure ({}).", c.name,
+                                 facts.findings ? "positive or negative images of a finding are "
+                                                  "absent"
+                                                : "a class is absent")});
       continue;
     }
     switch (c.kind) {
@@ -116,6 +123,11 @@ std::vector<Statement> audit_verdict(const AuditFacts& facts) {
                    fmt::format("No source has images of {}: telling the sources apart is enough to "
                                "tell the classes apart.",
                                facts.two_classes ? "both classes" : "more than one class")});
+  if (!facts.findings_by_source.empty())
+    out.push_back({Severity::warning,
+                   fmt::format("No source has both positive and negative images of: {}. Telling "
+                               "the sources apart is enough to recognise it.",
+                               fmt::join(facts.findings_by_source, ", "))});
   if (facts.duplicate_pairs_across_folds > 0)
     out.push_back(
         {Severity::warning,
@@ -135,8 +147,9 @@ std::vector<Statement> audit_verdict(const AuditFacts& facts) {
   if (!learned) {
     out.push_back(
         {Severity::warning,
-         "Verdict: the network has not learned to tell the classes apart; there is nothing "
-         "to audit."});
+         fmt::format(
+             "Verdict: the network has not learned to tell {}; there is nothing to audit.",
+             facts.findings ? "images with a finding from those without" : "the classes apart")});
   } else if (random_high) {
     out.push_back(
         {Severity::warning,
@@ -145,9 +158,11 @@ std::vector<Statement> audit_verdict(const AuditFacts& facts) {
   } else if (!close_names.empty()) {
     out.push_back(
         {Severity::warning,
-         fmt::format("Verdict: the headline does not show that the disease was recognised. What "
-                     "cannot show the disease comes close to it: {}.",
-                     fmt::join(close_names, ", "))});
+         fmt::format(
+             "Verdict: the headline does not show that the {0} recognised. What cannot show "
+             "the {1} comes close to it: {2}.",
+             facts.findings ? "findings were" : "disease was",
+             facts.findings ? "findings" : "disease", fmt::join(close_names, ", "))});
   } else if (external_falls) {
     out.push_back(
         {Severity::warning, "Verdict: the headline does not carry over to another source."});

@@ -1,13 +1,14 @@
 // What a cross-validated figure is worth, in plain words, from the controls beside it.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace thorax::app {
 
 // An area under the ROC curve with its 95 % interval; of three classes or more the mean of each
-// against the rest.
+// against the rest, of several findings an image the mean over the findings.
 struct AucFigure {
   double auc = 0, low = 0, high = 0;
 };
@@ -25,6 +26,9 @@ struct Control {
   std::string meaning;  // what it means when it scores high
   ControlKind kind = ControlKind::confounder;
   AucFigure figure;
+  // Of the headline on what the figure is of, where that is less: external images may know fewer
+  // findings.
+  std::optional<AucFigure> headline = std::nullopt;
 };
 
 enum class Severity { fine, note, warning };
@@ -47,6 +51,9 @@ struct AuditFacts {
   int patients_joined = 0;               // ids that share a radiograph with another id
   bool classes_by_source = false;        // no source has images of more than one class
   bool two_classes = true;
+  // Several findings an image: those of which no source has both positive and negative images.
+  bool findings = false;
+  std::vector<std::string> findings_by_source = {};
   double heat_inside = -1, lung_area = -1;  // mean shares; -1: not measured
 };
 

@@ -101,10 +101,15 @@ std::string counts_text(const std::map<std::string, std::int64_t>& counts) {
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
+// Several findings an image.
+bool multilabel(const RunFacts& f) {
+  return text_at(f.config, "labels") == "multi";
+}
+
 // Of three classes or more.
 bool multiclass(const RunFacts& f) {
-  return text_at(at(f.config, "settings"), "task") != "segmenter" &&
-         text_at(f.config, "labels") != "multi" && f.class_images.size() > 2;
+  return text_at(at(f.config, "settings"), "task") != "segmenter" && !multilabel(f) &&
+         f.class_images.size() > 2;
 }
 
 // "macro_f1" as people read it.
@@ -165,7 +170,8 @@ void answer_data(const RunFacts& f, const json& settings, std::map<int, std::str
   }
   const std::string segmenter = text_at(settings, "segmenter");
   std::string rules = "the rules of each source's reader (data/readers/README.md)";
-  const std::string conflict = text_at(settings, "on_patient_conflict");
+  // Images of a patient may have other findings.
+  const std::string conflict = multilabel(f) ? "" : text_at(settings, "on_patient_conflict");
   if (conflict == "drop") rules += "; patients with images in two classes left out";
   if (conflict == "report") rules += "; patients with images in two classes kept";
   if (!segmenter.empty())
@@ -180,16 +186,20 @@ void answer_data(const RunFacts& f, const json& settings, std::map<int, std::str
   if (!on_error.empty())
     a[12] = on_error == "skip" ? "unreadable images were left out; no other values are imputed"
                                : "an unreadable image stops the run: there was none";
+  if (f.unknown_labels > 0)
+    a[12] += fmt::format("; {} labels of findings are not known: they have neither loss nor figure",
+                         f.unknown_labels);
   if (!f.view_images.empty() && !(f.view_images.size() == 1 && f.view_images.count("")))
     a[13] = "views: " + counts_text(f.view_images) + "; machines and exposure are not recorded";
-  a[14] = text_at(settings, "task") == "segmenter"
-              ? "lung masks as the sources give them"
-              : "the finding that the sources' tables give for each image";
+  a[14] = text_at(settings, "task") == "segmenter" ? "lung masks as the sources give them"
+          : multilabel(f) ? "the findings that the sources' tables give for each image"
+                          : "the finding that the sources' tables give for each image";
   if (f.images > 0) {
     a[35] = fmt::format("included: {} images of {} patients", f.images, f.patients);
     if (!f.class_images.empty())
-      a[35] += fmt::format(" (images: {}; patients: {})", counts_text(f.class_images),
-                           counts_text(f.class_patients));
+      a[35] += fmt::format(" ({}images: {}; patients: {})",
+                           multilabel(f) ? "with the finding, of which there may be several: " : "",
+                           counts_text(f.class_images), counts_text(f.class_patients));
     a[35] += "; manifest.csv lists them";
   }
   if (!f.ages.empty()) {
@@ -216,6 +226,7 @@ void answer_training(const RunFacts& f, const json& settings, std::map<int, std:
     a[22] = fmt::format("{}; input {} pixels a side; output: one logit{}",
                         text_at(settings, "model"), text_at(settings, "size"),
                         task == "segmenter" ? " a pixel"
+                        : multilabel(f)     ? " for each finding"
                         : multiclass(f)     ? " for each class"
                                             : "");
   std::string software;
@@ -249,27 +260,62 @@ void answer_training(const RunFacts& f, const json& settings, std::map<int, std:
   }
 }
 
-// Of three classes or more: each against the rest, and which are taken for which.
-void answer_classes(const json& summary, std::map<int, std::string>& a) {
-  std::map<std::string, std::string> of_class;
+// " (65.1 to 77.9)" of a figure with an interval, else nothing.
+std::string interval_text(const json& figure) {
+  if (!at(figure, "low").is_number() || !at(figure, "high").is_number()) return {};
+  return fmt::format(" ({:.1f} to {:.1f})", 100 * at(figure, "low").get<double>(),
+                     100 * at(figure, "high").get<double>());
+}
+
+// Sensitivity and specificity of each of the summary's classes ("class", "classes") or findings.
+void answer_each(const json& summary, const char* kind, const char* kinds,
+                 std::map<int, std::string>& a) {
+  std::map<std::string, std::string> of_each;
   const json& figures = at(summary, "figures");
   if (!figures.is_array()) return;
   for (const json& f : figures) {
-    const std::string name = text_at(f, "name"), cls = text_at(f, "class");
-    if (cls.empty() || (name != "sensitivity" && name != "specificity")) continue;
+    const std::string name = text_at(f, "name"), one = text_at(f, kind);
+    if (one.empty() || (name != "sensitivity" && name != "specificity")) continue;
     if (!at(f, "value").is_number()) continue;
-    std::string part = fmt::format("{} {:.1f} %", name, 100 * at(f, "value").get<double>());
-    if (at(f, "low").is_number() && at(f, "high").is_number())
-      part += fmt::format(" ({:.1f} to {:.1f})", 100 * at(f, "low").get<double>(),
-                          100 * at(f, "high").get<double>());
-    std::string& text = of_class[cls];
-    text += (text.empty() ? cls + ": " : ", ") + part;
+    std::string& text = of_each[one];
+    text += fmt::format("{}{} {:.1f} %{}", text.empty() ? one + ": " : ", ", name,
+                        100 * at(f, "value").get<double>(), interval_text(f));
   }
   std::vector<std::string> parts;
-  for (const json& name : at(summary, "classes"))
-    if (const auto found = of_class.find(name.get<std::string>()); found != of_class.end())
+  for (const json& name : at(summary, kinds))
+    if (const auto found = of_each.find(name.get<std::string>()); found != of_each.end())
       parts.push_back(found->second);
   if (!parts.empty()) a[38] = fmt::format("{}; 95 % intervals", fmt::join(parts, "; "));
+}
+
+// Of several findings an image: macro figures, each finding, and how many labels are missed.
+void answer_findings(const json& summary, std::map<int, std::string>& a) {
+  answer_each(summary, "finding", "findings", a);
+  const json& figures = at(summary, "figures");
+  if (!figures.is_array()) return;
+  std::vector<std::string> parts;
+  for (const json& f : figures)
+    for (const auto& [name, readable_name] :
+         {std::pair<const char*, const char*>{"auc", "macro AUC"},
+          {"average_precision", "macro average precision"},
+          {"f1", "macro F1"}})
+      if (text_at(f, "of") == "macro" && text_at(f, "name") == name && at(f, "value").is_number())
+        parts.push_back(fmt::format("{} {:.1f} %{}", readable_name,
+                                    100 * at(f, "value").get<double>(), interval_text(f)));
+  if (!parts.empty()) a[37] = fmt::format("{}; 95 % intervals", fmt::join(parts, ", "));
+  a[29] = "95 % intervals by resampling patients";
+  const json& micro = at(at(summary, "all"), "micro");
+  if (!micro.is_object()) return;
+  a[39] = fmt::format(
+      "of {} positive and {} negative labels {} false negatives and {} false positives; "
+      "predictions.csv of each fold names every held-out image",
+      text_at(micro, "positive"), text_at(micro, "negative"), text_at(micro, "fn"),
+      text_at(micro, "fp"));
+}
+
+// Of three classes or more: each against the rest, and which are taken for which.
+void answer_classes(const json& summary, std::map<int, std::string>& a) {
+  answer_each(summary, "class", "classes", a);
   const json& matrix = at(at(summary, "all"), "confusion");
   if (!matrix.is_array()) return;
   std::int64_t images = 0, wrong = 0, most = 0;
@@ -300,8 +346,9 @@ void answer_evaluation(const RunFacts& f, const json& settings, std::map<int, st
     for (const json& fold : folds)
       sizes.push_back(
           fmt::format("{}/{}", at(fold, "train").size(), at(fold, "validation").size()));
-    a[19] = fmt::format("{}, {} fold(s), stratified by class, seed {}; training/held out: {}", kind,
-                        folds.size(), text_at(f.splits, "seed"), fmt::join(sizes, ", "));
+    a[19] = fmt::format("{}, {} fold(s), stratified by {}, seed {}; training/held out: {}", kind,
+                        folds.size(), multilabel(f) ? "all findings" : "class",
+                        text_at(f.splits, "seed"), fmt::join(sizes, ", "));
     const std::string group = text_at(f.splits, "group");
     a[20] = group == "patient"
                 ? "patient: no patient is on both sides (checked when the splits are read)"
@@ -310,6 +357,9 @@ void answer_evaluation(const RunFacts& f, const json& settings, std::map<int, st
   }
   if (!settings.is_object()) return;
   a[28] = segmenter ? "Dice and IoU per image, threshold 0.5"
+          : multilabel(f)
+              ? "of each finding, macro and micro: sensitivity, specificity, PPV and F1 at "
+                "threshold 0.5, AUC, average precision; calibration error, Brier score, log loss"
           : multiclass(f)
               ? "accuracy, balanced accuracy, macro F1, macro AUC; of each class against the rest "
                 "sensitivity, specificity, PPV, F1, AUC; calibration error, Brier score, log loss"
@@ -328,6 +378,7 @@ void answer_evaluation(const RunFacts& f, const json& settings, std::map<int, st
     const std::string diagnostic =
         measures(f.summary, {"sensitivity", "specificity", "ppv", "npv"});
     if (!diagnostic.empty()) a[38] = diagnostic;
+    if (multilabel(f)) answer_findings(f.summary, a);
     if (multiclass(f)) answer_classes(f.summary, a);
     const json& pooled = at(f.summary, "pooled_counts");
     if (pooled.is_object())
@@ -368,20 +419,31 @@ RunFacts read_run_facts(const fs::path& run) {
     facts.summary = json(facts.summary["cross_validation"]);
   if (fs::exists(run / "manifest.csv")) {
     const CsvTable table = CsvTable::read(run / "manifest.csv");
-    const int label = table.column("label"), patient = table.find_column("patient"),
-              source = table.find_column("source"), view = table.find_column("view"),
-              age = table.find_column("age");
+    // One class an image, or a column for each finding.
+    const std::string title = "label:";
+    std::vector<std::pair<int, std::string>> findings;
+    for (const std::string& column : table.columns())
+      if (column.starts_with(title))
+        findings.emplace_back(table.column(column), column.substr(title.size()));
+    const int label = findings.empty() ? table.column("label") : -1;
+    const int patient = table.find_column("patient"), source = table.find_column("source"),
+              view = table.find_column("view"), age = table.find_column("age");
     std::set<std::string> patients;
     std::map<std::string, std::set<std::string>> by_class;
     for (std::int64_t row = 0; row < table.rows(); ++row) {
-      const std::string& name = table.at(row, label);
+      std::vector<std::string> names;
+      if (label >= 0) names.push_back(table.at(row, label));
+      for (const auto& [column, name] : findings) {
+        if (table.at(row, column) == "1") names.push_back(name);
+        if (table.at(row, column).empty()) ++facts.unknown_labels;
+      }
       ++facts.images;
-      ++facts.class_images[name];
+      for (const std::string& name : names) ++facts.class_images[name];
       if (source >= 0) ++facts.source_images[table.at(row, source)];
       if (view >= 0) ++facts.view_images[table.at(row, view)];
       if (patient >= 0) {
         patients.insert(table.at(row, patient));
-        by_class[name].insert(table.at(row, patient));
+        for (const std::string& name : names) by_class[name].insert(table.at(row, patient));
       }
       if (age < 0 || table.at(row, age).empty()) continue;
       try {

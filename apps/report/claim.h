@@ -22,8 +22,8 @@ struct RunFacts {
   nlohmann::json splits;      // splits.json
   nlohmann::json summary;     // crossval/summary.json
 
-  // manifest.csv
-  std::int64_t images = 0, patients = 0;
+  // manifest.csv; of several findings an image the "classes" are these, where they are positive
+  std::int64_t images = 0, patients = 0, unknown_labels = 0;
   std::map<std::string, std::int64_t> class_images, class_patients, source_images, view_images;
   std::vector<double> ages;  // of the images that tell one
 

@@ -19,6 +19,7 @@ namespace {
 constexpr const char* kFigures[] = {"sensitivity", "specificity", "ppv",
                                     "f1",          "auc",         "average_precision"};
 constexpr std::size_t kFigureCount = std::size(kFigures);
+constexpr std::size_t kAuc = 4;  // its place among them
 
 double ratio(double part, double whole) {
   return whole == 0 ? kUndefined : part / whole;
@@ -246,6 +247,44 @@ MultilabelEvaluation evaluate_multilabel(std::span<const MultilabelRow> rows,
   add(MultilabelFigure::kMacro);
   add(MultilabelFigure::kMicro);
   return e;
+}
+
+std::vector<AucDifference> finding_auc_tests(std::span<const std::vector<std::int8_t>> labels,
+                                             std::span<const std::vector<double>> first,
+                                             std::span<const std::vector<double>> second,
+                                             std::size_t findings, std::span<const int> groups,
+                                             const BootstrapOptions& bootstrap) {
+  const Figures a(labels, first, findings, {}), b(labels, second, findings, {});
+  // Of every finding, then macro, which follows them in Figures.
+  const std::size_t areas = findings + 1;
+  const auto differences = [&](Copies copies, std::span<double> values) {
+    std::vector<double> x(a.count()), y(b.count());
+    a(copies, x);
+    b(copies, y);
+    for (std::size_t k = 0; k < areas; ++k)
+      values[k] = x[k * kFigureCount + kAuc] - y[k * kFigureCount + kAuc];
+  };
+  const std::vector<int> once(labels.size(), 1);
+  std::vector<double> x(a.count()), y(b.count());
+  a(once, x);
+  b(once, y);
+  const std::vector<BootstrapInterval> drawn =
+      group_bootstrap(groups, bootstrap, areas, differences);
+  std::vector<AucDifference> results(areas);
+  for (std::size_t k = 0; k < areas; ++k) {
+    AucDifference& r = results[k];
+    r.first = x[k * kFigureCount + kAuc];
+    r.second = y[k * kFigureCount + kAuc];
+    r.difference = r.first - r.second;
+    r.undefined = drawn[k].undefined;
+    if (std::isnan(r.difference)) continue;
+    r.interval = drawn[k].interval;
+    r.standard_error = drawn[k].standard_error;
+    if (!(r.standard_error > 0)) continue;
+    r.z = r.difference / r.standard_error;
+    r.p = normal_two_sided_p(r.z);
+  }
+  return results;
 }
 
 nlohmann::json to_json(const MultilabelReport& report, const std::vector<std::string>& findings) {

@@ -85,6 +85,25 @@ MultilabelEvaluation evaluate_multilabel(std::span<const MultilabelRow> rows,
                                          const std::vector<std::string>& findings,
                                          const BootstrapOptions& bootstrap = {});
 
+// Two classifiers' areas under the ROC curve on the same images. The interval of the difference and
+// its standard error come from resampling `groups` (patients), all images of a group together; z =
+// difference / standard error and p, two-sided, by the normal distribution: pROC's roc.test(method
+// = "bootstrap"). NaN where a finding has no positive or no negative image; z and p when the
+// standard error is 0 (the same rankings).
+struct AucDifference {
+  double first = kUndefined, second = kUndefined, difference = kUndefined;  // first - second
+  Interval interval;
+  double standard_error = kUndefined, z = kUndefined, p = kUndefined;
+  int undefined = 0;  // resamples in which an area was undefined: left out
+};
+// Of each finding, by the images whose label of it is known, and last their macro mean. Throws what
+// multilabel_report throws.
+std::vector<AucDifference> finding_auc_tests(std::span<const std::vector<std::int8_t>> labels,
+                                             std::span<const std::vector<double>> first,
+                                             std::span<const std::vector<double>> second,
+                                             std::size_t findings, std::span<const int> groups,
+                                             const BootstrapOptions& bootstrap = {});
+
 nlohmann::json to_json(const MultilabelReport& report, const std::vector<std::string>& findings);
 nlohmann::json to_json(const MultilabelEvaluation& evaluation);
 

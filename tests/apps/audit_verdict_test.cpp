@@ -58,6 +58,36 @@ TEST_CASE("verdict: of three classes the macro AUC is named") {
   CHECK(sources);
 }
 
+TEST_CASE("verdict: of several findings each is named that the source gives away") {
+  AuditFacts f = good();
+  f.measure = "macro AUC";
+  f.two_classes = false;
+  f.findings = true;
+  CHECK(warnings(f) == 0);
+  f.findings_by_source = {"Edema", "Mass"};
+  CHECK(warnings(f) == 1);
+  f.controls[4].figure = {0.80, 0.76, 0.84};
+  CHECK(last(f).find("does not carry over") != std::string::npos);
+  // External images may know fewer findings: beside the headline of these they hold.
+  f.controls[4].headline = AucFigure{0.82, 0.78, 0.86};
+  CHECK(last(f).find("carries over to another source") != std::string::npos);
+  bool same = false, sources = false;
+  for (const Statement& s : audit_verdict(f)) {
+    same = same || s.text.find("-0.020 against the headline's 0.820 of the same findings") !=
+                       std::string::npos;
+    sources = sources || s.text.find("images of: Edema, Mass.") != std::string::npos;
+  }
+  CHECK(same);
+  CHECK(sources);
+  f.controls[0].figure.auc = std::nan("");
+  CHECK(audit_verdict(f)[1].text.find("negative images of a finding are absent") !=
+        std::string::npos);
+  f = good();
+  f.findings = true;
+  f.headline = {0.55, 0.48, 0.62};
+  CHECK(last(f).find("tell images with a finding from those without") != std::string::npos);
+}
+
 TEST_CASE("verdict: each fact alone turns it") {
   AuditFacts f = good();
   f.controls[0].figure = {0.72, 0.66, 0.78};  // 0.22 of 0.40

@@ -233,9 +233,6 @@ TEST_CASE("several findings: one alone, a start from other weights, and what can
     CHECK(has(said, message));
     CHECK_FALSE(fs::exists(two.folder / "no"));
   };
-  refused({"compare", "--models", "resnet18", "--views", "whole"},
-          "compare: judges one class an image, the data has several findings: opacity, effusion; "
-          "train and kfold classifier take them");
   refused({"train", "classifier", "--task", "binary"},
           "--task binary: the data has several findings an image: opacity, effusion");
   CHECK(has(run(two.with({"train", "classifier", "--out", two.folder / "no"},

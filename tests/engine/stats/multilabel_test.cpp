@@ -10,6 +10,7 @@
 
 #include "engine/runtime/philox.h"
 #include "engine/stats/classifier_evaluation.h"
+#include "engine/stats/paired_tests.h"
 #include "engine/tensor/error.h"
 #include "tests/engine/stats/golden.h"
 
@@ -160,4 +161,78 @@ TEST_CASE("multilabel: what does not fit is refused") {
   CHECK_THROWS_WITH_AS(evaluate_multilabel({}, {"a"}), doctest::Contains("no images"), Error);
   const std::vector<MultilabelRow> twice{{"i", "p", 0, {1}, {0.5}}, {"i", "p", 0, {1}, {0.5}}};
   CHECK_THROWS_WITH_AS(evaluate_multilabel(twice, {"a"}), doctest::Contains("there twice"), Error);
+}
+
+TEST_CASE("multilabel: paired tests are DeLong's where every patient has one image") {
+  std::vector<std::vector<std::int8_t>> labels;
+  std::vector<std::vector<double>> first, second;
+  std::vector<int> groups;
+  Philox random(5);
+  const auto uniform = [&] { return static_cast<double>(random.below(100000)) / 100000; };
+  for (int i = 0; i < 300; ++i) {
+    groups.push_back(i);
+    labels.emplace_back();
+    first.emplace_back();
+    second.emplace_back();
+    for (int f = 0; f < 2; ++f) {
+      const auto kind = random.below(10);
+      labels.back().push_back(kind < 1 ? -1 : kind < 5 ? 1 : 0);
+      const double shared = uniform(), shift = labels.back().back() == 1 ? 0.3 : 0;
+      first.back().push_back((shared + uniform() + shift) / 2.3);
+      second.back().push_back((shared + 2 * uniform() + shift) / 3.3);
+    }
+  }
+  const auto tests = finding_auc_tests(labels, first, second, 2, groups);
+  REQUIRE(tests.size() == 3);
+  for (std::size_t f = 0; f < 2; ++f) {
+    const KnownScores a = known_scores(labels, first, f), b = known_scores(labels, second, f);
+    const DelongTest wanted = delong_test(a.labels, a.scores, b.scores);
+    CHECK(tests[f].first == doctest::Approx(wanted.first.auc));
+    CHECK(tests[f].second == doctest::Approx(wanted.second.auc));
+    CHECK(tests[f].difference == doctest::Approx(wanted.difference));
+    CHECK(tests[f].standard_error == doctest::Approx(std::sqrt(wanted.variance)).epsilon(0.06));
+    CHECK(tests[f].interval.low == doctest::Approx(wanted.interval.low).epsilon(0.2));
+    CHECK(tests[f].interval.high == doctest::Approx(wanted.interval.high).epsilon(0.2));
+    CHECK(tests[f].z == tests[f].difference / tests[f].standard_error);
+    CHECK(tests[f].p == normal_two_sided_p(tests[f].z));
+    CHECK(tests[f].undefined == 0);
+  }
+  CHECK(tests[2].difference == doctest::Approx((tests[0].difference + tests[1].difference) / 2));
+
+  // More images of the same patients, whose labels are not known or that say the same once more,
+  // are no more evidence.
+  auto more_labels = labels;
+  auto more_first = first, more_second = second;
+  auto more_groups = groups;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    more_labels.push_back(labels[i]);
+    more_labels.push_back({-1, -1});
+    for (auto [of, more] : {std::pair{&first, &more_first}, {&second, &more_second}}) {
+      more->push_back((*of)[i]);
+      more->push_back({0.9, 0.1});
+    }
+    more_groups.insert(more_groups.end(), 2, groups[i]);
+  }
+  const auto again = finding_auc_tests(more_labels, more_first, more_second, 2, more_groups);
+  for (std::size_t f = 0; f < 3; ++f) {
+    CHECK(again[f].difference == doctest::Approx(tests[f].difference));
+    CHECK(again[f].standard_error == doctest::Approx(tests[f].standard_error));
+  }
+
+  // Equal rankings cannot be told apart; a finding that is never there has no area.
+  auto squeezed = first;
+  for (auto& row : squeezed)
+    for (double& p : row) p = p * p;
+  for (const AucDifference& same_rank : finding_auc_tests(labels, first, squeezed, 2, groups)) {
+    CHECK(same_rank.difference == 0);
+    CHECK(std::isnan(same_rank.p));
+  }
+  for (auto& row : labels) row[1] = std::min<std::int8_t>(row[1], 0);
+  const auto lacking = finding_auc_tests(labels, first, second, 2, groups);
+  CHECK(lacking[0].p == tests[0].p);
+  for (const std::size_t f : {1, 2}) {
+    CHECK(std::isnan(lacking[f].difference));
+    CHECK(std::isnan(lacking[f].interval.low));
+    CHECK(std::isnan(lacking[f].p));
+  }
 }
