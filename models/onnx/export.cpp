@@ -271,12 +271,12 @@ Exported export_model(const Model& model, const ExportOptions& o) {
   graph.output("logits", shape);
   graph.output("probability", shape);
 
-  Message file;
+  ProtoMessage file;
   file.integer(1, kIrVersion).text(2, "thorax").text(3, o.producer_version);
   file.message(7, graph.message());
-  file.message(8, Message().text(1, "").integer(2, kOpset));
+  file.message(8, ProtoMessage().text(1, "").integer(2, kOpset));
   for (const auto& [key, value] : o.metadata)
-    file.message(14, Message().text(1, key).text(2, value));
+    file.message(14, ProtoMessage().text(1, key).text(2, value));
   THORAX_CHECK(file.bytes().size() <= kMaxBytes,
                "[onnx] the file would have {} bytes; readers of protocol buffers take {}",
                file.bytes().size(), kMaxBytes);

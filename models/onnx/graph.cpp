@@ -11,10 +11,10 @@ constexpr std::int64_t kFloat = 1, kInt64 = 7;
 constexpr std::int64_t kAttributeFloat = 1, kAttributeInt = 2, kAttributeString = 3,
                        kAttributeInts = 7;
 
-Message value_info(const std::string& name, std::span<const Axis> shape) {
-  Message dims;
+ProtoMessage value_info(const std::string& name, std::span<const Axis> shape) {
+  ProtoMessage dims;
   for (const Axis& axis : shape) {
-    Message dim;
+    ProtoMessage dim;
     if (const auto* extent = std::get_if<std::int64_t>(&axis)) {
       dim.integer(1, *extent);
     } else {
@@ -22,12 +22,12 @@ Message value_info(const std::string& name, std::span<const Axis> shape) {
     }
     dims.message(1, dim);
   }
-  const Message tensor = Message().integer(1, kFloat).message(2, dims);
-  return Message().text(1, name).message(2, Message().message(1, tensor));
+  const ProtoMessage tensor = ProtoMessage().integer(1, kFloat).message(2, dims);
+  return ProtoMessage().text(1, name).message(2, ProtoMessage().message(1, tensor));
 }
 
-Message attribute(const std::string& name, const Attribute& value) {
-  Message m;
+ProtoMessage attribute(const std::string& name, const Attribute& value) {
+  ProtoMessage m;
   m.text(1, name);
   if (const auto* integer = std::get_if<std::int64_t>(&value)) {
     m.integer(3, *integer).integer(20, kAttributeInt);
@@ -53,7 +53,7 @@ void Graph::output(const std::string& name, std::span<const Axis> shape) {
 
 void Graph::initializer(const std::string& name, const Tensor& value) {
   const std::string_view raw(reinterpret_cast<const char*>(value.data<float>()), value.bytes());
-  initializers_.push_back(Message()
+  initializers_.push_back(ProtoMessage()
                               .integers(1, value.shape().extents())
                               .integer(2, kFloat)
                               .text(8, name)
@@ -65,12 +65,12 @@ void Graph::initializer(const std::string& name, std::span<const std::int64_t> v
   const Integers shape{static_cast<std::int64_t>(values.size())};
   const std::string_view raw(reinterpret_cast<const char*>(values.data()), values.size_bytes());
   initializers_.push_back(
-      Message().integers(1, shape).integer(2, kInt64).text(8, name).text(9, raw));
+      ProtoMessage().integers(1, shape).integer(2, kInt64).text(8, name).text(9, raw));
 }
 
 void Graph::node(const std::string& type, const std::vector<std::string>& inputs,
                  const std::string& output, const std::map<std::string, Attribute>& attributes) {
-  Message m;
+  ProtoMessage m;
   for (const std::string& input : inputs) m.text(1, input);
   m.text(2, output).text(3, output).text(4, type);
   for (const auto& [name, value] : attributes) m.message(5, attribute(name, value));
@@ -78,13 +78,13 @@ void Graph::node(const std::string& type, const std::vector<std::string>& inputs
   ++operators_[type];
 }
 
-Message Graph::message() const {
-  Message m;
-  for (const Message& node : nodes_) m.message(1, node);
+ProtoMessage Graph::message() const {
+  ProtoMessage m;
+  for (const ProtoMessage& node : nodes_) m.message(1, node);
   m.text(2, name_);
-  for (const Message& initializer : initializers_) m.message(5, initializer);
-  for (const Message& input : inputs_) m.message(11, input);
-  for (const Message& output : outputs_) m.message(12, output);
+  for (const ProtoMessage& initializer : initializers_) m.message(5, initializer);
+  for (const ProtoMessage& input : inputs_) m.message(11, input);
+  for (const ProtoMessage& output : outputs_) m.message(12, output);
   return m;
 }
 

@@ -8,8 +8,8 @@
 #include <variant>
 #include <vector>
 
+#include "engine/io/protobuf.h"
 #include "engine/tensor/tensor.h"
-#include "models/onnx/protobuf.h"
 
 namespace thorax::onnx {
 
@@ -31,13 +31,13 @@ class Graph {
   void node(const std::string& type, const std::vector<std::string>& inputs,
             const std::string& output, const std::map<std::string, Attribute>& attributes = {});
 
-  Message message() const;
+  ProtoMessage message() const;
   const std::map<std::string, std::int64_t>& operators() const { return operators_; }
   std::int64_t weights() const { return weights_; }
 
  private:
   std::string name_;
-  std::vector<Message> nodes_, initializers_, inputs_, outputs_;
+  std::vector<ProtoMessage> nodes_, initializers_, inputs_, outputs_;
   std::map<std::string, std::int64_t> operators_;
   std::int64_t weights_ = 0;
 };

@@ -1,6 +1,6 @@
-// Writes protocol buffer messages, as much of the wire format as ONNX files need. The field numbers
-// and types are those of the message's .proto file; fields appear in the order of the calls.
-// https://protobuf.dev/programming-guides/encoding/
+// Writes protocol buffer messages, as much of the wire format as ONNX files and TensorBoard need.
+// The field numbers and types are those of the message's .proto file; fields appear in the order of
+// the calls. https://protobuf.dev/programming-guides/encoding/
 #pragma once
 
 #include <bit>
@@ -9,33 +9,41 @@
 #include <string>
 #include <string_view>
 
-namespace thorax::onnx {
+namespace thorax {
 
-class Message {
+// A message in the making; a repeated field is written once for each of its values.
+class ProtoMessage {
  public:
   // int32, int64 and enumerations.
-  Message& integer(int field, std::int64_t value) {
+  ProtoMessage& integer(int field, std::int64_t value) {
     tag(field, 0);
     varint(static_cast<std::uint64_t>(value));
     return *this;
   }
-  Message& real(int field, float value) {
+  ProtoMessage& real(int field, float value) {
     tag(field, 5);
     auto bits = std::bit_cast<std::uint32_t>(value);
     for (int i = 0; i < 4; ++i, bits >>= 8) bytes_.push_back(static_cast<char>(bits & 0xff));
     return *this;
   }
+  // double.
+  ProtoMessage& real64(int field, double value) {
+    tag(field, 1);
+    auto bits = std::bit_cast<std::uint64_t>(value);
+    for (int i = 0; i < 8; ++i, bits >>= 8) bytes_.push_back(static_cast<char>(bits & 0xff));
+    return *this;
+  }
   // string and bytes.
-  Message& text(int field, std::string_view value) {
+  ProtoMessage& text(int field, std::string_view value) {
     tag(field, 2);
     varint(value.size());
     bytes_.append(value);
     return *this;
   }
-  Message& message(int field, const Message& value) { return text(field, value.bytes_); }
+  ProtoMessage& message(int field, const ProtoMessage& value) { return text(field, value.bytes_); }
   // repeated int64, packed.
-  Message& integers(int field, std::span<const std::int64_t> values) {
-    Message packed;
+  ProtoMessage& integers(int field, std::span<const std::int64_t> values) {
+    ProtoMessage packed;
     for (const std::int64_t value : values) packed.varint(static_cast<std::uint64_t>(value));
     return text(field, packed.bytes_);
   }
@@ -52,4 +60,4 @@ class Message {
   std::string bytes_;
 };
 
-}  // namespace thorax::onnx
+}  // namespace thorax
