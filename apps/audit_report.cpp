@@ -310,6 +310,7 @@ void report_audit(const Experiment& e, const AuditOptions& options, const Comput
   const Table controls = saved_table(out, "controls", table);
   add_statements(report, statements);
   report.section("Controls");
+  note_views(report, headline_row.settings);
   report.paragraph(
       "Every row is the same network, trained and judged on the same folds; only what it is shown, "
       "the labels or the split differ.");

@@ -218,6 +218,7 @@ void report_comparison(const Experiment& e, std::int64_t heatmaps, const Compute
                   patients.size(), rows.front().folds.size(),
                   two ? fmt::format("positive class {}, negative {}", classes[1], classes[0])
                       : told + fmt::format("{}", fmt::join(classes, ", "))));
+  note_views(report, e.rows.front().settings);
   std::vector<Table> fold_tables;
   if (findings)
     for (const MultilabelEvaluation& evaluation : report_compared_findings(report, e, rows, out))

@@ -189,6 +189,11 @@ std::vector<std::string> Ensemble::lines() const {
         fmt::format("logits divided by {:.4g} (--temperature)", members_.front()->temperature()));
   if (members_.front()->flips())
     lines.push_back("each image and its mirror image: P is the mean (--tta flip)");
+  else if (std::any_of(members_.begin(), members_.end(),
+                       [](const auto& member) { return member->input().tta == "flip"; }))
+    lines.push_back(
+        "each image alone; validation, and so the threshold, was of images and their mirror images "
+        "(--tta flip)");
   return lines;
 }
 

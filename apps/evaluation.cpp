@@ -245,6 +245,13 @@ Table saved_table(const fs::path& folder, const std::string& name, Table table, 
   return table;
 }
 
+void note_views(Report& report, const TrainSettings& settings) {
+  if (settings.tta == "flip")
+    report.note(
+        "Every probability is the mean over an image and its mirror image, left and right swapped "
+        "(--tta flip). Losses, temperatures and heatmaps are of the image alone.");
+}
+
 void add_provenance(Report& report, const fs::path& run) {
   if (const fs::path list = run / "unreadable.csv"; fs::exists(list)) {
     const CsvTable table = CsvTable::read(list);

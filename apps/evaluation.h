@@ -77,6 +77,9 @@ enum class Print { yes, no };
 Table saved_table(const std::filesystem::path& folder, const std::string& name, Table table,
                   Print print = Print::yes);
 
+// A note where probabilities are means over several views of an image (--tta).
+void note_views(Report& report, const TrainSettings& settings);
+
 // Configuration and provenance of the run, folded away at the end of its report.
 void add_provenance(Report& report, const std::filesystem::path& run);
 

@@ -57,6 +57,7 @@ void report_classifier(const Experiment& e, const std::vector<FoldResult>& folds
                   evaluation.image_count, evaluation.patient_count, folds.size(), positive,
                   negative));
   report.section("Results");
+  note_views(report, row.settings);
   report.table(saved_table(out, "folds", fold_figures_table(evaluation)));
   const Interval auc = image_figure(evaluation, "auc");
   if (auc.value > 0.97)

@@ -55,6 +55,7 @@ std::map<std::string, std::string> input_metadata(const ModelInput& input) {
     json["labels"] = "multi";
   else if (input.classes.size() == 2)
     json["positive"] = input.classes.back();
+  if (input.tta != "none") json["tta"] = input.tta;
   if (!input.organs.plain()) json.update(to_json(input.organs));
   return {{kInputKey, dump_json(json)}};
 }
@@ -96,6 +97,7 @@ ModelInput read_model_input(const std::map<std::string, std::string>& metadata,
   input.intensity =
       parse_intensity(entry.choice_or("intensity", name_of(Intensity::full), intensity_names()));
   input.multilabel = entry.choice_or("labels", "single", {"single", "multi"}) == "multi";
+  input.tta = entry.choice_or("tta", "none", {"none", "flip"});
   const bool states = entry.has("positive");
   input.positive_stated = states || input.classes.size() != 2 || input.multilabel;
   if (states)

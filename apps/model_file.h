@@ -52,6 +52,9 @@ struct ModelInput {
   std::vector<std::optional<OperatingThreshold>> thresholds = {};
   OrganOutputs organs = {};  // segmenter of several organs, or by softmax
   std::optional<LearntTemperature> temperature = std::nullopt;  // the same
+  // Classifier: the views by which it was judged, none or flip (views.h); its threshold is for
+  // them.
+  std::string tta = "none";
 };
 
 // Metadata entry "thorax.input".

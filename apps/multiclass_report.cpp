@@ -57,6 +57,7 @@ void report_multiclass(const Experiment& e, const std::vector<FoldResult>& folds
       fmt::format("{} images of {} patients, {} folds; classes: {}", evaluation.image_count,
                   evaluation.patient_count, folds.size(), fmt::join(classes, ", ")));
   report.section("Results");
+  note_views(report, row.settings);
   report.table(saved_table(out, "folds", multiclass_folds_table(evaluation)));
   report.table(saved_table(out, "classes", multiclass_classes_table(evaluation)));
   report.table(saved_table(out, "pooled", multiclass_overall_table(evaluation)));

@@ -158,6 +158,7 @@ void report_multilabel(const Experiment& e, const std::vector<FoldResult>& folds
                   evaluation.image_count, evaluation.patient_count, folds.size(),
                   fmt::join(findings, ", ")));
   report.section("Results");
+  note_views(report, row.settings);
   report.table(saved_table(out, "folds", multilabel_folds_table(evaluation)));
   report.table(saved_table(out, "findings", pooled_table(evaluation)));
   report.table(saved_table(out, "findings_by_fold", by_fold_table(evaluation, folds)));

@@ -104,6 +104,7 @@ nlohmann::json TrainSettings::to_json() const {
   if (class_weights != "none") all["class_weights"] = class_weights;
   if (label_smoothing != 0) all["label_smoothing"] = label_smoothing;
   if (sampling != "uniform") all["sampling"] = sampling;
+  if (tta != "none") all["tta"] = tta;
   if (loss != "dice") all["loss"] = loss;
   if (activation != "auto") all["activation"] = activation;
   return all;
@@ -165,6 +166,7 @@ void merge_file(TrainSettings& s, const std::filesystem::path& path) {
     s.class_weights = c.text_or("class_weights", s.class_weights);
     s.label_smoothing = number(c, "label_smoothing", s.label_smoothing, limits::kLabelSmoothing);
     s.sampling = c.choice_or("sampling", s.sampling, {"uniform", "balanced"});
+    s.tta = c.choice_or("tta", s.tta, {"none", "flip"});
   }
   s.clip_norm = number(c, "clip_norm", s.clip_norm, limits::kClipNorm);
   s.norm_batches = whole(c, "norm_batches", s.norm_batches, limits::kNormBatches);
@@ -355,6 +357,11 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
         "What an epoch draws: every image once (uniform, default), or as many images, every class "
         "as often (balanced)")
         ->check(CLI::IsMember({"uniform", "balanced"}));
+    if (use != SettingsFor::trial)
+      add(command, "--tta", &TrainSettings::tta,
+          "Judge by the mean over each image and its mirror image, left and right swapped: flip "
+          "(default none)")
+          ->check(CLI::IsMember({"none", "flip"}));
   }
   if (!classifier) {
     add(command, "--loss", &TrainSettings::loss,

@@ -75,7 +75,9 @@ struct TrainSettings {
   std::string class_weights = "none";  // classifier: none, balanced, NAME=W,... (class_balance.h)
   double label_smoothing = 0;          // classifier
   std::string sampling = "uniform";    // classifier; balanced: every class as often
-  double clip_norm = 0;                // upper limit of the gradient's norm; 0 = none
+  std::string tta = "none";  // classifier, what it is judged by; flip: the mean over each image and
+                             // its mirror image
+  double clip_norm = 0;      // upper limit of the gradient's norm; 0 = none
   // Training batches over which batch norm's statistics are measured before every validation; 0 =
   // keep the moving averages (models/norm_statistics.h).
   std::int64_t norm_batches = 16;

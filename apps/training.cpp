@@ -10,12 +10,12 @@
 #include <utility>
 
 #include "apps/class_balance.h"
-#include "apps/classifier.h"
 #include "apps/console.h"
 #include "apps/findings.h"
 #include "apps/fold_files.h"
 #include "apps/model_file.h"
 #include "apps/progress.h"
+#include "apps/scoring.h"
 #include "apps/starting_weights.h"
 #include "data/augment.h"
 #include "data/loader.h"
@@ -23,7 +23,6 @@
 #include "engine/optim/optimizer.h"
 #include "engine/optim/schedule.h"
 #include "engine/stats/multilabel.h"
-#include "engine/stats/surface_distance.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/trainer.h"
 #include "models/factory.h"
@@ -69,90 +68,6 @@ LoaderConfig loader_config(const TrainSettings& s, bool training,
   // run, which goes on with --resume when the file is back.
   c.on_bad_file = OnBadFile::fail;
   return c;
-}
-
-// What validation judges by; training may weigh classes and smooth labels (class_balance.h).
-Variable batch_loss(const TrainSettings& s, const OrganOutputs& organs, const Variable& logits,
-                    const Batch& batch) {
-  if (s.task == Task::segmenter) return organ_loss(s, organs, logits, batch);
-  return classification_loss(logits, batch);
-}
-
-// Of the masks logit > 0 and truth > 0.5, in pixels.
-double hausdorff95(const Tensor& logits, const Tensor& truth) {
-  const Tensor a = logits.to_contiguous(), b = truth.to_contiguous();
-  const auto mask = [](const Tensor& t, float threshold) {
-    std::vector<std::uint8_t> set(static_cast<std::size_t>(t.numel()));
-    for (std::size_t i = 0; i < set.size(); ++i) set[i] = t.data<float>()[i] > threshold ? 1 : 0;
-    return set;
-  };
-  return surface_distances(mask(a, 0.f), mask(b, 0.5f), a.size(1), a.size(2)).hausdorff95;
-}
-
-// How many labels of a batch are known.
-double known_labels(const Tensor& weights) {
-  double known = 0;
-  for (std::int64_t i = 0; i < weights.numel(); ++i) known += weights.data<float>()[i] > 0;
-  return known;
-}
-
-// Runs the network over a loader in eval mode. Dice, IoU and probabilities are per image.
-std::vector<Scored> score(const TrainSettings& s, const OrganOutputs& organs, Model& model,
-                          Loader& loader, const Compute& compute, double& mean_loss) {
-  const bool was_training = model.training();
-  model.eval();
-  const NoGrad no_grad;
-  std::vector<Scored> result;
-  double loss = 0, losses = 0;  // images, or labels of findings
-  std::map<std::string, const Sample*> by_image;
-  for (const Sample& sample : loader.samples()) by_image[sample.image.string()] = &sample;
-  for (std::int64_t index = 0; index < loader.batches_per_epoch(); ++index) {
-    const Batch batch = loader.get(0, index);
-    if (batch.names.empty()) continue;  // every file of it was unreadable, and that was allowed
-    Batch there = batch;
-    for (auto& [name, tensor] : there.tensors) tensor = tensor.to(compute.device);
-    const Variable computed = model.logits(Variable(there.tensors.at("image")), compute.precision);
-    const Tensor logits = computed.value().to(Device{});
-    const auto count = static_cast<std::int64_t>(batch.names.size());
-    check_logits(logits, "train", fmt::format("{}", fmt::join(batch.names, ", ")));
-    const double weight = loader.config().with_findings
-                              ? known_labels(batch.tensors.at("finding_weights"))
-                              : static_cast<double>(count);
-    loss += batch_loss(s, organs, computed, there).value().item() * weight;
-    losses += weight;
-    for (std::int64_t n = 0; n < count; ++n) {
-      const std::string& name = batch.names[static_cast<std::size_t>(n)];
-      const Sample& sample = *by_image.at(name);
-      Scored row{sample.id, sample.patient, sample.source, sample.label, 0, 0, 0, {}};
-      if (s.task == Task::segmenter && !organs.plain()) {
-        row.organs = organ_scores(logits.batch_slice(n, 1),
-                                  batch.tensors.at("mask").batch_slice(n, 1), organs.softmax);
-        set_means(row);
-      } else if (s.task == Task::segmenter) {
-        const OverlapCounts counts =
-            overlap(logits.batch_slice(n, 1), batch.tensors.at("mask").batch_slice(n, 1), 0.0);
-        row.score = counts.dice();
-        row.iou = counts.iou();
-        row.hausdorff95 =
-            hausdorff95(logits.batch_slice(n, 1), batch.tensors.at("mask").batch_slice(n, 1));
-      } else {
-        const std::int64_t outputs = logits.size(1);
-        const float* own = logits.data<float>() + n * outputs;
-        row.logits.assign(own, own + outputs);
-        row.labels = sample.labels;
-        if (!row.labels.empty())
-          row.probabilities = finding_probabilities({own, static_cast<std::size_t>(outputs)});
-        else if (outputs == 1)
-          row.score = probability(*own);
-        else
-          row.probabilities = class_probabilities({own, static_cast<std::size_t>(outputs)});
-      }
-      result.push_back(std::move(row));
-    }
-  }
-  mean_loss = losses > 0 ? loss / losses : 0;
-  model.train(was_training);
-  return result;
 }
 
 void describe_frozen(const TrainSettings& s, const FreezeReport& report) {
@@ -415,16 +330,16 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
   erase_places(options.config);
   options.not_compared = {"data", "classification", "segmenter", "weights"};
   options.texts = model_metadata(*model);
-  options.texts.merge(input_metadata({name_of(s.task),
-                                      static_cast<int>(s.size),
-                                      s.seen(),
-                                      classes,
-                                      parse_intensity(s.intensity),
-                                      true,
-                                      {},
-                                      multilabel,
-                                      {},
-                                      organs}));
+  ModelInput input;
+  input.task = name_of(s.task);
+  input.size = static_cast<int>(s.size);
+  input.view = s.seen();
+  input.classes = classes;
+  input.intensity = parse_intensity(s.intensity);
+  input.multilabel = multilabel;
+  input.organs = organs;
+  input.tta = s.tta;
+  options.texts.merge(input_metadata(input));
 
   std::map<std::string, std::string> found;  // by the last validation
   TrainerCallbacks& callbacks = training->callbacks;

@@ -257,6 +257,8 @@ void answer_training(const RunFacts& f, const json& settings, std::map<int, std:
     if (!parts.empty()) a[25] = fmt::format("{}", fmt::join(parts, "; "));
     a[26] = "the weights of the last epoch: the held-out images chose nothing";
     a[27] = "none: each network is judged alone";
+    if (text_at(settings, "tta") == "flip")
+      a[27] += "; each image by the mean over itself and its mirror image";
   }
 }
 
