@@ -216,6 +216,11 @@ void report_audit(const Experiment& e, const AuditOptions& options, const Comput
   facts.headline = auc_of(rows[0]);
   table.rows.push_back(control_row("Lungs only (headline)", rows[0], facts.headline));
   summary["headline"] = rows[0].json;
+  std::vector<FindingCalibration> calibrations;
+  if (findings) {
+    calibrations = finding_calibrations(rows[0].folds, classes.size());
+    summary["headline"]["calibration"] = to_json(calibrations, classes);
+  }
   std::vector<AuditFacts> by_finding(findings ? classes.size() : 0);
   for (std::size_t f = 0; f < by_finding.size(); ++f) {
     by_finding[f].findings = true;
@@ -338,6 +343,10 @@ void report_audit(const Experiment& e, const AuditOptions& options, const Comput
         out, "confusion",
         confusion_plot("The headline's decisions", rows[0].classes->all.confusion, classes)));
   report.figures(figures);
+  if (findings) {
+    report.section("Calibration of the headline");
+    report.table(saved_table(out, "calibration", finding_calibration_table(calibrations, classes)));
+  }
   report.section("Near-duplicates");
   const Table pairs = saved_table(out, "duplicates", duplicates.table);
   if (pairs.rows.empty()) report.paragraph("No image of one patient was found under another.");

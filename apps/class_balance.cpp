@@ -83,9 +83,6 @@ void check_balance(const TrainSettings& s, const Dataset& dataset) {
   if (named(s.class_weights))
     for (const auto& [name, weight] : named_weights(s.class_weights))
       index_of(name, dataset.classes, s.class_weights);
-  THORAX_CHECK(!dataset.multilabel || s.sampling != "balanced",
-               "[settings] --sampling balanced draws every class as often, and these images have "
-               "several findings each; --class-weights balanced weighs findings instead");
 }
 
 std::vector<double> class_weights(const TrainSettings& s, const std::vector<std::string>& classes,

@@ -15,8 +15,7 @@ namespace thorax::app {
 // Throws Error "[settings] ..." for --class-weights that are none of "none", "balanced" and
 // NAME=W,..., and for balanced weights on balanced batches, which would make up for sizes twice.
 void check_balance(const TrainSettings& settings);
-// The same where the data are known: names that are no class of the data, and balanced batches of
-// several findings an image.
+// The same where the data are known: names that are no class of the data.
 void check_balance(const TrainSettings& settings, const Dataset& dataset);
 
 // The weight of each class in the loss of a training on `train`; empty for "none". "balanced":

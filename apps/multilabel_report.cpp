@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "apps/evaluation.h"
 #include "apps/findings.h"
 #include "apps/multiclass_report.h"
 #include "apps/multilabel_tables.h"
+#include "apps/report/claim.h"
 #include "engine/io/config.h"
 #include "engine/stats/multilabel.h"
 
@@ -148,7 +150,10 @@ void report_multilabel(const Experiment& e, const std::vector<FoldResult>& folds
   const fs::path out = e.run.folder / "crossval";
   const MultilabelEvaluation evaluation =
       evaluate_multilabel_folds(folds, static_cast<std::uint64_t>(row.settings.seed), findings);
-  save_json(out / "summary.json", to_json(evaluation));
+  const std::vector<FindingCalibration> calibrations = finding_calibrations(folds, findings.size());
+  nlohmann::json summary = to_json(evaluation);
+  summary["calibration"] = to_json(calibrations, findings);
+  save_json(out / "summary.json", summary);
 
   Report report(
       fmt::format("Cross-validation: {} on {}", row.settings.model.at("model").get<std::string>(),
@@ -163,8 +168,18 @@ void report_multilabel(const Experiment& e, const std::vector<FoldResult>& folds
   report.table(saved_table(out, "findings", pooled_table(evaluation)));
   report.table(saved_table(out, "findings_by_fold", by_fold_table(evaluation, folds)));
   add_curves(report, evaluation, folds, out);
+  report.subsection("Reliability");
+  report.table(saved_table(out, "calibration", finding_calibration_table(calibrations, findings)));
+  std::vector<Figure> reliability;
+  for (std::size_t f = 0; f < findings.size(); ++f)
+    reliability.push_back(saved_figure(
+        out, fmt::format("reliability_{}", f + 1),
+        reliability_plot("Reliability, " + findings[f], finding_set(findings[f], folds, f))));
+  report.figures(reliability);
   add_training(report, e.run.folder, out);
   add_heatmaps(report, e, heatmaps, out, compute);
+  report.section("Checklist");
+  report.table(saved_table(out, "claim", claim_table(read_run_facts(e.run.folder)), Print::no));
   add_provenance(report, e.run.folder);
   report.write(e.run.folder / "report.html");
 }

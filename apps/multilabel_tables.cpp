@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <array>
+#include <nlohmann/json.hpp>
+
 #include "apps/evaluation.h"
 #include "apps/findings.h"
 
@@ -68,6 +71,79 @@ ScoredSet finding_set(const std::string& name, const std::vector<FoldResult>& fo
     set.scores.insert(set.scores.end(), known.scores.begin(), known.scores.end());
   }
   return set;
+}
+
+std::vector<FindingCalibration> finding_calibrations(const std::vector<FoldResult>& folds,
+                                                     std::size_t findings) {
+  std::vector<FindingCalibration> result;
+  for (std::size_t f = 0; f < findings; ++f) {
+    const ScoredSet set = finding_set("", folds, f);
+    result.push_back({calibration_error(reliability_bins(set.labels, set.scores)),
+                      brier_score(set.labels, set.scores), log_loss(set.labels, set.scores),
+                      calibration_fit(set.labels, set.scores)});
+  }
+  return result;
+}
+
+namespace {
+
+constexpr std::array<const char*, 6> kCalibrationFigures{
+    "expected calibration error", "largest error of a part", "Brier score", "log loss", "slope",
+    "calibration in the large"};
+
+std::array<double, 6> values_of(const FindingCalibration& c) {
+  return {c.error.expected, c.error.largest, c.brier, c.log_loss, c.fit.slope, c.fit.in_the_large};
+}
+
+// NaN where one of the findings' is.
+std::array<double, 6> macro_of(const std::vector<FindingCalibration>& calibrations) {
+  std::array<double, 6> mean{};
+  for (const FindingCalibration& c : calibrations)
+    for (std::size_t k = 0; k < mean.size(); ++k)
+      mean[k] += values_of(c)[k] / static_cast<double>(calibrations.size());
+  return mean;
+}
+
+}  // namespace
+
+Table finding_calibration_table(const std::vector<FindingCalibration>& calibrations,
+                                const std::vector<std::string>& findings) {
+  Table table{
+      "Calibration of the probabilities, all folds together", {{"finding", CellKind::text}}, {}};
+  for (const char* name : kCalibrationFigures) table.columns.push_back({name, CellKind::number, 3});
+  const auto add = [&](const std::string& name, const std::array<double, 6>& values) {
+    std::vector<Cell> row{name};
+    for (const double value : values) row.push_back(number_cell(value));
+    table.rows.push_back(std::move(row));
+  };
+  for (std::size_t f = 0; f < findings.size(); ++f) add(findings[f], values_of(calibrations[f]));
+  add("macro", macro_of(calibrations));
+  table.summary_rows = 1;
+  table.notes = {
+      "Of the images whose label is known. Errors: the probability against the share of images "
+      "with "
+      "the finding, in 10 parts of 0 to 1. Slope (1 is perfect; below, probabilities are too "
+      "extreme) and calibration in the large (0 is perfect; above, they are too low) by logistic "
+      "regression on the logit (Cox 1958). Macro: means over the findings, where all have a "
+      "value."};
+  return table;
+}
+
+nlohmann::json to_json(const std::vector<FindingCalibration>& calibrations,
+                       const std::vector<std::string>& findings) {
+  nlohmann::json json = nlohmann::json::array();
+  for (std::size_t f = 0; f < findings.size(); ++f) {
+    const FindingCalibration& c = calibrations[f];
+    json.push_back({{"finding", findings[f]},
+                    {"expected_calibration_error", json_number(c.error.expected)},
+                    {"largest_calibration_error", json_number(c.error.largest)},
+                    {"brier", json_number(c.brier)},
+                    {"log_loss", json_number(c.log_loss)},
+                    {"slope", json_number(c.fit.slope)},
+                    {"intercept", json_number(c.fit.intercept)},
+                    {"in_the_large", json_number(c.fit.in_the_large)}});
+  }
+  return json;
 }
 
 }  // namespace thorax::app

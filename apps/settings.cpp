@@ -355,7 +355,7 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
         ->check(within(limits::kLabelSmoothing));
     add(command, "--sampling", &TrainSettings::sampling,
         "What an epoch draws: every image once (uniform, default), or as many images, every class "
-        "as often (balanced)")
+        "as often, of several findings an image by the rarest one that it has (balanced)")
         ->check(CLI::IsMember({"uniform", "balanced"}));
     if (use != SettingsFor::trial)
       add(command, "--tta", &TrainSettings::tta,

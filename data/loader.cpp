@@ -11,6 +11,7 @@
 #include "data/decode_mask.h"
 #include "data/image_check.h"
 #include "data/mask_size.h"
+#include "data/multilabel.h"
 #include "data/organs.h"
 #include "data/resize.h"
 #include "engine/runtime/philox.h"
@@ -113,6 +114,10 @@ Loader::Loader(std::vector<Sample> samples, LoaderConfig config)
   }
   THORAX_CHECK(batches_per_epoch() > 0, "[loader] {} samples make no full batch of {}",
                samples_.size(), config_.batch);
+  if (config_.balanced && config_.with_findings)
+    groups_ = rarest_findings(samples_);
+  else if (config_.balanced)
+    for (const Sample& s : samples_) groups_.push_back(s.label);
   cache_.resize(samples_.size());
   for (int i = 0; i < config_.workers; ++i) threads_.emplace_back([this] { work(); });
 }
@@ -146,11 +151,12 @@ std::vector<int64_t> Loader::epoch_order(int64_t epoch) const {
   return order;
 }
 
-// Each class's images in a random order, begun anew in another one when it is through.
+// Each class's images in a random order, begun anew in another one when it is through. Of several
+// findings an image stands for its rarest one, the first of equals.
 std::vector<int64_t> Loader::balanced_order(int64_t epoch) const {
   std::map<int, std::vector<int64_t>> by_class;
   for (size_t i = 0; i < samples_.size(); ++i)
-    by_class[samples_[i].label].push_back(static_cast<int64_t>(i));
+    by_class[groups_[i]].push_back(static_cast<int64_t>(i));
   Philox random(config_.seed, kShuffleStream | static_cast<uint64_t>(epoch));
   const auto shuffle = [&](std::vector<int64_t>& order) {
     for (size_t i = order.size() - 1; i > 0; --i)

@@ -42,7 +42,8 @@ struct LoaderConfig {
   Fit fit = Fit::stretch;
   bool shuffle = true;  // a new order every epoch, from (seed, epoch)
   // With shuffle, an epoch draws as many images as there are, every class as often: a small class's
-  // images several times, each time augmented anew, a large one's some, all in turn.
+  // images several times, each time augmented anew, a large one's some, all in turn. Of several
+  // findings an image goes by rarest_findings (data/multilabel.h).
   bool balanced = false;
   bool drop_last = false;  // leave out the last batch of an epoch when it is not full
   bool with_label = true;  // "label": i64 [N]
@@ -146,6 +147,7 @@ class Loader : public BatchSource {
   bool epochs_differ() const;
 
   const std::vector<Sample> samples_;
+  std::vector<int> groups_;  // of each sample, with `balanced`: what is drawn as often
   const LoaderConfig config_;
 
   mutable std::mutex mutex_;

@@ -82,6 +82,22 @@ std::vector<FindingCount> finding_counts(const Dataset& dataset) {
   return counts;
 }
 
+std::vector<int> rarest_findings(const std::vector<Sample>& samples) {
+  std::vector<std::int64_t> having(samples.empty() ? 0 : samples.front().labels.size());
+  for (const Sample& s : samples)
+    for (std::size_t f = 0; f < having.size(); ++f) having[f] += s.labels.at(f) == kPositiveLabel;
+  std::vector<int> rarest;
+  for (const Sample& s : samples) {
+    int own = -1;
+    for (std::size_t f = 0; f < having.size(); ++f)
+      if (s.labels[f] == kPositiveLabel &&
+          (own < 0 || having[f] < having[static_cast<std::size_t>(own)]))
+        own = static_cast<int>(f);
+    rarest.push_back(own);
+  }
+  return rarest;
+}
+
 std::string findings_table(const Dataset& dataset) {
   std::size_t width = 7;
   for (const std::string& name : dataset.classes) width = std::max(width, name.size());

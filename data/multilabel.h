@@ -25,6 +25,11 @@ std::vector<FindingCount> finding_counts(const Dataset& dataset);  // in the ord
 // The same as a table, a line for each.
 std::string findings_table(const Dataset& dataset);
 
+// Of each sample its finding that the fewest of `samples` have, the first of equals; -1 of those
+// without any. What samples are drawn by where findings are to be learned from as often as others:
+// weighting an image by its rarest label, as for imbalanced data with several labels.
+std::vector<int> rarest_findings(const std::vector<Sample>& samples);
+
 // Adds the findings and samples of `one` to `all`: names that are one class (classes.h) are one
 // finding; what a source does not speak of is unknown in its images.
 void join_findings(Dataset& all, Dataset one);

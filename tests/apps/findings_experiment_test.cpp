@@ -336,6 +336,36 @@ TEST_CASE("audit of several findings: every control by finding and macro, a verd
               std::max(0.0, (number(controls, 9, "macro AUC") - 0.5) / (headline - 0.5))));
   CHECK(summary.at("Image statistics only").at("all").at("macro").at("auc").is_number());
 
+  // Calibration of the headline by definition; macro is the mean.
+  const CsvTable calibration = CsvTable::read(out / "calibration.csv");
+  REQUIRE(calibration.rows() == 4);
+  double brier_sum = 0;
+  for (std::int64_t f = 0; f < 3; ++f) {
+    const Known k = known(rows / "lungs", kFindings[static_cast<std::size_t>(f)]);
+    const auto n = static_cast<double>(k.labels.size());
+    double brier = 0, loss = 0, error = 0;
+    for (int bin = 0; bin < 10; ++bin) {
+      double predicted = 0, observed = 0;
+      for (std::size_t i = 0; i < k.labels.size(); ++i)
+        if (std::max(0.0, std::ceil(k.scores[i] * 10) - 1) == bin) {
+          predicted += k.scores[i];
+          observed += k.labels[i];
+        }
+      error += std::abs(predicted - observed) / n;
+    }
+    for (std::size_t i = 0; i < k.labels.size(); ++i) {
+      brier += std::pow(k.scores[i] - k.labels[i], 2) / n;
+      loss -= std::log(k.labels[i] == 1 ? k.scores[i] : 1 - k.scores[i]) / n;
+    }
+    CHECK(number(calibration, f, "expected calibration error") == doctest::Approx(error));
+    CHECK(number(calibration, f, "Brier score") == doctest::Approx(brier));
+    CHECK(number(calibration, f, "log loss") == doctest::Approx(loss));
+    CHECK(summary.at("headline").at("calibration").at(static_cast<std::size_t>(f)).at("brier") ==
+          number(calibration, f, "Brier score"));
+    brier_sum += brier;
+  }
+  CHECK(number(calibration, 3, "Brier score") == doctest::Approx(brier_sum / 3));
+
   // The findings of whole patients are dealt anew, every set of them as often as before.
   const auto dealt = [&](const char* row) {
     std::map<std::string, std::string> of_patient;

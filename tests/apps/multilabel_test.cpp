@@ -91,6 +91,9 @@ TEST_CASE("several findings: kfold in parts gives what one go gives, with a figu
   CHECK(summary.at("all").at("findings").at(1).at("unknown") == 2);
   CHECK(summary.at("figures").size() == 4 * 6);
   CHECK(has(file_text(k / "report.html"), "findings, of which an image may have several"));
+  CHECK(summary.at("calibration").size() == 2);
+  CHECK(thorax::CsvTable::read(k / "crossval/calibration.csv").rows() == 3);
+  CHECK(has(file_text(k / "crossval/claim.csv"), "2 fold(s), stratified by all findings"));
   const auto folds = thorax::CsvTable::read(k / "fold_0/predictions.csv");
   CHECK(folds.columns() == std::vector<std::string>{"image", "patient", "source", "label(opacity)",
                                                     "P(opacity)", "label(effusion)",
@@ -218,6 +221,15 @@ TEST_CASE("several findings: one alone, a start from other weights, and what can
   CHECK(has(run({"explain", image, "--classifier", model, "--class", "opacity", "--out",
                  one.folder / "why"}),
             "for the finding opacity"));
+  // Findings drawn as often: other draws, kept in the configuration.
+  run(one.with({"train", "classifier", "--validation-share", "0.4", "--sampling", "balanced",
+                "--out", one.folder / "b"}));
+  CHECK(json::parse(file_text(one.folder / "b/config.json")).at("settings").at("sampling") ==
+        "balanced");
+  const auto loss = [&](const std::string& name) {
+    return json::parse(file_text(one.folder / (name + "/metrics.jsonl"))).at("train_loss");
+  };
+  CHECK(loss("b") != loss("t"));
   // The same findings go on with their head, others start it anew.
   CHECK(has(run(one.with({"train", "classifier", "--validation-share", "0.4", "--weights", model,
                           "--out", one.folder / "again"})),

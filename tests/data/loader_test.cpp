@@ -5,6 +5,7 @@
 
 #include "data/decode.h"
 #include "data/encode.h"
+#include "data/multilabel.h"
 #include "tests/data/support.h"
 
 using namespace thorax;
@@ -202,6 +203,31 @@ TEST_CASE("loader: balanced epochs draw every class as often, the same ones for 
   }
   CHECK(drawn >= 4);
   CHECK(seen.size() == static_cast<size_t>(drawn));
+}
+
+TEST_CASE("loader: balanced epochs of several findings go by an image's rarest one") {
+  TempFolder tmp;
+  auto samples = make_samples(tmp, 12);
+  // The second finding is the rarest, then the third; the first comes with both. Unknown ones are
+  // not there.
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    samples[i].labels = {static_cast<std::int8_t>(i < 8), 0, static_cast<std::int8_t>(i < 3)};
+    if (i == 0) samples[i].labels[1] = 1;
+    if (i > 8) samples[i].labels[1] = -1;
+  }
+  CHECK(rarest_findings(samples) == std::vector<int>{1, 2, 2, 0, 0, 0, 0, 0, -1, -1, -1, -1});
+  LoaderConfig c = small_config();
+  c.with_label = false;
+  c.with_findings = true;
+  c.balanced = true;
+  Loader loader(samples, c);
+  for (int64_t epoch = 0; epoch < 4; ++epoch) {
+    std::map<int, int> of_group;
+    for (int64_t i = 0; i < loader.batches_per_epoch(); ++i)
+      for (const int64_t s : loader.batch_samples(epoch, i))
+        ++of_group[rarest_findings(samples)[static_cast<size_t>(s)]];
+    CHECK(of_group == std::map<int, int>{{-1, 3}, {0, 3}, {1, 3}, {2, 3}});
+  }
 }
 
 TEST_CASE("loader: targets of two classes, smoothed, with a weight for each image") {
