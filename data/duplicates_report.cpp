@@ -8,13 +8,21 @@
 #include "data/csv.h"
 #include "data/decode.h"
 #include "data/draw.h"
+#include "data/multilabel.h"
 #include "engine/tensor/error.h"
 
 namespace thorax {
 namespace {
 
-std::string class_of(const Sample& sample) {
-  return sample.class_name.empty() ? "unlabelled" : sample.class_name;
+// The class, or of several findings an image those that are there: "Edema|Mass".
+std::string name_of_class(const Dataset& dataset, const Sample& sample) {
+  return dataset.multilabel ? positive_findings(dataset.classes, sample.labels) : sample.class_name;
+}
+
+std::string class_of(const Dataset& dataset, const Sample& sample) {
+  const std::string name = name_of_class(dataset, sample);
+  if (!name.empty()) return name;
+  return dataset.multilabel ? "no finding" : "unlabelled";
 }
 
 std::string fold_of(const DuplicateTable& table, std::size_t sample) {
@@ -71,14 +79,17 @@ std::string duplicates_text(const DuplicateTable& table) {
         "{:>11}  {}{}; {}; {}\n", "", std::string(folds.size(), ' '),
         pair.same_patient ? "patient " + a.patient
                           : fmt::format("TWO PATIENTS {} and {}", a.patient, b.patient),
-        pair.same_class ? class_of(a)
-                        : fmt::format("TWO CLASSES {} and {}", class_of(a), class_of(b)),
+        pair.same_class ? class_of(table.dataset, a)
+                        : fmt::format("{} {} and {}",
+                                      table.dataset.multilabel ? "OTHER FINDINGS" : "TWO CLASSES",
+                                      class_of(table.dataset, a), class_of(table.dataset, b)),
         describe(pair.registration));
   }
   const auto two_patients = [](const DuplicatePair& pair) { return !pair.same_patient; };
   const auto two_classes = [](const DuplicatePair& pair) { return !pair.same_class; };
-  text += fmt::format("{} pairs under two patient ids, {} in two classes",
-                      count(table, two_patients), count(table, two_classes));
+  text += fmt::format("{} pairs under two patient ids, {} {}", count(table, two_patients),
+                      count(table, two_classes),
+                      table.dataset.multilabel ? "with other findings" : "in two classes");
   if (!table.held_out.empty()) text += fmt::format(", {} on both sides of a fold", crossing(table));
   return text + "\n";
 }
@@ -97,9 +108,10 @@ std::string duplicates_csv(const DuplicateTable& table) {
         "\n",
         csv_field(a.image.string()), csv_field(b.image.string()), pair.correlation,
         csv_field(a.patient), csv_field(b.patient), pair.same_patient ? 1 : 0,
-        csv_field(a.class_name), csv_field(b.class_name), pair.same_class ? 1 : 0, r.left, r.top,
-        r.right, r.bottom, r.skew_x, r.skew_y, r.mirrored ? 1 : 0, r.inverted ? 1 : 0, r.overlap(),
-        fold_of(table, pair.a), fold_of(table, pair.b));
+        csv_field(name_of_class(table.dataset, a)), csv_field(name_of_class(table.dataset, b)),
+        pair.same_class ? 1 : 0, r.left, r.top, r.right, r.bottom, r.skew_x, r.skew_y,
+        r.mirrored ? 1 : 0, r.inverted ? 1 : 0, r.overlap(), fold_of(table, pair.a),
+        fold_of(table, pair.b));
   }
   return csv;
 }
@@ -115,8 +127,8 @@ nlohmann::ordered_json duplicates_json(const DuplicateTable& table) {
                                {"patient_a", a.patient},
                                {"patient_b", b.patient},
                                {"same_patient", pair.same_patient},
-                               {"class_a", a.class_name},
-                               {"class_b", b.class_name},
+                               {"class_a", name_of_class(table.dataset, a)},
+                               {"class_b", name_of_class(table.dataset, b)},
                                {"same_class", pair.same_class},
                                {"a_in_b",
                                 {{"left", r.left},
@@ -179,8 +191,8 @@ std::vector<ImageU8> duplicate_sheets(const DuplicateTable& table, int rows, int
       line(pair.same_patient ? "patient " + a.patient
                              : fmt::format("two patients: {} | {}", a.patient, b.patient),
            pair.same_patient ? kInk : kAlarm);
-      line(fmt::format("{}, {}{}", describe(pair.registration), class_of(a),
-                       pair.same_class ? "" : " | " + class_of(b)),
+      line(fmt::format("{}, {}{}", describe(pair.registration), class_of(table.dataset, a),
+                       pair.same_class ? "" : " | " + class_of(table.dataset, b)),
            pair.same_class ? kInk : kAlarm);
     }
     sheets.push_back(std::move(sheet));

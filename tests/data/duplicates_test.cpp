@@ -246,8 +246,27 @@ TEST_CASE("duplicates: files, patients, folds, pictures; wrong use") {
   REQUIRE(sheets.size() == 2);
   CHECK(sheets[0].height > 2 * sheets[1].height);
 
-  // Without splits nothing crosses.
+  // Of several findings an image these are compared and named.
+  Dataset several = d;
+  several.multilabel = true;
+  several.classes = {"Edema", "Mass"};
+  for (Sample& s : several.samples) {
+    s.class_name.clear();
+    s.labels = {1, 0};
+  }
+  several.samples[0].labels = {1, 1};
+  several.samples[1].labels = {0, -1};
+  const DuplicateReport of_findings = find_duplicates(several);
   const std::vector<int> none;
+  const DuplicateTable findings{several, of_findings, none};
+  CHECK(contains(duplicates_text(findings),
+                 "TWO PATIENTS s/1 and s/2; OTHER FINDINGS Edema|Mass and no finding"));
+  CHECK(contains(duplicates_text(findings), "patient s/3; Edema;"));
+  CHECK(
+      contains(duplicates_text(findings), "3 pairs under two patient ids, 1 with other findings"));
+  CHECK(contains(duplicates_csv(findings), ",s/1,s/2,0,Edema|Mass,,0,"));
+
+  // Without splits nothing crosses.
   CHECK(!DuplicateTable{d, report, none}.crosses_folds(pair(0, 1)));
   write_text(t / "broken.png", "no image");
   d.samples[5].image = t / "broken.png";
