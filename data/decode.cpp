@@ -25,16 +25,43 @@ constexpr std::array<std::pair<const char*, Intensity>, 5> kIntensities{
      {"stored", Intensity::stored},
      {"window2", Intensity::window2}}};
 
+// Gray samples divided by `top`, for a vector that is built from them: one that is sized first
+// would be written twice.
+template <class T, int C>
+struct Scaled {
+  using iterator_category = std::random_access_iterator_tag;
+  using value_type = float;
+  using difference_type = ptrdiff_t;
+  using pointer = const float*;
+  using reference = float;
+  const T* at;
+  float top;
+  float operator*() const { return static_cast<float>(*at) / top; }
+  Scaled& operator++() {
+    at += C;
+    return *this;
+  }
+  difference_type operator-(const Scaled& other) const { return (at - other.at) / C; }
+  bool operator==(const Scaled& other) const { return at == other.at; }
+  bool operator!=(const Scaled& other) const { return at != other.at; }
+};
+
 // C channels of T (alpha last where their number is even) to gray or colour, divided by `top`.
 template <class T, int C>
 Image convert(const T* from, const ImageInfo& info, bool gray, float top) {
   constexpr int kColor = C >= 3 ? 3 : 1;
   const size_t n = static_cast<size_t>(info.height) * info.width;
+  if constexpr (kColor == 1) {
+    Image plane;
+    plane.height = info.height;
+    plane.width = info.width;
+    plane.channels = 1;
+    plane.pixels = std::vector<float>(Scaled<T, C>{from, top}, Scaled<T, C>{from + n * C, top});
+    return plane;
+  }
   Image out(info.height, info.width, gray ? 1 : kColor);
   float* to = out.pixels.data();
-  if constexpr (kColor == 1) {
-    for (size_t i = 0; i < n; ++i) to[i] = static_cast<float>(from[i * C]) / top;
-  } else if (gray) {
+  if (gray) {
     for (size_t i = 0; i < n; ++i, from += C) {
       const float r = static_cast<float>(from[0]) / top, g = static_cast<float>(from[1]) / top,
                   b = static_cast<float>(from[2]) / top;

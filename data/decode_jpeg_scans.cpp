@@ -148,6 +148,23 @@ void JpegScans::huffman_tables(std::span<const uint8_t> segment) {
   }
 }
 
+void JpegScans::fill_steps(Table& table) {
+  for (uint32_t next = 0; next < table.steps.size(); ++next) {
+    int used = 0, coefficients = 0;
+    bool end = false;
+    while (!end) {
+      const uint16_t known = table.fast[next << used & 1023];
+      const int run = known >> 4 & 15, size = known & 15, bits = (known >> 8) + size;
+      if (known == 0 || used + bits > 10 || (size == 0 && run != 0)) break;
+      used += bits;
+      end = size == 0;
+      if (!end) coefficients += run + 1;
+    }
+    table.steps[next] = static_cast<uint16_t>((end ? 0x8000 : 0) | coefficients << 8 | used);
+  }
+  table.has_steps = true;
+}
+
 // -1: there is no such code. At least 15 more bits are ahead afterwards, if the file has them.
 inline int JpegScans::symbol(Bits& bits, const Table& table) {
   bits.fill();
@@ -169,6 +186,7 @@ inline int JpegScans::symbol(Bits& bits, const Table& table) {
 }
 
 // One block of one scan; `index` counts blocks in the plane's whole MCUs.
+template <bool kProgressive>
 inline void JpegScans::block(Bits& bits, Plane& plane, size_t index, const Table& dc,
                              const Table& ac, const Parameters& p, int& end_of_band_run) {
   const auto corrupt = [&](const char* what) {
@@ -177,7 +195,7 @@ inline void JpegScans::block(Bits& bits, Plane& plane, size_t index, const Table
   };
   int k = p.first;
   if (k == 0) {
-    if (p.before > 0) {
+    if (kProgressive && p.before > 0) {
       bits.take(1);
     } else {
       const int size = symbol(bits, dc);
@@ -187,13 +205,27 @@ inline void JpegScans::block(Bits& bits, Plane& plane, size_t index, const Table
     k = 1;
   }
   if (k > p.last) return;
-  if (p.before > 0) return refine(bits, plane.known[index], ac, p, end_of_band_run);
-  if (end_of_band_run > 0) {
-    --end_of_band_run;
-    return;
+  if constexpr (kProgressive) {
+    if (p.before > 0) return refine(bits, plane.known[index], ac, p, end_of_band_run);
+    if (end_of_band_run > 0) {
+      --end_of_band_run;
+      return;
+    }
   }
   uint64_t known = 0;
   while (k <= p.last) {
+    if constexpr (!kProgressive) {
+      bits.fill();
+      // Where a block or the file ends within the step, symbol by symbol decides.
+      const int step = ac.steps[bits.peek(10)], used = step & 255, on = step >> 8 & 127,
+                end = step >> 15;
+      if (used > 0 && used <= bits.count() && k + on + end <= 64) {
+        bits.skip(used);
+        k += on;
+        if (end) break;
+        continue;
+      }
+    }
     const int run_size = symbol(bits, ac);
     if (run_size < 0) corrupt("a Huffman code that does not exist");
     const int run = run_size >> 4, size = run_size & 15;
@@ -202,7 +234,7 @@ inline void JpegScans::block(Bits& bits, Plane& plane, size_t index, const Table
         k += 16;
         continue;
       }
-      if (progressive_) end_of_band_run = (1 << run) + (run ? bits.take(run) : 0) - 1;
+      if (kProgressive) end_of_band_run = (1 << run) + (run ? bits.take(run) : 0) - 1;
       break;
     }
     k += run;
@@ -210,7 +242,7 @@ inline void JpegScans::block(Bits& bits, Plane& plane, size_t index, const Table
     bits.skip(size);
     known |= uint64_t{1} << k++;
   }
-  if (progressive_) plane.known[index] |= known;
+  if constexpr (kProgressive) plane.known[index] |= known;
 }
 
 // One more bit of the AC coefficients of a block (G.1.2.3): a correction bit for each that is known
@@ -247,7 +279,9 @@ void JpegScans::refine(Bits& bits, uint64_t& known, const Table& ac, const Param
   }
 }
 
-void JpegScans::decode_symbols(Bits& bits, const Parameters& p) {
+template <bool kProgressive>
+void JpegScans::decode_symbols(Bits& position, const Parameters& p) {
+  Bits bits = position;  // of which no other code knows: its members can stay in registers
   int end_of_band_run = 0;
   int64_t left = restart_;
   Parameters now = p;
@@ -267,10 +301,12 @@ void JpegScans::decode_symbols(Bits& bits, const Parameters& p) {
     for (int y = 0; y < plane.height; ++y) {
       now.row = y;
       for (int x = 0; x < plane.width; ++x) {
-        block(bits, plane, static_cast<size_t>(y) * plane.stride + x, dc, ac, now, end_of_band_run);
+        block<kProgressive>(bits, plane, static_cast<size_t>(y) * plane.stride + x, dc, ac, now,
+                            end_of_band_run);
         next_mcu(y + 1 == plane.height && x + 1 == plane.width);
       }
     }
+    position = bits;
     return;
   }
   for (int y = 0; y < mcus_y_; ++y) {
@@ -281,13 +317,15 @@ void JpegScans::decode_symbols(Bits& bits, const Parameters& p) {
         const JpegComponent& c = plane.component;
         for (int v = 0; v < c.v; ++v)
           for (int h = 0; h < c.h; ++h)
-            block(bits, plane, static_cast<size_t>(y * c.v + v) * plane.stride + x * c.h + h,
-                  dc_[static_cast<size_t>(p.dc[i])], ac_[static_cast<size_t>(p.ac[i])], now,
-                  end_of_band_run);
+            block<kProgressive>(bits, plane,
+                                static_cast<size_t>(y * c.v + v) * plane.stride + x * c.h + h,
+                                dc_[static_cast<size_t>(p.dc[i])],
+                                ac_[static_cast<size_t>(p.ac[i])], now, end_of_band_run);
       }
       next_mcu(y + 1 == mcus_y_ && x + 1 == mcus_x_);
     }
   }
+  position = bits;
 }
 
 size_t JpegScans::scan(std::span<const uint8_t> header, std::span<const uint8_t> data) {
@@ -322,6 +360,8 @@ size_t JpegScans::scan(std::span<const uint8_t> header, std::span<const uint8_t>
                      (!needs_ac || ac_[static_cast<size_t>(ac)].defined),
                  "[decode] {}: jpeg scan uses a Huffman table that the file does not define",
                  name_);
+    if (Table& table = ac_[static_cast<size_t>(ac)]; !progressive_ && !table.has_steps)
+      fill_steps(table);
     p.planes.push_back(plane);
     p.dc.push_back(dc);
     p.ac.push_back(ac);
@@ -330,7 +370,7 @@ size_t JpegScans::scan(std::span<const uint8_t> header, std::span<const uint8_t>
 
   Bits bits(data);
   try {
-    decode_symbols(bits, p);
+    progressive_ ? decode_symbols<true>(bits, p) : decode_symbols<false>(bits, p);
   } catch (const Exhausted&) {
     fail("[decode] {}: truncated jpeg: its data end before the last block of the image", name_);
   }

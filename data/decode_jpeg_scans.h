@@ -36,12 +36,15 @@ class JpegScans {
 
  private:
   // Symbols by their code. `fast` has, for the next 10 bits, the code's length (0: longer or none)
-  // and its symbol.
+  // and its symbol. `steps` has, for the next 10 bits, the AC symbols of a sequential file that lie
+  // in them with all of their bits: 0x8000 where the last one ends the block, by how many
+  // coefficients they go on << 8, how many bits (0: `fast` must look).
   struct Table {
-    bool defined = false;
+    bool defined = false, has_steps = false;
     std::array<uint16_t, 1024> fast{};  // length << 8 | symbol
-    std::array<int32_t, 18> limit{};    // by length: first 16-bit value that is no such code
-    std::array<int32_t, 17> offset{};   // by length: index of a symbol minus its code
+    std::array<uint16_t, 1024> steps{};
+    std::array<int32_t, 18> limit{};   // by length: first 16-bit value that is no such code
+    std::array<int32_t, 17> offset{};  // by length: index of a symbol minus its code
     std::array<uint8_t, 256> symbols{};
   };
   struct Plane {
@@ -54,10 +57,13 @@ class JpegScans {
   class Bits;
   struct Parameters;
 
-  void decode_symbols(Bits& bits, const Parameters& p);
+  template <bool kProgressive>
+  void decode_symbols(Bits& position, const Parameters& p);
+  template <bool kProgressive>
   void block(Bits& bits, Plane& plane, size_t index, const Table& dc, const Table& ac,
              const Parameters& p, int& end_of_band_run);
   static int symbol(Bits& bits, const Table& table);
+  static void fill_steps(Table& table);
   void refine(Bits& bits, uint64_t& known, const Table& ac, const Parameters& p,
               int& end_of_band_run);
 

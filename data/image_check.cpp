@@ -16,10 +16,14 @@ constexpr int kGrid = 256;
 // Calls f(row, column, value) for 256 x 256 places spread evenly.
 template <class F>
 void over_grid(const Image& gray, const F& f) {
+  std::array<int, kGrid> column;
+  for (int x = 0; x < kGrid; ++x)
+    column[static_cast<size_t>(x)] =
+        static_cast<int>((2 * int64_t{x} + 1) * gray.width / (2 * kGrid));
   for (int y = 0; y < kGrid; ++y) {
     const int row = static_cast<int>((2 * int64_t{y} + 1) * gray.height / (2 * kGrid));
     const float* from = gray.row(row);
-    for (int x = 0; x < kGrid; ++x) f(y, x, from[(2 * int64_t{x} + 1) * gray.width / (2 * kGrid)]);
+    for (int x = 0; x < kGrid; ++x) f(y, x, from[column[static_cast<size_t>(x)]]);
   }
 }
 
