@@ -7,6 +7,7 @@
 
 #include "apps/command.h"
 #include "apps/model_file.h"
+#include "apps/report/text.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/checksum.h"
 #include "engine/io/json_text.h"
@@ -39,6 +40,24 @@ nlohmann::json contract(const ModelInput& input, bool in_graph) {
   return json;
 }
 
+// What each channel of the outputs is of; of two classes there is one, the positive one.
+std::vector<std::string> channel_names(const ModelInput& input) {
+  if (input.task == "segmenter") {
+    if (input.organs.plain()) return {"lung"};
+    std::vector<std::string> names = input.organs.organs;
+    if (input.organs.softmax) names.insert(names.begin(), "background");
+    return names;
+  }
+  if (input.classes.size() == 2 && !input.multilabel) return {input.classes.back()};
+  return input.classes;
+}
+
+// Classes and label maps exclude each other; findings and organs with a sigmoid each do not.
+bool exclusive(const ModelInput& input) {
+  if (input.task == "segmenter") return input.organs.softmax;
+  return input.classes.size() > 2 && !input.multilabel;
+}
+
 void run(const Options& o) {
   const ModelInput claimed = read_model_input(fs::path(o.file));
   const TrainedModel trained = load_trained(o.file, claimed.task);
@@ -49,9 +68,7 @@ void run(const Options& o) {
   onnx::ExportOptions options;
   options.channels = trained.model->config().at("in_channels").get<std::int64_t>();
   options.height = options.width = input.size;
-  // Several findings an image have a probability each.
-  options.activation = input.classes.size() > 2 && !input.multilabel ? onnx::Activation::softmax
-                                                                     : onnx::Activation::sigmoid;
+  options.activation = exclusive(input) ? onnx::Activation::softmax : onnx::Activation::sigmoid;
   options.preprocess = o.preprocess == "graph";
   options.mean = kInputMean;
   options.deviation = kInputDeviation;
@@ -61,7 +78,10 @@ void run(const Options& o) {
     return entry.first != "thorax.model" && !entry.first.starts_with("thorax.input") &&
            entry.first != "thorax.threshold" && entry.first != kThresholdsKey;
   });
-  options.metadata["classes"] = dump_json(nlohmann::json(input.classes));
+  const std::vector<std::string> channels = channel_names(input);
+  options.metadata["channels"] = dump_json(nlohmann::json(channels));
+  if (input.task == "classifier")
+    options.metadata["classes"] = dump_json(nlohmann::json(input.classes));
   options.metadata["preprocessing"] = dump_json(contract(input, options.preprocess));
   const onnx::Exported exported = onnx::export_model(*trained.model, options);
   remove_leftovers_of(o.onnx);  // of a process that was killed here
@@ -76,7 +96,9 @@ void run(const Options& o) {
        {{"name", "image"},
         {"shape", {"batch", options.preprocess ? 1 : options.channels, input.size, input.size}}}},
       {"outputs", {"logits", "probability"}},
-      {"classes", input.classes},
+      {"activation", exclusive(input) ? "softmax" : "sigmoid"},
+      {"channels", channels},
+      {"classes", input.task == "classifier" ? input.classes : std::vector<std::string>()},
       {"weights", exported.weights},
       {"operators", exported.operators}};
   if (o.json) {
@@ -93,12 +115,11 @@ void run(const Options& o) {
              options.preprocess ? "gray pixels 0..1"
                                 : fmt::format("(x - {}) / {} of gray pixels x in 0..1", kInputMean,
                                               kInputDeviation));
-  fmt::print("  logits, probability{}\n",
-             input.classes.empty()
-                 ? " of lung"
-                 : fmt::format(" of {}", input.classes.size() == 2 && !input.multilabel
-                                             ? input.classes.back()
-                                             : fmt::format("{}", fmt::join(input.classes, ", "))));
+  fmt::print("  logits, probability of {} ({})\n",
+             visible(fmt::format("{}", fmt::join(channels, ", "))),
+             exclusive(input)      ? "softmax"
+             : channels.size() > 1 ? "a sigmoid each"
+                                   : "sigmoid");
   fmt::print("  {} weights; {}\n", exported.weights, operators);
 }
 

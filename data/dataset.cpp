@@ -146,6 +146,31 @@ void separate_file_patients(std::vector<Sample>& samples, const std::vector<size
   }
 }
 
+// One file through two sources: what they say of it must not contradict. A source that knows
+// nothing of it may come second.
+void check_same_labels(const Sample& first, const std::string& first_source, const Sample& second,
+                       const std::string& second_source, const std::vector<std::string>& classes) {
+  // "normal" and "No Finding" are one class once the data are joined.
+  const auto ill = [](const Sample& sample) {
+    return meaning_of(sample.class_name) != Meaning::negative;
+  };
+  const bool classes_differ = !first.class_name.empty() && !second.class_name.empty() &&
+                              !same_class(first.class_name, second.class_name) &&
+                              (ill(first) || ill(second));
+  THORAX_CHECK(
+      !classes_differ,
+      "[data] {}: two labels, '{}' by {} and '{}' by {}; correct one, or leave the file out "
+      "of one of them (exclude=FILE)",
+      first.image.string(), first.class_name, first_source, second.class_name, second_source);
+  for (size_t c = 0; c < std::min(first.labels.size(), second.labels.size()); ++c)
+    THORAX_CHECK(first.labels[c] == second.labels[c],
+                 "[data] {}: two labels of finding {}, {} by {} and {} by {} (-1: not known); "
+                 "correct one, or leave the file out of one of them (exclude=FILE); findings of "
+                 "several tables belong in one manifest",
+                 first.image.string(), classes[c], first.labels[c], first_source, second.labels[c],
+                 second_source);
+}
+
 std::string what_rules_removed(const FilterReport& report) {
   std::vector<std::string> parts;
   int64_t rows = 0;
@@ -177,17 +202,21 @@ Dataset load_datasets(const std::vector<std::string>& texts, OnPatientConflict o
 
   // The same file through two sources (or one source given twice) would leak between folds.
   FilterRule twice{"all", "file not read by an earlier source", 0, {}};
-  std::set<std::string> seen;
+  std::map<std::string, size_t> seen;  // places in `kept`
   std::vector<Sample> kept;
   std::vector<size_t> kept_source;
   for (size_t i = 0; i < all.samples.size(); ++i) {
     Sample& s = all.samples[i];
     std::error_code code;
     const fs::path canonical = fs::weakly_canonical(s.image, code);
-    if (seen.insert((code ? s.image : canonical).string()).second) {
+    const auto [place, fresh] = seen.emplace((code ? s.image : canonical).string(), kept.size());
+    if (fresh) {
       kept.push_back(std::move(s));
       kept_source.push_back(source_of[i]);
     } else {
+      check_same_labels(kept[place->second], texts[kept_source[place->second]], s,
+                        texts[source_of[i]], all.classes);
+      --all.report.sources[source_of[i]].kept;  // each source has one entry
       ++twice.removed;
       twice.files.push_back(s.image.string());
     }

@@ -164,9 +164,7 @@ void check_corners(const std::vector<MaskValues>& files, const MaskRule& rule) {
     const int64_t area = pixels_inside(file, rule);
     if (area == 0 || area == pixel_count(file)) continue;
     ++shown;
-    if (!std::all_of(file.corners.begin(), file.corners.end(),
-                     [&](int v) { return inside(v, file.top, rule); }))
-      continue;
+    if (!corners_inside(file, rule)) continue;
     ++reversed;
     if (!first) first = &file;
   }
@@ -299,6 +297,12 @@ MaskRule decide_mask_rule(const std::vector<MaskValues>& files) {
   }
   check_corners(files, rule);
   return rule;
+}
+
+bool corners_inside(const MaskValues& file, const MaskRule& rule) {
+  return pixels_inside(file, rule) < pixel_count(file) &&
+         std::all_of(file.corners.begin(), file.corners.end(),
+                     [&](int v) { return inside(v, file.top, rule); });
 }
 
 int64_t pixels_inside(const MaskValues& file, const MaskRule& rule) {

@@ -71,6 +71,8 @@ MaskValues mask_values(const MaskPixels& pixels, const std::string& file);
 MaskRule decide_mask_rule(const std::vector<MaskValues>& files);
 
 // Pixels of the file that the rule calls inside.
+// Whether all four corners are inside, which lungs never reach, though something is outside.
+bool corners_inside(const MaskValues& file, const MaskRule& rule);
 int64_t pixels_inside(const MaskValues& file, const MaskRule& rule);
 
 // 255 inside, 0 outside. Throws Error for a list of values and a coloured file.

@@ -18,6 +18,9 @@
 namespace thorax {
 namespace {
 
+constexpr const char* kReversedNote =
+    "WARNING: perhaps an inverted mask (all four corners are inside); mend or exclude it";
+
 namespace fs = std::filesystem;
 
 struct Opened {
@@ -101,6 +104,9 @@ MaskSet decide(Dataset& dataset, const std::vector<Opened>& opened, const std::s
       area += pixels_inside(file, rule);
       most = std::max(most, pixels_inside(file, rule));
     }
+    if (std::any_of(opened[i].masks.begin(), opened[i].masks.end(),
+                    [&](const MaskValues& file) { return corners_inside(file, rule); }))
+      set.reversed.push_back(dataset.samples[i].image.string());
     const MaskValues& first = opened[i].masks.front();
     inside += area;
     all += int64_t{first.height} * first.width;
@@ -205,6 +211,7 @@ std::vector<std::string> inspection_lines(const Inspection& inspection) {
     if (set.organ.empty())
       for (const std::string& file : set.empty) odd.add("WARNING: empty mask", file);
     for (const std::string& file : set.full) odd.add("WARNING: mask without an outside", file);
+    for (const std::string& file : set.reversed) odd.add(kReversedNote, file);
     for (std::string& line : odd.lines()) lines.push_back(std::move(line));
   }
   for (const std::string& text : inspection.blanks()) lines.push_back("WARNING: " + text);

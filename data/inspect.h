@@ -19,6 +19,7 @@ struct MaskSet {
   std::string rule;                      // in words, with the values seen; empty when in doubt
   std::string doubt;                     // the error, when the values allow more than one reading
   std::vector<std::string> empty, full;  // images whose masks have no pixel inside, none outside
+  std::vector<std::string> reversed;     // images with a mask whose four corners are inside
   double share = 0;                      // of all pixels of these images, those inside
 };
 

@@ -99,7 +99,12 @@ MaskSet file_set(Dataset& dataset, const std::string& source, const Group& group
   for (const size_t i : group) {
     masks_of(i).rule = rule;
     int64_t area = 0;
-    for (const size_t f : masks_of(i).files) area += pixels_inside(opened[i][f], rule);
+    bool reversed = false;
+    for (const size_t f : masks_of(i).files) {
+      area += pixels_inside(opened[i][f], rule);
+      reversed = reversed || corners_inside(opened[i][f], rule);
+    }
+    if (reversed) set.reversed.push_back(dataset.samples[i].image.string());
     // Files of one organ that overlap count their common pixels twice here.
     count(set, dataset.samples[i], std::min(area, size_of(opened[i].front())),
           size_of(opened[i].front()), inside, all);

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
+#include <map>
 #include <set>
 #include <sstream>
 
@@ -36,6 +38,11 @@ std::vector<int> parse_values(const std::string& list, const std::string& text) 
   return values;
 }
 
+std::string lower_case(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
 }  // namespace
 
 OrganMasks parse_organs(const std::string& text) {
@@ -44,7 +51,7 @@ OrganMasks parse_organs(const std::string& text) {
     out.label_map = out.by_values = true;
     return out;
   }
-  std::set<std::string> names;
+  std::map<std::string, std::string> names;  // by the name in lower case
   std::set<int> values;
   std::istringstream parts(text);
   bool some_without = false;
@@ -57,7 +64,11 @@ OrganMasks parse_organs(const std::string& text) {
                  "[organs] organs={}: the name '{}' has one of ; + =, which organs and columns are "
                  "written with",
                  text, name);
-    THORAX_CHECK(names.insert(name).second, "[organs] organs={}: '{}' is named twice", text, name);
+    const auto [other, fresh] = names.emplace(lower_case(name), name);
+    THORAX_CHECK(fresh,
+                 "[organs] organs={}: '{}' and '{}' are one organ: names that differ in case "
+                 "only would share folders and columns",
+                 text, other->second, name);
     if (colon == std::string::npos) {
       some_without = true;
       THORAX_CHECK(name != kBackground, "[organs] organs={}: the background is no organ", text);
@@ -66,6 +77,11 @@ OrganMasks parse_organs(const std::string& text) {
     }
     out.label_map = true;
     const std::vector<int> own = parse_values(part.substr(colon + 1), text);
+    THORAX_CHECK(
+        name == kBackground || own.front() != 0,
+        "[organs] organs={}: '{}' is given the value 0, which is the background of a label "
+        "map; give the values that the organ is written with",
+        text, name);
     for (const int value : own)
       THORAX_CHECK(values.insert(value).second, "[organs] organs={}: value {} is given twice", text,
                    value);

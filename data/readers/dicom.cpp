@@ -59,7 +59,17 @@ class Labels {
     if (key_ == "StudyInstanceUID") return find(header.study);
     if (key_ == "PatientID") return find(header.patient_id);
     const std::string whole = find(file.lexically_relative(root_).lexically_normal().string());
-    return whole.empty() ? find(file.filename().string()) : whole;
+    if (!whole.empty()) return whole;
+    const std::string name = file.filename().string(), label = find(name);
+    if (label.empty()) return {};
+    // Names such as IM0001.dcm come again in every study.
+    const auto [other, fresh] = by_name_.emplace(name, file);
+    THORAX_CHECK(fresh || other->second == file,
+                 "[data] {}: {} of column file is more than one file, {} and {}; write each one's "
+                 "path below {}",
+                 table_.where(rows_.at(name).row), name, other->second.string(), file.string(),
+                 root_.string());
+    return label;
   }
 
   const std::string& name() const { return table_.name(); }
@@ -86,6 +96,7 @@ class Labels {
   fs::path root_;
   std::string key_;
   std::map<std::string, Row> rows_;
+  std::map<std::string, fs::path> by_name_;  // files that were found by their name alone
 };
 
 // 0: all; else the number of one frame.

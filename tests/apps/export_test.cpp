@@ -39,6 +39,32 @@ TEST_CASE("export: both networks, in text and JSON") {
     CHECK_MESSAGE(bytes.find(text) != std::string::npos, text);
 }
 
+TEST_CASE(
+    "export: organs of a label map exclude each other, others do not; their names, not classes") {
+  const TemporaryFolder t;
+  for (const bool softmax : {true, false}) {
+    save_tiny_organs(t / "organs.safetensors", softmax);
+    Outcome outcome =
+        run_thorax({"export", t / "organs.safetensors", "--onnx", t / "organs.onnx", "--json"});
+    INFO(outcome.output);
+    REQUIRE(outcome.exit_code == 0);
+    const json said = json::parse(outcome.output);
+    CHECK(said["activation"] == (softmax ? "softmax" : "sigmoid"));
+    CHECK(said["operators"].contains("Softmax") == softmax);
+    CHECK(said["operators"].contains("Sigmoid") != softmax);
+    CHECK(said["channels"] ==
+          (softmax ? json{"background", "lungs", "heart"} : json{"lungs", "heart"}));
+    CHECK(said["classes"].empty());
+    const std::string bytes = file_text(t / "organs.onnx");
+    CHECK(bytes.find(R"("lungs","heart"])") != std::string::npos);
+    outcome = run_thorax({"export", t / "organs.safetensors", "--onnx", t / "organs.onnx"});
+    CHECK(outcome.output.find(softmax ? "probability of background, lungs, heart (softmax)"
+                                      : "probability of lungs, heart (a sigmoid each)") !=
+          std::string::npos);
+    CHECK(outcome.output.find("COVID") == std::string::npos);
+  }
+}
+
 TEST_CASE("export: refusals leave no file") {
   const TemporaryFolder t;
   const std::string file = t / "covid.safetensors", out = t / "out.onnx";

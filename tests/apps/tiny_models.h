@@ -13,6 +13,18 @@ inline void save_tiny_segmenter(const std::string& path) {
              {{"thorax.input", R"({"task":"segmenter","size":32,"view":"whole","classes":[]})"}});
 }
 
+// Of lungs and heart: a label map by softmax, or a sigmoid each.
+inline void save_tiny_organs(const std::string& path, bool softmax) {
+  const auto model = create_model(
+      {{"model", "unet"}, {"width", 2}, {"depth", 1}, {"out_channels", softmax ? 3 : 2}}, 3);
+  const std::string activation = softmax ? "softmax" : "sigmoid";
+  save_model(*model, path,
+             {{"thorax.input",
+               R"({"task":"segmenter","size":32,"view":"whole","classes":["non-COVID","COVID-19"],)"
+               R"("organs":["lungs","heart"],"values":[1,2],"activation":")" +
+                   activation + "\"}"}});
+}
+
 inline std::unique_ptr<Model> tiny_classifier() {
   return create_model({{"model", "resnet18"},
                        {"in_channels", 1},

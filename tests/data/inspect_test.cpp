@@ -86,6 +86,19 @@ TEST_CASE(
   CHECK(all_lines(inspect_dataset(again, {.threads = 5})) == text);
 }
 
+TEST_CASE("inspect: a single inverted mask among good ones is named") {
+  Folder f;
+  for (int i = 0; i < 3; ++i) f.add(Folder::mask(255));
+  f.add(Folder::mask(0, 255));
+  Dataset d = f.load();
+  const Inspection seen = inspect_dataset(d);
+  REQUIRE(seen.masks.size() == 1);
+  REQUIRE(seen.masks[0].reversed.size() == 1);
+  CHECK(contains(all_lines(seen),
+                 "perhaps an inverted mask (all four corners are inside); mend or "
+                 "exclude it: 1 image (i3.png)"));
+}
+
 TEST_CASE("inspect: masks in doubt stop training, unless their rule is named") {
   Folder f;
   f.add(Folder::mask(1));

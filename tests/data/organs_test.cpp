@@ -75,7 +75,10 @@ TEST_CASE("organs=: what it says, and what it refuses") {
   CHECK(to_string(parse_organs("heart,lungs")) == "heart,lungs");
   CHECK(to_string(parse_organs("auto")) == "auto");
   for (const auto& [text, part] : {std::pair{"lungs:1,heart:1", "value 1 is given twice"},
-                                   {"lungs:1,lungs:2", "'lungs' is named twice"},
+                                   {"lungs:1,lungs:2", "'lungs' and 'lungs' are one organ"},
+                                   {"lungs:1,Lungs:2", "'lungs' and 'Lungs' are one organ"},
+                                   {"lungs:0,heart:1+2", "'lungs' is given the value 0"},
+                                   {"lungs:1+0,heart:2", "'lungs' is given the value 0"},
                                    {"lungs:1,heart", "either every organ has its values"},
                                    {"lungs:", "without a value"},
                                    {"lungs:x", "'x' is no value of a label map"},

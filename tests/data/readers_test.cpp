@@ -268,6 +268,30 @@ TEST_CASE("sources: one file through two sources is kept once; identical files a
   CHECK(same[0].size() == 2);
 }
 
+TEST_CASE("sources: what two of them say of one file must not contradict") {
+  TempFolder tmp;
+  make_image(tmp / "a.png");
+  make_image(tmp / "b.png");
+  const auto manifest = [&](const char* name, const std::string& text) {
+    write_text(tmp / name, text);
+    return "manifest:" + (tmp / name).string();
+  };
+  const std::string first = manifest("1.csv", "path,label\na.png,normal\nb.png,ill\n"),
+                    reversed = manifest("2.csv", "path,label\na.png,ill\n"),
+                    same = manifest("3.csv", "path,label\na.png,No Finding\nb.png,ill\n");
+  CHECK_ERROR(load_datasets({first, reversed}), "a.png: two labels, 'normal' by manifest:");
+  const Dataset d = load_datasets({first, same});
+  CHECK(d.samples.size() == 2);
+  CHECK(d.report.sources[0].kept == 2);
+  CHECK(d.report.sources[1].kept == 0);
+  const std::string a = manifest("4.csv", "path,label:A,label:B\na.png,1,0\nb.png,0,\n"),
+                    b = manifest("5.csv", "path,label:A,label:B\na.png,1,1\n");
+  CHECK_ERROR(load_datasets({a, b}), "two labels of finding B, 0 by manifest:");
+  const std::string c = manifest("6.csv", "path,label:C\na.png,1\n");
+  CHECK_ERROR(load_datasets({a, c}), "findings of several tables belong in one manifest");
+  CHECK(load_datasets({a, a}).samples.size() == 2);
+}
+
 TEST_CASE("specifications: grammar, unknown kinds and keys") {
   const SourceSpec s = parse_source_spec("nih:/data/a,b c/x,count=3,seed=1");
   CHECK(s.kind == "nih");

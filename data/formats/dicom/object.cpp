@@ -148,7 +148,10 @@ Object::Object(std::span<const uint8_t> bytes, const std::string& name, const De
 std::string Object::text_of(DcmItem& item, const DcmTagKey& tag, unsigned long position) {
   OFString value;
   if (item.findAndGetOFString(tag, value, position).bad()) return {};
-  const size_t begin = value.find_first_not_of(' '), end = value.find_last_not_of(' ');
+  // Padding to an even length: a blank, or NUL of writers that take every value for a UID.
+  constexpr const char kPadding[] = {' ', '\0'};
+  const size_t begin = value.find_first_not_of(kPadding, 0, sizeof kPadding),
+               end = value.find_last_not_of(kPadding, OFString_npos, sizeof kPadding);
   if (begin == OFString_npos) return {};
   return std::string(value.c_str() + begin, end - begin + 1);
 }

@@ -362,6 +362,36 @@ TEST_CASE(
         }).find("frames=0: must be first, all") != std::string::npos);
 }
 
+TEST_CASE(
+    "dicom: a patient's id with NUL padding is the same id; a file name alone names one file") {
+  if (without_dcmtk()) return;
+  test::TempFolder folder;
+  const auto put = [&](const std::string& place, const std::string& patient,
+                       const std::string& uid) {
+    std::vector<uint8_t> file = with(golden("m2_u2_12"), text_element(8, 0x18, "UI", uid));
+    file = with(file, text_element(0x10, 0x20, "LO", patient));
+    fs::create_directories((folder / place).parent_path());
+    test::write_bytes(folder / place, file);
+  };
+  put("a/IM1.dcm", "P1", "1.2.1");
+  put("b/IM1.dcm", std::string("P1\0\0", 4), "1.2.2");
+  put("c/IM2.dcm", "P1 ", "1.2.3");
+  const std::string spec = "dicom:" + folder.path().string();
+  const Dataset data = load_datasets({spec});
+  REQUIRE(data.samples.size() == 3);
+  for (const Sample& s : data.samples) CHECK(s.patient == data.samples[0].patient);
+
+  test::write_text(folder / "t.csv", "file,label\nIM1.dcm,ill\nIM2.dcm,normal\n");
+  const std::string error =
+      error_of([&] { load_datasets({spec + ",table=" + (folder / "t.csv").string()}); });
+  CHECK(error.find("t.csv:2: IM1.dcm of column file is more than one file") != std::string::npos);
+  test::write_text(folder / "t.csv", "file,label\na/IM1.dcm,ill\nb/IM1.dcm,ill\nIM2.dcm,normal\n");
+  CHECK(load_datasets({spec + ",table=" + (folder / "t.csv").string()}).samples.size() == 3);
+  // A path for one of them, the name for the other that is left.
+  test::write_text(folder / "t.csv", "file,label\na/IM1.dcm,ill\nIM1.dcm,normal\n");
+  CHECK(load_datasets({spec + ",table=" + (folder / "t.csv").string()}).samples.size() == 2);
+}
+
 TEST_CASE("a build without DCMTK refuses DICOM with the remedy") {
   if (!dicom_reader().empty()) return;
   CHECK(refused(golden("plain8")).find("install libdcmtk-dev") != std::string::npos);
