@@ -3,9 +3,10 @@
 # two starts, and prints a table of the checksums of their checkpoints. Ends with exit status 1
 # when a row differs that must not.
 #
-#   tests/determinism.sh [--build FOLDER] [--quick]
+#   tests/determinism.sh [--build FOLDER] [--quick] [--only REGEX] [--table FILE]
 #     --build  where apps/thorax lies (default: build)
 #     --quick  a sample of the rows: what ctest runs
+#     --only   only the rows whose network and group match, as "classifier onednn"
 #     --table  also writes the rows to this file, as CSV (reliability/results/determinism.csv holds the last full run)
 # The first row of a network and a group is what the others of the group are held against. The groups: the CPU's own
 # kernels, convolutions by oneDNN, the simulated GPU. From group to group bits differ: sums are taken in another order.
@@ -15,13 +16,15 @@ cd "$(dirname "$0")/.."
 
 build=build
 quick=false
+only=.
 table=/dev/null
 while [ $# -gt 0 ]; do
   case "$1" in
     --build) build=${2:?determinism.sh: --build needs a value}; shift 2 ;;
     --quick) quick=true; shift ;;
+    --only) only=${2:?determinism.sh: --only needs a value}; shift 2 ;;
     --table) table=${2:?determinism.sh: --table needs a value}; shift 2 ;;
-    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "determinism.sh: unknown argument '$1' (see --help)" >&2; exit 2 ;;
   esac
 done
@@ -49,11 +52,14 @@ classifier_sim=(train classifier --data "manifest:$folder/few/manifest.csv" --co
 sum_of() { sha256sum <"$1/last.safetensors" | cut -c1-16; }
 seconds_since() { awk -v n=$(($(date +%s%N) - $1)) 'BEGIN { printf "%.2f", n / 1e9 }'; }
 
+wanted() { [[ "${1%_sim} $2" =~ $only ]]; }
+
 failed=0
 declare -A expected
 # row TASK GROUP LABEL ENVIRONMENT... -- ARGUMENT...
 row() {
   local task=$1 group=$2 label=$3 out begin
+  wanted "$task" "$group" || return 0
   shift 3
   local environment=()
   while [ "$1" != -- ]; do environment+=("$1"); shift; done
@@ -88,6 +94,7 @@ judge() {  # TASK GROUP LABEL SUM SECONDS
 # (NAME=VALUE is environment) and goes on under another.
 resumed() {
   local task=$1 group=$2 label=$3 out begin status=0
+  wanted "$task" "$group" || return 0
   shift 3
   local -n command=$task
   local one=() one_environment=() two=() two_environment=() word

@@ -152,6 +152,8 @@ class CachingAllocator : public Allocator {
   virtual std::size_t largest_factor() const { return 1; }
   virtual bool tracks_holders() const { return false; }
   virtual std::string where() const { return {}; }
+  // ", the device has N", where that is known.
+  virtual std::string total() const { return {}; }
 
  private:
   struct Holder {
@@ -226,9 +228,18 @@ class CachingAllocator : public Allocator {
   }
 
   [[noreturn]] void out_of_memory(std::size_t bytes) const {
+    const std::size_t used = stats_.in_use + stats_.graphs;
     std::string text = fmt::format("[allocator] out of memory{}: {} bytes wanted, {} in use",
-                                   where(), bytes, stats_.in_use);
-    if (limit_ != 0) text += fmt::format(", limit {}", limit_);
+                                   where(), bytes, used);
+    if (limit_ != 0)
+      text += fmt::format(", limit {}, {} free", limit_, limit_ - std::min(used, limit_));
+    else
+      text += total();
+    text += fmt::format(
+        "; a smaller --batch, --size or --cache-mb needs less of it{}; a run that had begun goes "
+        "on "
+        "with --resume where there is more",
+        limit_ != 0 ? ", a higher --memory-limit gives more" : "");
     if (tracks_holders()) {
       std::map<std::string_view, std::pair<std::size_t, std::size_t>> by_operation;
       for (const auto& [block, holder] : holders_) {
@@ -319,6 +330,9 @@ class DeviceAllocator final : public CachingAllocator {
   bool caches() const override { return !simulated(); }
   bool tracks_holders() const override { return true; }
   std::string where() const override { return " on " + to_string(device_); }
+  std::string total() const override {
+    return fmt::format(", the device has {}", device_info(device_).memory);
+  }
   Device device_;
 };
 

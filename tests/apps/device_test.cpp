@@ -62,6 +62,57 @@ TEST_CASE("a device that is not there, a limit that is no size: an error that sa
 }
 
 TEST_CASE(
+    "a simulated GPU without enough memory: an error, and --resume with more gives the bytes") {
+  const TemporaryFolder t;
+  REQUIRE(run_thorax(phantoms(t / "phantoms")).exit_code == 0);
+  for (const char* command : {"train", "kfold"}) {
+    CAPTURE(command);
+    const auto run = [&](const std::string& out, const std::vector<std::string>& more) {
+      std::vector<std::string> arguments{
+          command,    "segmenter", "--data",   "shenzhen:" + (t / "phantoms"),
+          "--size",   "16",        "--width",  "2",
+          "--batch",  "1",         "--epochs", "2",
+          "--device", "sim",       "--out",    t / out};
+      if (command == std::string("train"))
+        arguments.insert(arguments.end(), {"--validation-share", "0.5"});
+      else
+        arguments.insert(arguments.end(), {"--folds", "2"});
+      arguments.insert(arguments.end(), more.begin(), more.end());
+      return run_thorax(arguments);
+    };
+    const std::string whole = std::string(command) + "_whole";
+    REQUIRE(run(whole, {}).exit_code == 0);
+    const std::string last =
+        command == std::string("train") ? "/last.safetensors" : "/fold_1/last.safetensors";
+    // From far too little to enough; what lies between ends at this or that layer.
+    bool enough = false;
+    int refused = 0;
+    for (int bytes = 1 << 10; !enough; bytes *= 4) {
+      const std::string limit = std::to_string(bytes), out = command + limit;
+      CAPTURE(limit);
+      REQUIRE(bytes < 1 << 26);
+      const Outcome outcome = run(out, {"--memory-limit", limit});
+      INFO(outcome.output);
+      enough = outcome.exit_code == 0;
+      if (!enough) {
+        ++refused;
+        CHECK(outcome.exit_code == 1);
+        for (const std::string& part :
+             {std::string("out of memory on sim:0: "), std::string(" bytes wanted, "),
+              "limit " + limit + ", ", std::string(" free"),
+              std::string("a higher --memory-limit gives more"), std::string("--resume")})
+          CHECK(outcome.output.find(part) != std::string::npos);
+        const Outcome resumed = run(out, {"--resume"});
+        INFO(resumed.output);
+        CHECK(resumed.exit_code == 0);
+      }
+      CHECK(file_text(t / (out + last)) == file_text(t / (whole + last)));
+    }
+    CHECK(refused >= 2);
+  }
+}
+
+TEST_CASE(
     "THORAX_SIM_ORDER: the order of simulated threads changes no bit, a wrong one is refused") {
   const TemporaryFolder t;
   REQUIRE(run_thorax(phantoms(t / "phantoms")).exit_code == 0);

@@ -21,7 +21,7 @@ struct TinyNet : Module {
   Variable b1 = add_parameter("fc1.bias", Tensor::zeros({16}));
   Variable w2 = add_parameter("fc2.weight", Tensor::empty({1, 16}));
   Variable b2 = add_parameter("fc2.bias", Tensor::zeros({1}));
-  Tensor running = add_buffer("running_mean", Tensor::zeros({1}));
+  Tensor running = add_host_buffer("running_mean", Tensor::zeros({1}));
   std::uint64_t number = 0;
 
   TinyNet() {
@@ -33,7 +33,7 @@ struct TinyNet : Module {
     h = dropout(h, 0.25, training(), 7, number);
     if (training()) {
       float* mean = running.data<float>();
-      *mean = 0.9f * *mean + 0.1f * h.value().data<float>()[0];
+      *mean = 0.9f * *mean + 0.1f * h.value().to(Device{}).data<float>()[0];
     }
     return linear(h, w2, b2);
   }
@@ -80,6 +80,7 @@ struct TinyObserver : TrainObserver {
   }
 };
 
+// On the CPU; after net.to(device) on that.
 struct TinyRun {
   TinyNet net;
   TinySource source;
@@ -102,10 +103,10 @@ struct TinyRun {
     schedule.lr = 0.1;
     // Depends on the weights, as a validation does.
     validate = [this](std::int64_t) {
-      const Tensor x = normals({16, 8}, 99);
+      const Tensor x = normals({16, 8}, 99).to(net.device());
       double sum = 0;
-      const Variable y = net.forward(x);
-      for (int i = 0; i < 16; ++i) sum += y.value().data<float>()[i];
+      const Tensor y = net.forward(x).value().to(Device{});
+      for (int i = 0; i < 16; ++i) sum += y.data<float>()[i];
       return std::map<std::string, double>{{"score", sum}};
     };
   }
@@ -116,7 +117,7 @@ struct TinyRun {
     TrainerCallbacks callbacks;
     callbacks.loss = [this, &self](const Batch& batch) {
       const Variable y = net.forward(batch.tensors.at("image"));
-      self->note("mean_logit", y.value().data<float>()[0], 2);
+      self->note("mean_logit", y.value().to(Device{}).data<float>()[0], 2);
       return bce_with_logits(y, batch.tensors.at("label"));
     };
     callbacks.validate = validate;
