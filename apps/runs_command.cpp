@@ -127,6 +127,7 @@ void run(const Options& o) {
   const RunIndex index = find_runs(o.folder);
   say_unreadable(index);
   if (!o.metrics.empty()) {
+    remove_leftovers_of(o.metrics);
     atomic_write(o.metrics, metrics_csv(index.runs));
     fmt::print("{}: the metrics of {} runs\n", visible(o.metrics), index.runs.size());
     return;

@@ -177,15 +177,18 @@ bool update_event_file(const fs::path& path, const std::string& bytes) {
   const int file = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
   THORAX_CHECK(file >= 0, "[io] {}: {}", path.string(), std::strerror(errno));
   std::string_view rest = std::string_view(bytes).substr(before.size());
-  while (!rest.empty()) {
+  int error = 0;
+  while (!rest.empty() && error == 0) {
     const ssize_t written = ::write(file, rest.data(), rest.size());
-    if (written < 0 && errno == EINTR) continue;
-    const int error = errno;
-    if (written < 0) ::close(file);
-    THORAX_CHECK(written >= 0, "[io] {}: {}", path.string(), std::strerror(error));
-    rest.remove_prefix(static_cast<std::size_t>(written));
+    if (written > 0)
+      rest.remove_prefix(static_cast<std::size_t>(written));
+    else if (written == 0 || errno != EINTR)
+      error = written == 0 ? ENOSPC : errno;
   }
+  while (error == 0 && ::fsync(file) != 0)
+    if (errno != EINTR) error = errno;
   ::close(file);
+  THORAX_CHECK(error == 0, "[io] {}: {}", path.string(), std::strerror(error));
   return true;
 }
 

@@ -146,6 +146,8 @@ void make_inputs(const fs::path& thorax, const fs::path& inputs) {
          {"data", "phantoms", "--out", out, "--patients", patients, "--max-images", "1", "--size",
           "32", "--seed", seed, "--threads", "1"});
   make_networks(thorax, inputs, phantoms(inputs));
+  fs::copy_file(inputs / "phantoms/CXR_png/PHANTOM_0000_0_0.png",
+                inputs / "classifier/picture.png");
   write_tensor(inputs / "tensor.safetensors");
 }
 
@@ -183,6 +185,11 @@ std::vector<Scenario> all_scenarios(const fs::path& inputs) {
        c.train + overwrite,
        c.train + overwrite});
   run("train classifier", Arguments{"train", "classifier"} + c.with_lungs);
+  // Tensors of 64 KiB and more, so that the simulated GPU runs out of memory in the middle, too.
+  Arguments on_gpu =
+      c.train + Arguments{"--device", "sim", "--size", "32", "--width", "8", "--batch", "2"};
+  *(std::find(on_gpu.begin(), on_gpu.end(), "--epochs") + 1) = "1";
+  run("train on a simulated GPU", on_gpu);
   run("kfold", Arguments{"kfold", "classifier", "--heatmaps", "1"} + c.with_lungs);
   Arguments lungs = c.train;
   lungs[0] = "kfold";
@@ -233,6 +240,16 @@ std::vector<Scenario> all_scenarios(const fs::path& inputs) {
         "--threads", "1"};
   };
   replace("op", op("sigmoid"), op("relu"));
+  replace("runs --metrics", {"runs", inputs / "lungs_1", "--metrics", "out.csv"},
+          {"runs", inputs, "--metrics", "out.csv"});
+  // The event file of the classifier is extended by its pictures; the others are made.
+  const auto board = [&](const fs::path& runs, const char* images) {
+    return Arguments{"runs", runs, "--tensorboard", "out", "--images", images};
+  };
+  add({"runs --tensorboard",
+       {board(inputs / "classifier", "0")},
+       board(inputs, "2"),
+       board(inputs, "2")});
   const auto draw = [](const std::string& seed) {
     return Arguments{"data",         "phantoms", "--out",  "out", "--patients", "4",
                      "--max-images", "1",        "--size", "32",  "--threads",  "1",
