@@ -27,6 +27,13 @@ double parse_number(const CsvTable& table, std::int64_t row, int column) {
   return value;
 }
 
+double parse_probability(const CsvTable& table, std::int64_t row, int column) {
+  const double value = parse_number(table, row, column);
+  THORAX_CHECK(value >= 0 && value <= 1, "[fold] {}: probability {} is outside of 0 to 1",
+               table.where(row), table.at(row, column));
+  return value;
+}
+
 std::string column_of(const std::string& class_name) {
   return "P(" + class_name + ")";
 }
@@ -61,9 +68,12 @@ void verify(const fs::path& folder, const nlohmann::json& json, const ConfigObje
                  file.string(), wanted, found, path.string());
   };
   check(path, object.text("checksum"), own_checksum(json));
+  const ConfigObject files = object.object("files");
   for (const auto& [name, checksum] : json.at("files").items()) {
+    THORAX_CHECK(fs::path(name).filename() == name && name != "." && name != "..",
+                 "[fold] {}: files: '{}' is no name of a file in the folder", path.string(), name);
     const bool there = fs::exists(folder / name);
-    check(folder / name, checksum.get<std::string>(),
+    check(folder / name, files.text(name.c_str()),
           there ? file_checksum(folder / name) : "none: it is gone");
   }
 }
@@ -108,7 +118,8 @@ void read_scores(const CsvTable& table, bool segmenter, FoldResult& result) {
     scored.image = table.at(row, image);
     scored.patient = table.at(row, patient);
     scored.source = table.at(row, source);
-    scored.score = parse_number(table, row, score);
+    scored.score =
+        segmenter ? parse_number(table, row, score) : parse_probability(table, row, score);
     const double value = parse_number(table, row, other);
     THORAX_CHECK(segmenter || (value >= 0 && value < labels && value == std::floor(value)),
                  "[fold] {}: label {} is none of 0 to {}", table.where(row), value, labels - 1);
@@ -123,7 +134,7 @@ void read_scores(const CsvTable& table, bool segmenter, FoldResult& result) {
       scored.label = static_cast<int>(value);
       if (several) scored.score = 0;
       for (const int column : columns)
-        scored.probabilities.push_back(parse_number(table, row, column));
+        scored.probabilities.push_back(parse_probability(table, row, column));
     }
     result.scored.push_back(std::move(scored));
   }
@@ -147,7 +158,7 @@ void read_findings(const CsvTable& table, FoldResult& result) {
                    "[fold] {}: label '{}' is none of 1, 0 and nothing", table.where(row), text);
       scored.labels.push_back(text.empty() ? std::int8_t{-1}
                                            : static_cast<std::int8_t>(text == "1"));
-      scored.probabilities.push_back(parse_number(table, row, probability));
+      scored.probabilities.push_back(parse_probability(table, row, probability));
     }
     result.scored.push_back(std::move(scored));
   }

@@ -100,33 +100,4 @@ Variable organ_loss(const TrainSettings& settings, const OrganOutputs& task, con
   return segmentation_loss(logits, task.softmax ? batch.tensors.at("organ") : mask, options);
 }
 
-nlohmann::json to_json(const OrganOutputs& organs) {
-  if (organs.plain()) return {};
-  return {{"organs", organs.organs},
-          {"values", organs.values},
-          {"activation", organs.softmax ? "softmax" : "sigmoid"}};
-}
-
-OrganOutputs read_organ_outputs(const nlohmann::json& json, const std::string& where) {
-  OrganOutputs out;
-  const ConfigObject c(json, where);
-  out.organs = c.texts_or("organs", {});
-  if (out.organs.empty()) return out;
-  for (const std::int64_t value : c.integers_or("values", {}))
-    out.values.push_back(static_cast<int>(value));
-  out.softmax = c.choice("activation", {"softmax", "sigmoid"}) == "softmax";
-  const std::set<std::string> names(out.organs.begin(), out.organs.end());
-  const std::set<int> values(out.values.begin(), out.values.end());
-  // Names become folders and columns: they obey the rules of organs=.
-  THORAX_CHECK(names.size() == out.organs.size() && values.size() == out.organs.size() &&
-                   out.values.size() == out.organs.size() && out.organs.size() <= kMaxOrgans &&
-                   *values.begin() >= 1 && *values.rbegin() <= 255 &&
-                   parse_organs(fmt::format("{}", fmt::join(out.organs, ","))).organs.size() ==
-                       out.organs.size(),
-               "[model] {}: organs {} with values {}: every organ needs a name and a value from 1 "
-               "to 255 of its own",
-               where, fmt::join(out.organs, ", "), fmt::join(out.values, ", "));
-  return out;
-}
-
 }  // namespace thorax::app

@@ -60,6 +60,12 @@ std::vector<fs::path> folds_of(const fs::path& folder) {
   return paths;
 }
 
+// What an object has under a name, where it is a text; the files are read whoever wrote them.
+std::string text_of(const nlohmann::json& object, const char* key) {
+  const auto found = object.is_object() ? object.find(key) : object.end();
+  return found != object.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
 RunPart read_part(const fs::path& folder, const std::string& name) {
   RunPart part;
   part.name = name;
@@ -75,12 +81,11 @@ RunEntry read_run(const fs::path& folder, const std::string& name,
   run.name = name;
   run.folder = folder;
   run.config = load_run_config(folder / "config.json");
-  run.command = run.config.value("command", "");
+  run.command = text_of(run.config, "command");
   run.at_work = is_locked(folder / "lock", locked);
   if (fs::exists(folder / "provenance.json")) {
     const nlohmann::json starts = load_json(folder / "provenance.json");
-    if (starts.is_array() && !starts.empty() && starts.front().is_object())
-      run.started = starts.front().value("time", "");
+    if (starts.is_array() && !starts.empty()) run.started = text_of(starts.front(), "time");
   }
   const bool train = run.command.starts_with("train");
   if (train) {
@@ -195,12 +200,17 @@ Table run_table(const std::vector<RunEntry>& runs, bool parts) {
   const auto add = [&](const RunEntry& run, const std::string& name, const std::string& state,
                        const Cell& finished, std::int64_t epochs,
                        const std::map<std::string, double>& metrics) {
-    const nlohmann::json settings = run.config.value("settings", nlohmann::json::object());
-    const nlohmann::json model = settings.value("model", nlohmann::json::object());
+    const auto found = run.config.find("settings");
+    const nlohmann::json settings =
+        found != run.config.end() && found->is_object() ? *found : nlohmann::json::object();
+    const std::string model =
+        settings.contains("model") ? text_of(settings["model"], "model") : std::string();
     const bool several = run.command == "compare";  // whose networks are the rows
-    std::vector<Cell> row{
-        name, run.command, several ? Cell() : Cell(model.value("model", std::string("-"))),
-        settings.contains("size") ? Cell(settings["size"].get<std::int64_t>()) : Cell(), state};
+    std::vector<Cell> row{name, run.command, several ? Cell() : Cell(model.empty() ? "-" : model),
+                          settings.contains("size") && settings["size"].is_number_integer()
+                              ? Cell(settings["size"].get<std::int64_t>())
+                              : Cell(),
+                          state};
     if (!parts) row.push_back(finished);
     row.insert(row.end(), {epochs, of(metrics, "train_loss"), of(metrics, "loss"),
                            of(metrics, "auc"), of(metrics, "dice"), run.started});

@@ -18,10 +18,6 @@
 
 namespace thorax::app {
 
-const char* name_of(Task task) {
-  return task == Task::segmenter ? "segmenter" : "classifier";
-}
-
 TrainSettings default_settings(Task task) {
   TrainSettings s;
   s.task = task;

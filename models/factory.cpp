@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "engine/io/config.h"
 #include "engine/io/safetensors.h"
 #include "models/config_reader.h"
 #include "models/densenet.h"
@@ -156,9 +157,8 @@ ModelFile read_model(const std::filesystem::path& path) {
                "[model] {}: no '{}' in its metadata: only weights? Then name the model and load "
                "them into it (thorax weights convert)",
                path.string(), kConfigKey);
-  const nlohmann::json config = nlohmann::json::parse(entry->second, nullptr, false);
-  THORAX_CHECK(!config.is_discarded(), "[model] {}: '{}' in its metadata is not JSON",
-               path.string(), kConfigKey);
+  const nlohmann::json config =
+      parse_json(entry->second, fmt::format("{}: metadata '{}'", path.string(), kConfigKey));
   StateDict dict = std::move(file.tensors);
   std::int64_t weights = 0;
   for (const auto& [name, tensor] : dict) weights += tensor.numel();

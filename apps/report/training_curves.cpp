@@ -19,6 +19,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr double kMostEpochs = 1e15;  // numbers up to there are exact
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 std::string spelled(const std::string& metric) {
@@ -89,6 +90,9 @@ TrainingLog read_training_log(const fs::path& file) {
     const auto epoch = line.find("epoch");
     THORAX_CHECK(epoch != line.end() && epoch->is_number(), "[curves] {}: has no epoch", where);
     const double number = epoch->get<double>();
+    THORAX_CHECK(number == std::floor(number) && number >= 0 && number <= kMostEpochs,
+                 "[curves] {}: epoch {} is not a whole number from 0 to {}", where, number,
+                 kMostEpochs);
     THORAX_CHECK(log.epochs.empty() || number > log.epochs.back(),
                  "[curves] {}: epoch {} follows epoch {}", where, number, log.epochs.back());
     log.epochs.push_back(number);

@@ -87,7 +87,10 @@ TEST_CASE("files without a configuration, or with a wrong one, are named") {
     CHECK_THROWS_WITH_AS(load_model(file.path), doctest::Contains(file.path.c_str()), Error);
   };
   bad({}, "no 'thorax.model' in its metadata");
-  bad({{"thorax.model", "{"}}, "is not JSON");
+  bad({{"thorax.model", "{"}}, "metadata 'thorax.model': ");
+  // Nested so deep that what walks through it by recursion would end the process.
+  bad({{"thorax.model", std::string(200'000, '[') + std::string(200'000, ']')}},
+      "nested deeper than 64");
   bad({{"thorax.model", R"({"model":"unet","width":2,"depth":1,"x":1})"}}, "unknown key 'x'");
   bad({{"thorax.model", R"({"model":"unet","width":4,"depth":1})"}}, "shapes differ");
   bad({{"thorax.model", R"({"model":"unet","width":2,"depth":2})"}}, "missing from the file");

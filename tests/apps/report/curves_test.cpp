@@ -60,6 +60,9 @@ TEST_CASE("a bad log is refused, naming file and line") {
   refused("{\"kind\":\"epoch\"}\n", "metrics.jsonl:1: has no epoch");
   refused(epoch(2, 1, 1) + epoch(2, 1, 1), "metrics.jsonl:2: epoch 2 follows epoch 2");
   refused("{\"kind\":\"epoch\",\"epoch\":1,\"loss\":\"low\"}\n", "'loss' is no number");
+  for (const char* wrong : {"1.5", "-1", "1e300"})
+    refused(fmt::format("{{\"kind\":\"epoch\",\"epoch\":{}}}\n", wrong),
+            "is not a whole number from 0 to");
   CHECK_REFUSED(read_training_log(folder / "absent.jsonl"), "[io] ");
   write(file, "");
   CHECK_REFUSED(training_plots({read_training_log(file)}, ""), "no epoch has ended yet");
