@@ -174,7 +174,10 @@ bool update_event_file(const fs::path& path, const std::string& bytes) {
     atomic_write(path, bytes);
     return true;
   }
-  const int file = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+  int file = -1;
+  do {
+    file = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW);
+  } while (file < 0 && errno == EINTR);
   THORAX_CHECK(file >= 0, "[io] {}: {}", path.string(), std::strerror(errno));
   std::string_view rest = std::string_view(bytes).substr(before.size());
   int error = 0;
