@@ -52,7 +52,7 @@ std::vector<fs::path> networks_of(const fs::path& run) {
   for (int k = 0; k < wanted; ++k) {
     const fs::path folder = run / fmt::format("fold_{}", k);
     THORAX_CHECK(fold_finished(folder),
-                 "[ensemble] {}: of its {} folds, fold {} is not finished: finish the run with "
+                 "[ensemble] {}: of its {} folds, fold_{} is not finished: finish the run with "
                  "--resume, or name the checkpoints that are meant",
                  run.string(), wanted, k);
     files.push_back(fold_model(folder));

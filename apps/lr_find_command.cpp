@@ -146,11 +146,13 @@ void run(Task task, const Options& o) {
              sweep.diverged() ? fmt::format(", diverging above {:.3g}", sweep.rows().back().lr)
                               : fmt::format(" to {:g}", o.sweep.to),
              (out / "lr_find.csv").string());
-  THORAX_CHECK(found.has_value(),
-               "[lr-find] the smoothed loss falls nowhere from {:g} to {:g}, so that no rate is "
-               "better than another; try more --steps, a larger --batch, or another range (--from, "
-               "--to)",
-               o.sweep.from, o.sweep.to);
+  THORAX_CHECK(
+      found.has_value(),
+      "[lr-find] the loss falls nowhere from {:g} to {:g} for longer than a few batches, so "
+      "that no rate is better than another; try more --steps, a larger --batch, or another range "
+      "(--from, "
+      "--to)",
+      o.sweep.from, o.sweep.to);
   fmt::print(
       "suggested: --lr {:.2g} (where the loss falls fastest; it is lowest at {:.2g}, which is too "
       "large to train with)\n",

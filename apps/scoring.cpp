@@ -12,6 +12,13 @@
 
 namespace thorax::app {
 
+double known_labels(const Batch& batch) {
+  const Tensor weights = batch.tensors.at("finding_weights").to(Device{}).to_contiguous();
+  double known = 0;
+  for (std::int64_t i = 0; i < weights.numel(); ++i) known += weights.data<float>()[i] > 0;
+  return known;
+}
+
 Variable batch_loss(const TrainSettings& s, const OrganOutputs& organs, const Variable& logits,
                     const Batch& batch) {
   if (s.task == Task::segmenter) return organ_loss(s, organs, logits, batch);
@@ -29,13 +36,6 @@ double hausdorff95(const Tensor& logits, const Tensor& truth) {
     return set;
   };
   return surface_distances(mask(a, 0.f), mask(b, 0.5f), a.size(1), a.size(2)).hausdorff95;
-}
-
-// How many labels of a batch are known.
-double known_labels(const Tensor& weights) {
-  double known = 0;
-  for (std::int64_t i = 0; i < weights.numel(); ++i) known += weights.data<float>()[i] > 0;
-  return known;
 }
 
 // N x height x width x channels, left and right swapped.
@@ -97,9 +97,8 @@ std::vector<Scored> score(const TrainSettings& s, const OrganOutputs& organs, Mo
       other = model.logits(Variable(seen), compute.precision).value().to(Device{});
       check_logits(other, "train", names);
     }
-    const double weight = loader.config().with_findings
-                              ? known_labels(batch.tensors.at("finding_weights"))
-                              : static_cast<double>(count);
+    const double weight =
+        loader.config().with_findings ? known_labels(batch) : static_cast<double>(count);
     loss += batch_loss(s, organs, computed, there).value().item() * weight;
     losses += weight;
     for (std::int64_t n = 0; n < count; ++n) {

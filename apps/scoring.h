@@ -16,6 +16,9 @@ namespace thorax::app {
 Variable batch_loss(const TrainSettings& settings, const OrganOutputs& organs,
                     const Variable& logits, const Batch& batch);
 
+// How many labels of a batch of findings are known, which its loss is the mean of.
+double known_labels(const Batch& batch);
+
 // Runs the network over a loader in eval mode. Dice, IoU and probabilities are per image; with
 // settings.tta "flip" a classifier's are means over the image and its mirror image, while logits
 // and `mean_loss` are of the image alone. `mean_loss` is over images, or known labels of findings.

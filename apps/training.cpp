@@ -84,9 +84,9 @@ void describe_early_stop(const std::string& title, const TrainSettings& s,
                                : fmt::format("the best {} is {:.4g} of epoch {}", metric,
                                              trained.best, trained.best_epoch + 1);
   fmt::print(
-      "{} stopped early after epoch {} of {}: {} epochs without a better one; {}. The result is "
+      "{} stopped early after epoch {} of {}: {} epoch{} without a better one; {}. The result is "
       "of the last epoch\n",
-      title, trained.epochs, s.epochs, s.early_stop, best);
+      title, trained.epochs, s.epochs, s.early_stop, s.early_stop == 1 ? "" : "s", best);
 }
 
 // Only what a finished fold is used for stays: a checkpoint holds the optimizer's state too, two
@@ -299,6 +299,7 @@ std::unique_ptr<Training> make_training(const TrainSettings& settings,
     const Variable logits = t.model->logits(Variable(batch.tensors.at("image")), precision);
     return loss ? (*loss)(logits, batch) : batch_loss(t.settings, t.organs, logits, batch);
   };
+  if (t.multilabel) t.callbacks.weight = known_labels;
   return made;
 }
 

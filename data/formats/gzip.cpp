@@ -54,8 +54,10 @@ std::vector<uint8_t> gunzip(Bytes bytes, const std::string& name, uint64_t max_b
   const Bytes packed = bytes.subspan(begin, bytes.size() - begin - 8);
   const uint32_t checksum = little32(bytes, bytes.size() - 8),
                  length = little32(bytes, bytes.size() - 4);
-  THORAX_CHECK(length <= max_bytes, "[decode] {}: gzip of {} bytes, the limit is {}", name, length,
-               max_bytes);
+  THORAX_CHECK(length <= max_bytes,
+               "[decode] {}: gzip of {} bytes, the limit is {}; its last four bytes say so, which "
+               "are others where the file was cut short",
+               name, length, max_bytes);
   // Deflate packs at most 258 bytes into two bits.
   THORAX_CHECK(length / 1032 <= packed.size(),
                "[decode] {}: corrupt gzip: {} bytes cannot hold {}; perhaps it was cut short", name,

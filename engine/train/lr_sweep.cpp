@@ -40,6 +40,16 @@ bool LrSweep::add(double lr, double loss) {
 }
 
 std::optional<LrSweep::Suggestion> LrSweep::suggestion() const {
+  constexpr std::size_t kAround = 5;
+  const auto lasts = [&](std::size_t k) {
+    if (k + 1 < kAround || k + kAround >= rows_.size()) return false;
+    double before = 0, behind = 0;
+    for (std::size_t i = 0; i < kAround; ++i) {
+      before += rows_[k - i].loss;
+      behind += rows_[k + 1 + i].loss;
+    }
+    return behind < before;
+  };
   if (rows_.size() < 5) return std::nullopt;
   const auto lowest = static_cast<std::size_t>(
       std::min_element(rows_.begin(), rows_.end(),
@@ -51,7 +61,7 @@ std::optional<LrSweep::Suggestion> LrSweep::suggestion() const {
   double steepest = 0;
   for (std::size_t k = 1; k < lowest; ++k) {
     const double slope = rows_[k + 1].smoothed - rows_[k - 1].smoothed;
-    if (slope >= steepest) continue;
+    if (slope >= steepest || !lasts(k)) continue;
     steepest = slope;
     found.steepest = rows_[k].lr;
   }

@@ -38,7 +38,9 @@ class LrSweep {
     double steepest = 0;  // rate at which the smoothed loss falls fastest in log(rate)
     double lowest = 0;    // rate of the smallest smoothed loss: too large already
   };
-  // Nothing when the loss does not fall anywhere: no rate is better than another then.
+  // Nothing when the loss does not fall anywhere: no rate is better than another then. A fall
+  // counts where the mean loss of the five steps behind it is below that of the five up to it: a
+  // single batch that is easy, or the last ones before the loss explodes, make none.
   std::optional<Suggestion> suggestion() const;
 
  private:

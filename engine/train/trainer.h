@@ -86,6 +86,10 @@ struct TrainerCallbacks {
   // Mean loss over the batch's samples, as a single element with history. The batch's tensors are
   // on the model's device and may be overwritten two batches later.
   std::function<Variable(const Batch&)> loss;
+  // How many values the loss of a batch is the mean of, where these are not its samples (labels
+  // that are known): what its gradients weigh among batches that make one step, and its loss in the
+  // epoch's mean. May be 0, and may be empty: the batch's samples.
+  std::function<double(const Batch&)> weight;
   // Measures the model after an epoch; runs in eval mode without recording. May be empty. A long
   // one asks stop_requested() and throws Interrupted.
   std::function<std::map<std::string, double>(std::int64_t epoch)> validate;

@@ -76,6 +76,7 @@ void Trainer::train_step(double lr) {
   const double loss_scale = loss_scale_ ? loss_scale_->scale() : 1.0;
   s.samples = 0;
   WeightedSum step_loss;
+  double values = 0;
   for (std::int64_t i = 0; i < count; ++i) {
     const std::int64_t index = s.batch + i;
     if (callbacks_.prepare)
@@ -86,26 +87,30 @@ void Trainer::train_step(double lr) {
     const Variable loss = callbacks_.loss(batch);
     THORAX_CHECK(loss.defined() && loss.value().numel() == 1,
                  "[train] the loss must be a single number");
-    const double weight = static_cast<double>(samples);
+    double weight = static_cast<double>(samples);
+    if (callbacks_.weight && options_.accumulate > 1) weight = callbacks_.weight(batch);
     const double share = options_.accumulate == 1 ? 1.0 : weight;
     // A GPU is given all of a batch's work before anybody waits for the loss, and the next batch
     // travels while it computes. Losses are means over a batch; the step takes the mean over all
-    // samples of its batches.
+    // samples, or values, of its batches.
     backward(loss, Tensor::full(loss.shape(), share * loss_scale, loss.value().dtype(),
                                 loss.value().device()));
     if (index + 1 < batches_) s.source->prefetch(s.epoch, index + 1);
     const double value = loss.value().item();
     if (!std::isfinite(value)) explain_loss(batch, index, value);
+    if (callbacks_.weight && options_.accumulate == 1) weight = callbacks_.weight(batch);
     note("loss", value, weight);
     step_loss.sum += value * weight;
     step_loss.weight += weight;
+    values += weight;
     s.samples += samples;
   }
   s.lr = lr;
-  s.loss = step_loss.mean();
+  s.loss = s.samples > 0 && values == 0 ? 0 : step_loss.mean();
   if (s.samples > 0) {
-    const double samples = options_.accumulate == 1 ? 1.0 : static_cast<double>(s.samples);
-    update(lr, 1 / (samples * loss_scale));
+    // Without any value all gradients are 0.
+    const double whole = options_.accumulate == 1 || values == 0 ? 1.0 : values;
+    update(lr, 1 / (whole * loss_scale));
     optimizer_.zero_grad();
   }
   s.batch += count;
@@ -135,7 +140,8 @@ void Trainer::graph_step(double lr) {
     const GraphStep::Result result = s.graph->wait();
     // The device has left out a step that is not finite.
     if (!std::isfinite(result.loss)) explain_loss(batch, index, result.loss);
-    note("loss", result.loss, static_cast<double>(s.samples));
+    note("loss", result.loss,
+         callbacks_.weight ? callbacks_.weight(batch) : static_cast<double>(s.samples));
     s.loss = result.loss;
     if (options_.clip_norm > 0) s.grad_norm = result.grad_norm;
     check_norm();

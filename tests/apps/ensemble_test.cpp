@@ -225,11 +225,11 @@ TEST_CASE("the folder of a run is its folds; what does not agree is named") {
   fs::copy_file(n.a, n / "run/fold_0/model.safetensors");
   fs::copy_file(n.b, n / "run/fold_1/last.safetensors");
   std::ofstream(n / "run/fold_0/result.json") << "{}";
-  fails({"predict", n.images(), "--classifier", n / "run"}, "fold 1 is not finished");
+  fails({"predict", n.images(), "--classifier", n / "run"}, "fold_1 is not finished");
   std::ofstream(n / "run/fold_1/result.json") << "{}";
   std::ofstream(n / "run/splits.json") << R"({"folds":[{},{},{}]})";
   fails({"predict", n.images(), "--classifier", n / "run"},
-        "of its 3 folds, fold 2 is not finished");
+        "of its 3 folds, fold_2 is not finished");
   std::ofstream(n / "run/splits.json") << R"({"folds":[{},{}]})";
   const json folds = n.predict({"--classifier", n / "run"}),
              named = n.predict({"--classifier", n.a, "--classifier", n.b});

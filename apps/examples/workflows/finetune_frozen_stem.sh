@@ -25,7 +25,7 @@ few=(--config "$out/narrow.json" --data "manifest:$out/few/manifest.csv")
 "$thorax" weights show "$out/first/last.safetensors"
 # 4. A learning rate for what is left to train
 "$thorax" lr-find classifier "${few[@]}" --weights "$out/first/last.safetensors" --freeze 'conv1.*,bn1.*,layer1.*' \
-  --from 1e-5 --to 1 --steps 20 --out "$out/lr" || echo "no rate stands out on so few images"
+  --from 1e-5 --to 1 --steps 50 --out "$out/lr" || echo "no rate stands out on so few images"
 # 5. Fine-tuning; ends when the validation loss has not fallen for two epochs
 "$thorax" train classifier "${few[@]}" --weights "$out/first/last.safetensors" --freeze 'conv1.*,bn1.*,layer1.*' \
   --lr 1e-4 --epochs 4 --early-stop 2 --out "$out/second"

@@ -2,8 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "engine/tensor/error.h"
 
@@ -55,4 +57,29 @@ TEST_CASE("no suggestion where nothing falls; senseless ranges are refused") {
        {LrSweepOptions{.from = 0}, LrSweepOptions{.from = 1, .to = 0.1}, LrSweepOptions{.steps = 9},
         LrSweepOptions{.to = std::numeric_limits<double>::infinity()}})
     CHECK_THROWS_WITH_AS(LrSweep{wrong}, doctest::Contains("[lr-find]"), Error);
+}
+
+TEST_CASE("one easy batch, or the last ones before the loss explodes, are no fall") {
+  const auto suggested = [](const std::vector<double>& losses) {
+    LrSweep sweep({.from = 1e-7, .to = 10, .steps = static_cast<std::int64_t>(losses.size())});
+    double lr = 1e-7;
+    for (const double loss : losses) sweep.add(lr *= 2, loss);
+    return sweep.suggestion();
+  };
+  std::vector<double> flat;
+  for (int k = 0; k < 20; ++k) flat.push_back(0.7 + 0.01 * (k % 2));
+  std::vector<double> exploding = flat, easy = flat, falling = flat;
+  exploding[17] = 0.137;
+  exploding[18] = 0.162;
+  exploding[19] = 220.8;
+  CHECK_FALSE(suggested(exploding).has_value());
+  for (std::size_t k = 0; k < 20; ++k) {
+    easy[k] = 0.7 + 0.01 * static_cast<double>(k) - (k == 10 ? 0.05 : 0);
+    if (k >= 8) falling[k] -= 0.1 * static_cast<double>(std::min<std::size_t>(k - 7, 5));
+  }
+  CHECK_FALSE(suggested(easy).has_value());
+  const auto found = suggested(falling);
+  REQUIRE(found.has_value());
+  CHECK(found->steepest >= 1e-7 * 256);
+  CHECK(found->steepest <= 1e-7 * 16384);
 }
