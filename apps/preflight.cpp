@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <memory>
+#include <utility>
 
+#include "apps/model_file.h"
 #include "data/classes.h"
 #include "engine/train/run_folder.h"
 #include "models/factory.h"
@@ -33,7 +35,17 @@ void check_learnable(Task task, const Dataset& dataset) {
 
 void check_network(const TrainSettings& s, std::size_t outputs) {
   const std::unique_ptr<Model> model = create_model(s.model, static_cast<std::uint64_t>(s.seed));
-  if (!s.weights.empty()) load_model_weights(*model, s.weights, WeightUse::pretrain);
+  if (!s.weights.empty()) {
+    WeightFile file = read_weight_file(s.weights);
+    if (file.metadata.contains(kInputKey)) {
+      const std::string task = read_model_input(file.metadata, s.weights).task;
+      THORAX_CHECK(task == name_of(s.task),
+                   "[weights] {}: holds a {}, not a {}, and their networks have no layers in "
+                   "common; give --weights of a {}",
+                   s.weights, task, name_of(s.task), name_of(s.task));
+    }
+    load_model_weights(*model, std::move(file), s.weights, WeightUse::pretrain);
+  }
   freeze(*model, s.freeze);
   THORAX_CHECK(s.ema == 0 || s.norm_batches > 0 || model->buffers().empty(),
                "[run] --ema with --norm-batches 0: batch norm's moving averages are those of the "

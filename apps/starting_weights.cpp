@@ -38,11 +38,18 @@ void describe(const WeightReport& report, const std::string& file) {
   if (!report.left_out.empty())
     fmt::print("[weights] {}: its head is left out, because {}\n", clean_text(file),
                clean_text(report.head_reason));
+  const auto in_file = [&](const std::string& name) {
+    return std::find(report.left_out.begin(), report.left_out.end(), name) != report.left_out.end();
+  };
   std::vector<std::string> missing = report.missing;
   // Old files have no counters of batches; nothing is computed from them.
-  std::erase_if(missing,
-                [](const std::string& name) { return name.ends_with(".num_batches_tracked"); });
+  std::erase_if(missing, [&](const std::string& name) {
+    return name.ends_with(".num_batches_tracked") || in_file(name);
+  });
   line("not in the file, left as initialised", missing);
+  missing = report.missing;
+  std::erase_if(missing, [&](const std::string& name) { return !in_file(name); });
+  line("of the head left as initialised", missing);
 }
 
 // In what the networks of the file and of this run are shown images differently.

@@ -5,6 +5,7 @@
 
 #include "engine/io/safetensors.h"
 #include "models/factory.h"
+#include "tests/apps/tiny_models.h"
 #include "tests/support/check.h"
 #include "tests/support/places.h"
 #include "tests/support/program.h"
@@ -195,4 +196,25 @@ TEST_CASE("train --weights says what was renamed, adapted, left out and left as 
         "2 of its head left out: classifier.bias, classifier.weight",
         "4 not in the file, left as initialised: head.fc1.bias"})
     CHECK_MESSAGE(run.output.find(wanted) != std::string::npos, wanted);
+
+  // The head of another task is in the file, though it is left out.
+  write_text(t / "tiny.json",
+             R"({"model": {"model": "resnet18", "in_channels": 1, "head": "study", "outputs": 1,
+                 "hidden": [4], "layers": [1, 1, 1, 1], "stem": 4, "width": 2}})");
+  const auto start = [&](const std::string& weights) {
+    return run_thorax({"train", "classifier", "--data", "manifest:" + (t / "ph/manifest.csv"),
+                       "--config", t / "tiny.json", "--weights", weights, "--size", "32",
+                       "--epochs", "1", "--batch", "2", "--out", t / "other"});
+  };
+  thorax::test::save_tiny_segmenter(t / "seg.safetensors");
+  const Outcome segmenter = start(t / "seg.safetensors");
+  CHECK(segmenter.exit_code == 1);
+  CHECK(segmenter.output.find("seg.safetensors: holds a segmenter, not a classifier") !=
+        std::string::npos);
+  thorax::test::save_tiny_classifier(t / "other.safetensors");
+  const Outcome other = start(t / "other.safetensors");
+  INFO(other.output);
+  REQUIRE(other.exit_code == 0);
+  CHECK(other.output.find("4 of the head left as initialised: head.fc1.bias") != std::string::npos);
+  CHECK(other.output.find("not in the file") == std::string::npos);
 }
