@@ -319,9 +319,10 @@ Splits k_fold(const std::vector<SplitItem>& samples, int folds, std::uint64_t se
     const char* unit = grouping == Grouping::group ? "patients" : "images";
     THORAX_CHECK(holders == 0 || holders >= folds,
                  "[splits] {} has {} {}, fewer than the {} folds, and each fold needs one to "
-                 "hold out; use at most {} folds, or bring more {}{} ({})",
-                 subject(samples, c), holders, unit, folds, holders, unit, of_that_class(samples),
-                 class_sizes(samples));
+                 "hold out; {}bring more {}{} ({})",
+                 subject(samples, c), holders, unit, folds,
+                 holders >= 2 ? fmt::format("use at most {} folds, or ", holders) : "", unit,
+                 of_that_class(samples), class_sizes(samples));
   }
   THORAX_CHECK(!groups.empty(), "[splits] no samples");
   const auto fold_of = distribute(std::move(groups),

@@ -128,7 +128,7 @@ TEST_CASE("what cannot be split is refused with the reason") {
       k_fold(few, 2, 1),
       "[splits] class 1 has 1 patients, fewer than the 2 folds, and each fold needs one to hold "
       "out; "
-      "use at most 1 folds, or bring more patients of that class (class 0: 2 images of 2 patients; "
+      "bring more patients of that class (class 0: 2 images of 2 patients; "
       "class 1: 2 images of 1 patients)",
       Error);
   CHECK_NOTHROW(k_fold(few, 2, 1, Grouping::image));
