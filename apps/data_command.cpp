@@ -110,6 +110,7 @@ struct DescribeOptions {
 void describe(const DescribeOptions& o) {
   apply(o.compute);
   Dataset dataset = load_datasets(o.data, parse_on_patient_conflict(o.on_patient_conflict));
+  if (!o.out.empty()) open_output_folder(o.out);  // before every image is read
   std::optional<Inspection> inspected;
   if (!o.quick)
     inspected = inspect_dataset(
@@ -121,7 +122,6 @@ void describe(const DescribeOptions& o) {
     fmt::print("{}", describe_text(summary));
   if (o.out.empty()) return;
   const std::filesystem::path folder = o.out;
-  open_output_folder(folder);
   save_image(folder / "samples.png",
              sample_sheet(dataset, {.intensity = parse_intensity(o.intensity)}));
   save_image(folder / "findings.png", bar_chart("images per finding", summary.findings));

@@ -32,7 +32,6 @@ struct Options {
 
 void write_files(const Options& o, const DuplicateTable& table) {
   const fs::path folder = o.out;
-  open_output_folder(folder);
   atomic_write(folder / "duplicates.csv", duplicates_csv(table));
   atomic_write(folder / "duplicates.json", dump_json(duplicates_json(table), 2) + "\n");
   const std::vector<ImageU8> sheets = duplicate_sheets(table);
@@ -54,6 +53,7 @@ void run(const Options& o) {
       items.push_back({sample.id, sample.patient, std::max(sample.label, 0)});
     held_out = held_out_folds(dataset, load_splits(o.splits, items));
   }
+  if (!o.out.empty()) open_output_folder(o.out);  // before the long search
   const DuplicateReport report =
       find_duplicates(dataset, {.min_correlation = o.min_correlation,
                                 .skip_unreadable = o.on_error == "skip",

@@ -128,7 +128,9 @@ Table threshold_table(const ClassifierEvaluation& evaluation,
       positive_note(evaluation),
       "Where sensitivity + specificity is largest on the fold's held-out images, which it "
       "flatters. The "
-      "fold's checkpoint carries it, and thorax predict goes by it unless --threshold is given."};
+      "fold's checkpoint carries it, and thorax predict goes by it unless --threshold is given.",
+      "-: no threshold is better than chance there; the checkpoint has none, and thorax predict "
+      "takes 0.5 in its place."};
   return table;
 }
 

@@ -11,6 +11,7 @@
 #include "engine/io/atomic_file.h"
 #include "engine/io/checksum.h"
 #include "engine/io/json_text.h"
+#include "engine/io/output_folder.h"
 #include "engine/io/safetensors.h"
 #include "models/onnx/export.h"
 #include "models/weights.h"
@@ -65,6 +66,8 @@ void run(const Options& o) {
   THORAX_CHECK(!fs::exists(o.onnx) || !fs::equivalent(o.file, o.onnx),
                "[export] {}: would be replaced by its own export; name another --onnx", o.file);
 
+  check_output_file(o.onnx);
+
   onnx::ExportOptions options;
   options.channels = trained.model->config().at("in_channels").get<std::int64_t>();
   options.height = options.width = input.size;
@@ -84,7 +87,6 @@ void run(const Options& o) {
     options.metadata["classes"] = dump_json(nlohmann::json(input.classes));
   options.metadata["preprocessing"] = dump_json(contract(input, options.preprocess));
   const onnx::Exported exported = onnx::export_model(*trained.model, options);
-  remove_leftovers_of(o.onnx);  // of a process that was killed here
   atomic_write(o.onnx, exported.bytes);
 
   nlohmann::ordered_json summary{

@@ -181,12 +181,12 @@ void run(Options o) {
   o.intensity = name_of(chosen_intensity(
       o.intensity, segmenter ? segmenter->intensity() : Intensity::depth, o.segmenter));
   Dataset dataset = load_datasets(o.data, parse_on_patient_conflict(o.on_patient_conflict));
+  const fs::path folder = o.out;
+  open_output_folder(folder);  // before every image is read
   const Inspection inspected = inspect_dataset(
       dataset, {.intensity = parse_intensity(o.intensity), .threads = num_threads()});
   const Example example = example_of(o, dataset);
   const DatasetSummary summary = summarize(dataset, &inspected);
-  const fs::path folder = o.out;
-  open_output_folder(folder);
 
   Report report("Data", fmt::format("{} images of {} patients, {} with a lung mask", summary.images,
                                     summary.patients, summary.with_mask));

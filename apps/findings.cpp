@@ -89,13 +89,13 @@ std::string thresholds_text(const Ensemble& classifier, std::optional<double> st
   for (std::size_t f = 0; f < classifier.classes().size(); ++f) {
     text += fmt::format("  {} from P = ", classifier.classes()[f]);
     if (stated)
-      text += fmt::format("{:.4g} (--threshold)", *stated);
+      text += fmt::format("{} (--threshold)", *stated);
     else if (classifier.members().size() > 1)
-      text += fmt::format("{:.4g} (the mean of the members' thresholds, 0.5 for those without)",
+      text += fmt::format("{} (the mean of the members' thresholds, 0.5 for those without)",
                           thresholds[f]);
     else if (f < own.size() && own[f])
       text += fmt::format(
-          "{:.4g} (the checkpoint's: Youden's point of {} validation images, sensitivity {:.3f}, "
+          "{} (the checkpoint's: Youden's point of {} validation images, sensitivity {:.3f}, "
           "specificity {:.3f} there)",
           own[f]->threshold, own[f]->images, own[f]->sensitivity, own[f]->specificity);
     else

@@ -291,14 +291,17 @@ std::string heatmap_table(const HeatmapReport& report) {
                   "energy in lungs", "lung area", "ratio", "pointing");
   for (const auto& [name, f] : groups(report))
     text += fmt::format("{:<14} {:>6} {:>6}  {:>15}  {:>15}  {:>15}  {:>8}\n", name, f.images,
-                        f.energy.size(), cell(f.energy), cell(f.area), cell(f.ratio),
+                        f.images - f.empty, cell(f.energy), cell(f.area), cell(f.ratio),
                         f.hits.empty() ? "-" : fmt::format("{:.3f}", spread(f.hits).mean));
   const Figures all = figures(report, nullptr);
   if (all.empty > 0)
     text +=
         fmt::format("{} maps are empty: nothing in the layer speaks for the class\n", all.empty);
   if (all.without_lungs > 0)
-    text += fmt::format("{} images without lungs to compare with\n", all.without_lungs);
+    text += fmt::format(
+        "{} images without lungs to compare with: they have a map, and no part in the other "
+        "columns\n",
+        all.without_lungs);
   if (!report.rejected.empty())
     text += fmt::format("{} images rejected: too little lung\n", report.rejected.size());
   return text;

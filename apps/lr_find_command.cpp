@@ -100,16 +100,30 @@ Plot plot_of(const LrSweep& sweep, const std::optional<LrSweep::Suggestion>& fou
     smooth.y.push_back(row.smoothed);
   }
   plot.series = {raw, smooth};
+  const double top = sweep.drawn_up_to();
+  for (const LrSweep::Row& row : sweep.rows())
+    if (std::max(row.loss, row.smoothed) > top) plot.y.high = top;
   if (found) {
     const auto [low, high] = std::minmax_element(smooth.y.begin(), smooth.y.end());
     Series mark{fmt::format("suggested: {:.3g}", found->steepest),
                 SeriesStyle::interval,
                 {found->steepest},
                 {*low}};
-    mark.high = {*high};
+    mark.high = {std::min(*high, top)};
     plot.series.push_back(mark);
   }
   return plot;
+}
+
+// Where the results may go. In a run's folder they would be files that no run writes.
+void open_results(const fs::path& out, bool overwrite) {
+  THORAX_CHECK(!fs::exists(out / "config.json") && !fs::exists(out / "last.safetensors"),
+               "[lr-find] {}: is the folder of a run; give another --out", out.string());
+  for (const char* ending : {".csv", ".json", ".svg", ".png"})
+    THORAX_CHECK(overwrite || !fs::exists(out / (std::string("lr_find") + ending)),
+                 "[lr-find] {}: holds lr_find{} already; give --overwrite or another --out",
+                 out.string(), ending);
+  open_output_folder(out);
 }
 
 void run(Task task, const Options& o) {
@@ -119,6 +133,8 @@ void run(Task task, const Options& o) {
   LrSweep sweep(o.sweep);
   RunRequest request;
   request.command = fmt::format("lr-find {}", name_of(task));
+  const fs::path& out = o.settings.out;
+  open_results(out, o.settings.overwrite);
   const Scratch scratch;
   const ReadData data = read_data(settings, request, compute, scratch.path());
   const Splits splits = hold_out(data.items, settings.validation_share,
@@ -128,8 +144,6 @@ void run(Task task, const Options& o) {
   try_rates(*training, sweep, o.sweep);
   const std::optional<LrSweep::Suggestion> found = sweep.suggestion();
 
-  const fs::path& out = o.settings.out;
-  open_output_folder(out);
   std::string csv = csv_line({"step", "lr", "loss", "smoothed"});
   std::int64_t step = 0;
   for (const LrSweep::Row& row : sweep.rows())

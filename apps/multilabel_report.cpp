@@ -96,7 +96,9 @@ Table by_fold_table(const MultilabelEvaluation& e, const std::vector<FoldResult>
   table.notes = {
       "Youden's threshold: where sensitivity + specificity is largest on the fold's held-out "
       "images, which it flatters. The fold's checkpoint carries it, and thorax predict goes by it "
-      "unless --threshold is given."};
+      "unless --threshold is given.",
+      "-: no image of one of the two kinds, or no threshold is better than chance there; the "
+      "checkpoint has none, and thorax predict takes 0.5 in its place."};
   return table;
 }
 

@@ -6,6 +6,7 @@
 #include "apps/command.h"
 #include "apps/number_checks.h"
 #include "apps/op_table.h"
+#include "engine/io/output_folder.h"
 #include "engine/registry/registry.h"
 
 namespace thorax::app {
@@ -33,6 +34,7 @@ void run(const OpOptions& options) {
   const SafetensorsFile file = read_safetensors(options.inputs, FileOrder::pytorch);
   const std::vector<CaseInput> inputs = split_cases(file, options.inputs);
   THORAX_CHECK(!inputs.empty(), "[op] {}: no tensors", options.inputs);
+  check_output_file(options.output);
   std::map<std::string, Tensor> results;
   for (const CaseInput& input : inputs) {
     try {

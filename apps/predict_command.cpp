@@ -71,12 +71,36 @@ std::string heading(const Ensemble& classifier) {
   return text + fmt::format("{:>9}  {:<12}  image", "lung area", "verdict");
 }
 
-std::string to_line(const Prediction& p, const Ensemble& classifier) {
+// Four decimals, or as many as the verdict of class `c` needs to be read off: a probability is on
+// the same side of its threshold as the one shown; of more than two classes the largest one shown
+// is the largest.
+std::string shown(const Prediction& p, const Ensemble& classifier,
+                  std::span<const double> thresholds, std::size_t c) {
+  const std::vector<double>& all = p.opinion.probabilities;
+  const auto rounded = [](double value, int decimals) {
+    return std::stod(fmt::format("{:.{}f}", value, decimals));
+  };
+  const auto tells = [&](int decimals) {
+    if (!classifier.binary() && !classifier.multilabel()) {
+      const double largest = all[*p.predicted];
+      return std::all_of(all.begin(), all.end(), [&](double other) {
+        return other == largest || rounded(other, decimals) < rounded(largest, decimals);
+      });
+    }
+    const double threshold = thresholds[classifier.binary() ? 0 : c];
+    return (rounded(all[c], decimals) >= threshold) == (all[c] >= threshold);
+  };
+  int decimals = 4;
+  while (decimals < 17 && !tells(decimals)) ++decimals;
+  return fmt::format("{:.{}f}", all[c], decimals);
+}
+
+std::string to_line(const Prediction& p, const Ensemble& classifier,
+                    std::span<const double> thresholds) {
   std::string text;
   for (const std::size_t c : shown_classes(classifier)) {
     const std::size_t width = std::max<std::size_t>(11, classifier.classes()[c].size() + 3);
-    text += fmt::format(
-        "{:>{}}  ", p.predicted ? fmt::format("{:.4f}", p.opinion.probabilities[c]) : "-", width);
+    text += fmt::format("{:>{}}  ", p.predicted ? shown(p, classifier, thresholds, c) : "-", width);
   }
   const std::string area = p.lungs ? fmt::format("{:.0f}", p.lungs->area) : "-";
   return text + fmt::format("{:>9}  {:<12}  {}{}", area, p.verdict, p.image.string(),
@@ -145,8 +169,8 @@ std::string threshold_line(const Options& o, const Ensemble& classifier) {
   if (classifier.multilabel()) return thresholds_text(classifier, o.threshold);
   if (!classifier.binary()) return "verdict: the class of the largest probability";
   const std::string from = "verdict " + classifier.positive_class() + " from P = ";
-  if (o.threshold) return fmt::format("{}{:.4g} (--threshold)", from, *o.threshold);
-  return fmt::format("{}{:.4g} ({})", from, classifier.threshold(), classifier.threshold_origin());
+  if (o.threshold) return fmt::format("{}{} (--threshold)", from, *o.threshold);
+  return fmt::format("{}{} ({})", from, classifier.threshold(), classifier.threshold_origin());
 }
 
 void run(const Options& o) {
@@ -174,6 +198,7 @@ void run(const Options& o) {
   }
   const std::vector<fs::path> images = list_images(o.inputs);
   if (!o.out.empty()) open_output_folder(o.out);
+  if (!o.csv.empty()) check_output_file(o.csv);
   const double threshold = o.threshold.value_or(classifier.threshold());
   const std::vector<double> thresholds = classifier.multilabel()
                                              ? thresholds_of(classifier, o.threshold)
@@ -187,7 +212,7 @@ void run(const Options& o) {
   const auto show = [&](const Prediction& p) {
     if (!o.csv.empty()) csv += to_csv(p, classifier);
     if (o.json || !o.out.empty()) rows.push_back(to_json(p, classifier, thresholds));
-    if (!o.json) fmt::print("{}\n", to_line(p, classifier));
+    if (!o.json) fmt::print("{}\n", to_line(p, classifier, thresholds));
   };
   ReadingNotes notes;
   for (std::size_t i = 0; i < images.size(); ++i) {

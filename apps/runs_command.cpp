@@ -14,6 +14,7 @@
 #include "apps/run_index.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/json_text.h"
+#include "engine/io/output_folder.h"
 #include "engine/train/run_folder.h"
 #include "engine/train/stop_signal.h"
 
@@ -124,10 +125,10 @@ void write_tensorboard(const Options& o) {
 void run(const Options& o) {
   THORAX_CHECK(!o.follow || !o.tensorboard.empty(), "[runs] --follow goes with --tensorboard");
   if (!o.tensorboard.empty()) return write_tensorboard(o);
+  if (!o.metrics.empty()) check_output_file(o.metrics);
   const RunIndex index = find_runs(o.folder);
   say_unreadable(index);
   if (!o.metrics.empty()) {
-    remove_leftovers_of(o.metrics);
     atomic_write(o.metrics, metrics_csv(index.runs));
     fmt::print("{}: the metrics of {} runs\n", visible(o.metrics), index.runs.size());
     return;

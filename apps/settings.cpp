@@ -232,6 +232,7 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
   const bool one_split = use == SettingsFor::train || use == SettingsFor::trial;
   if (use == SettingsFor::trial) {
     command.add_option("--out", out, "Folder for the results")->required();
+    command.add_flag("--overwrite", overwrite, "Replace the lr_find.* in the folder");
   } else {
     command.add_option("--out", out, "Run folder to create")->required();
     CLI::Option* resumed =

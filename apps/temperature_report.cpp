@@ -47,7 +47,7 @@ Table temperature_table(const std::vector<FoldResult>& folds) {
       "ECE: expected calibration error over 10 bins. The fold's checkpoint carries it, and thorax "
       "predict goes by it unless --temperature is given. Nothing else in this report is "
       "calibrated.",
-      "Empty: the images determine no temperature, or the fold is of an earlier version."};
+      "-: the images determine no temperature, or the fold is of an earlier version."};
   return table;
 }
 

@@ -11,6 +11,7 @@
 #include "apps/report/text.h"
 #include "engine/io/config.h"
 #include "engine/io/json_text.h"
+#include "engine/io/output_folder.h"
 #include "engine/io/safetensors.h"
 #include "models/factory.h"
 
@@ -122,6 +123,7 @@ void convert(const ConvertOptions& o) {
   namespace fs = std::filesystem;
   THORAX_CHECK(!fs::exists(o.out) || !fs::equivalent(o.file, o.out),
                "[weights] {}: would be replaced by its own conversion; name another --out", o.file);
+  check_output_file(o.out);
   nlohmann::json config = nlohmann::json::object();
   if (!o.config.empty()) config = load_json(o.config);
   THORAX_CHECK(config.is_object(), "[weights] {}: wants a JSON object", o.config);

@@ -190,6 +190,32 @@ void assign_labels(Dataset& dataset) {
   set_labels(dataset);
 }
 
+void check_class_names(const Dataset& dataset) {
+  std::map<std::string, std::string> by_lower;
+  for (const std::string& name : dataset.classes) {
+    const char* what = dataset.multilabel ? "finding" : "class";
+    std::string lower, visible;
+    bool control = false;
+    for (const unsigned char c : name) {
+      const bool bad = c < 0x20 || c == 0x7F;
+      control = control || bad;
+      visible += bad ? fmt::format("\\x{:02x}", c) : std::string(1, static_cast<char>(c));
+      lower += static_cast<char>(c < 0x80 ? std::tolower(c) : c);
+    }
+    THORAX_CHECK(!control, "[data] the {} '{}': its name holds a control character; rename it",
+                 what, visible);
+    THORAX_CHECK(!dataset.multilabel || lower != "none",
+                 "[data] the finding '{}': is called like the verdict of an image without a "
+                 "finding; rename it, or leave it out (findings=A,B)",
+                 name);
+    const auto [other, fresh] = by_lower.emplace(lower, name);
+    THORAX_CHECK(fresh,
+                 "[data] '{}' and '{}': are two {} whose names differ only in the case of their "
+                 "letters; give both one name, or names that differ in more",
+                 other->second, name, dataset.multilabel ? "findings" : "classes");
+  }
+}
+
 void order_classes(Dataset& dataset, const std::vector<std::string>& names,
                    const std::string& what) {
   std::vector<std::string> own = dataset.classes, wanted = names;

@@ -19,6 +19,11 @@ Meaning meaning_of(const std::string& class_name);
 // COVID-19.
 bool same_class(const std::string& a, const std::string& b);
 
+// Throws Error "[data] ..." for a class or finding whose name holds a control character (a line
+// break in a table), for two names that differ only in the case of their letters, and for a finding
+// "none", which is the verdict of an image without any.
+void check_class_names(const Dataset& dataset);
+
 // Gives the classes of `dataset` the order of `names`, which must be the same ones; sets labels.
 // Throws Error "[data] WHAT: ..." listing both when they are not.
 void order_classes(Dataset& dataset, const std::vector<std::string>& names,

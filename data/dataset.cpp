@@ -229,9 +229,8 @@ Dataset load_datasets(const std::vector<std::string>& texts, OnPatientConflict o
                fmt::join(texts, " "), what_rules_removed(all.report));
   // Class names first: "normal" of one source and "non-COVID" of another are no conflict.
   assign_labels(all);
+  check_class_names(all);
   check_patients(all, on_conflict);
-  THORAX_CHECK(!all.samples.empty(), "[data] no image is left after the rules of {}: {}",
-               fmt::join(texts, " "), what_rules_removed(all.report));
   assign_labels(all);
   const std::string problem = task_problem(all, task);
   THORAX_CHECK(problem.empty(), "[data] {}", problem);
@@ -274,8 +273,10 @@ void check_patients(Dataset& dataset, OnPatientConflict on_conflict) {
   std::vector<std::string> names;
   for (const PatientConflict& c : dataset.report.conflicts) names.push_back(c.patient);
   if (on_conflict == OnPatientConflict::error)
-    fail("[data] {} patients have images in more than one class: {}", names.size(),
-         fmt::join(names, ", "));
+    fail(
+        "[data] {} patients have images in more than one class: {}; --on-patient-conflict drop "
+        "leaves them out, report keeps them",
+        names.size(), fmt::join(names, ", "));
   FilterRule rule{"all", "patient in one class only", 0, {}};
   std::erase_if(dataset.samples, [&](const Sample& s) {
     if (!std::binary_search(names.begin(), names.end(), s.patient)) return false;
@@ -283,6 +284,10 @@ void check_patients(Dataset& dataset, OnPatientConflict on_conflict) {
     rule.files.push_back(s.image.string());
     return true;
   });
+  THORAX_CHECK(!dataset.samples.empty(),
+               "[data] no image is left: all {} are of {} patients with images in more than one "
+               "class, as {}; --on-patient-conflict report keeps them",
+               rule.removed, names.size(), names.front());
   dataset.report.rules.push_back(rule);
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "engine/io/atomic_file.h"
+#include "engine/tensor/error.h"
 
 namespace thorax {
 
@@ -16,6 +17,13 @@ void open_output_folder(const std::filesystem::path& folder) {
       begun.insert(name.substr(0, mark));
   }
   for (const std::string& name : begun) remove_leftovers_of(folder / name);
+}
+
+void check_output_file(const std::filesystem::path& file) {
+  THORAX_CHECK(!std::filesystem::exists(file) || std::filesystem::is_regular_file(file),
+               "[io] {}: is no regular file and is not replaced; name a file", file.string());
+  remove_leftovers_of(file);
+  const AtomicFile probe(file);  // is not committed
 }
 
 }  // namespace thorax

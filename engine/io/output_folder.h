@@ -1,4 +1,4 @@
-// The folder that a command writes its results into.
+// The folder, or the one file, that a command writes its results into.
 #pragma once
 
 #include <filesystem>
@@ -9,5 +9,10 @@ namespace thorax {
 // not below it, that processes which no longer live have left: the command that was killed is being
 // done again. Throws Error "[io] FOLDER: ...".
 void open_output_folder(const std::filesystem::path& folder);
+
+// For a file that is written once all is done: finds out now whether it can be, so that nothing is
+// computed in vain, and removes temporary files of it as above. The file stays as it is. Throws
+// Error "[io] FILE: ..." for a folder, a device or pipe, and where no file can be created.
+void check_output_file(const std::filesystem::path& file);
 
 }  // namespace thorax

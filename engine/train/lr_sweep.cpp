@@ -39,6 +39,14 @@ bool LrSweep::add(double lr, double loss) {
   return !diverged_;
 }
 
+double LrSweep::drawn_up_to() const {
+  if (rows_.empty()) return 0;
+  const auto less = [](const Row& a, const Row& b) { return a.smoothed < b.smoothed; };
+  const auto lowest = std::min_element(rows_.begin(), rows_.end(), less);
+  const auto before = std::max_element(rows_.begin(), lowest + 1, less);
+  return std::max(2 * lowest->smoothed, 1.1 * before->smoothed);
+}
+
 std::optional<LrSweep::Suggestion> LrSweep::suggestion() const {
   constexpr std::size_t kAround = 5;
   const auto lasts = [&](std::size_t k) {

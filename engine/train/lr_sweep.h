@@ -42,6 +42,10 @@ class LrSweep {
   // counts where the mean loss of the five steps behind it is below that of the five up to it: a
   // single batch that is easy, or the last ones before the loss explodes, make none.
   std::optional<Suggestion> suggestion() const;
+  // Where a drawing's axis of the loss is to end: the larger of twice the lowest smoothed loss and
+  // 1.1 times the largest one up to there. A diverging step is not seen; it would flatten the rest.
+  // 0 without a row.
+  double drawn_up_to() const;
 
  private:
   LrSweepOptions options_;

@@ -1,5 +1,6 @@
 // `thorax explain` on phantoms, through the command.
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -120,6 +121,12 @@ TEST_CASE("explain: pictures, table, figures per class; segmenter or masks; wron
       run({"explain", t / "ph/CXR_png", "--classifier", whole, "--out", t / "none", "--json"}));
   CHECK(none["classes"][0]["without_lungs"] == 10);
   CHECK(none["classes"][0]["energy_in_lungs"]["mean"].is_null());
+  // They are counted as maps all the same.
+  const std::string told =
+      run({"explain", t / "ph/CXR_png", "--classifier", whole, "--out", t / "none"});
+  const auto maps = 10 - none["classes"][0]["empty_maps"].get<int>();
+  CHECK(told.find(fmt::format("{:<14} {:>6} {:>6}  {:>15}", "all", 10, maps, "-")) !=
+        std::string::npos);
   // With an impossible threshold a lungs-only classifier sees nothing.
   const auto rejected =
       json_in(run({"explain", t / "ph/CXR_png", "--classifier", cut, "--segmenter", segmenter,

@@ -1,5 +1,6 @@
 // `thorax export` as a command: what it says, what it refuses, what stays.
 #include <doctest/doctest.h>
+#include <fmt/format.h>
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -86,4 +87,42 @@ TEST_CASE("export: refusals leave no file") {
   thorax::save_model(*tiny_classifier(), t / "bare.safetensors");
   refused({"export", t / "bare.safetensors", "--onnx", out}, 1, "no 'thorax.input'");
   refused({"export", file, "--onnx", t / "nowhere/out.onnx"}, 1, "nowhere");
+  refused({"export", file, "--onnx", t.path().string()}, 1, "is no regular file");
+}
+
+TEST_CASE(
+    "predict: a table that cannot be written is known before the first image; the verdict "
+    "can be read off the digits") {
+  const TemporaryFolder t;
+  save_tiny_classifier(t / "covid.safetensors");
+  REQUIRE(run_thorax({"data", "phantoms", "--out", t / "ph", "--patients", "1", "--max-images", "1",
+                      "--size", "32"})
+              .exit_code == 0);
+  const std::vector<std::string> predict{"predict", t / "ph/CXR_png", "--classifier",
+                                         t / "covid.safetensors"};
+  const auto with = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> all = predict;
+    all.insert(all.end(), more.begin(), more.end());
+    return run_thorax(all);
+  };
+  for (const std::string& file : {t / "no/dir/x.csv", t.path().string()}) {
+    const Outcome outcome = with({"--csv", file});
+    INFO(outcome.output);
+    CHECK(outcome.exit_code == 1);
+    CHECK(outcome.output.find(file) != std::string::npos);
+    CHECK(outcome.output.find("verdict") == std::string::npos);
+  }
+  CHECK(with({"--csv", t / "x.csv"}).exit_code == 0);
+  CHECK(std::filesystem::exists(t / "x.csv"));
+
+  const double p = json::parse(with({"--json"}).output)[0]["probability"].get<double>();
+  for (const double threshold : {p + 1e-7, p - 1e-7}) {
+    const std::string text = with({"--threshold", fmt::format("{}", threshold)}).output;
+    INFO(text);
+    CHECK(text.find(fmt::format("verdict covid from P = {} (--threshold)", threshold)) !=
+          std::string::npos);
+    const std::string row = text.substr(text.rfind('\n', text.size() - 2) + 1);
+    CHECK((std::stod(row) >= threshold) == (p >= threshold));
+    CHECK(row.find(p >= threshold ? " covid " : " normal ") != std::string::npos);
+  }
 }

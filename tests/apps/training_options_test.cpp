@@ -233,6 +233,18 @@ TEST_CASE("lr-find leaves its table and its figure, and nothing else") {
   CHECK(refuse(arguments + Arguments{"--from", "1", "--to", "0.1"}).find("[lr-find]") !=
         std::string::npos);
   refuse(arguments + Arguments{"--steps", "3"}, 2);
+  // What is there stays unless --overwrite is given, and a run's folder takes no other files.
+  const std::string before = file_text(t / "lr/lr_find.csv");
+  CHECK(refuse(arguments).find("holds lr_find.csv already; give --overwrite") != std::string::npos);
+  CHECK(file_text(t / "lr/lr_find.csv") == before);
+  run_thorax(arguments + Arguments{"--steps", "12", "--from", "1e-5", "--overwrite"});
+  CHECK(thorax::CsvTable::read(t / "lr/lr_find.csv").rows() <= 12);
+  fs::create_directory(t / "run");
+  std::ofstream(t / "run/config.json") << "{}";
+  arguments = data().train(t / "run");
+  arguments[0] = "lr-find";
+  CHECK(refuse(arguments + Arguments{"--overwrite"}).find("is the folder of a run") !=
+        std::string::npos);
 }
 
 TEST_CASE("--quiet and --verbose change what is said, and nothing else") {

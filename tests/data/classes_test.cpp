@@ -98,6 +98,23 @@ TEST_CASE("classes: one, three, or images without any are told with their number
   CHECK(contains(classifier_problem(d), "1 of 3 have none"));
 }
 
+TEST_CASE("classes: names that a line of text or a reader cannot tell apart are refused") {
+  TempFolder tmp;
+  CHECK_ERROR(load_datasets({folder_of(tmp, {"Normal", "ill", "normal"})}),
+              "'Normal' and 'normal': are two classes whose names differ only in the case");
+  TempFolder odd;
+  CHECK_ERROR(load_datasets({folder_of(odd, {"a\nb", "c"})}),
+              "the class 'a\\x0ab': its name holds a control character; rename it");
+  TempFolder table;
+  save_image(table / "a.png", ImageU8(4, 4, 1, 9));
+  write_text(table / "m.csv", "path,label:None,label:Edema\na.png,1,0\n");
+  CHECK_ERROR(load_datasets({"manifest:" + (table / "m.csv").string()}),
+              "the finding 'None': is called like the verdict of an image without a finding");
+  // Of one class an image it is a class like others, and so are names that differ in punctuation.
+  TempFolder fine;
+  CHECK(load_datasets({folder_of(fine, {"ER+", "ER-", "none"})}).classes.size() == 3);
+}
+
 TEST_CASE("classes: positive= of a source, and what write_manifest keeps of it") {
   TempFolder tmp;
   const std::string spec = folder_of(tmp, {"left", "right"});

@@ -89,10 +89,21 @@ TEST_CASE("covid: all findings, patients in two classes") {
   CHECK(d.report.conflicts[0].patient == "covid/1");
   CHECK(d.report.conflicts[0].images_per_class.at("COVID-19") == 2);
   CHECK_ERROR(load_datasets({spec}, OnPatientConflict::error),
-              "1 patients have images in more than one class: covid/1");
+              "1 patients have images in more than one class: covid/1; --on-patient-conflict drop");
   const Dataset dropped = load_datasets({spec}, OnPatientConflict::drop);
   CHECK(dropped.samples.size() == 1);
   CHECK(removed(dropped, "patient in one class only") == 3);
+}
+
+TEST_CASE("patients in two classes who are all dropped: the way out is named") {
+  TempFolder tmp;
+  make_image(tmp / "a.png");
+  make_image(tmp / "b.png");
+  write_text(tmp / "m.csv", "path,label,patient\na.png,normal,p\nb.png,ill,p\n");
+  const std::string spec = "manifest:" + (tmp / "m.csv").string();
+  CHECK_ERROR(load_datasets({spec}, OnPatientConflict::drop),
+              "all 2 are of 1 patients with images in more than one class, as");
+  CHECK_ERROR(load_datasets({spec}, OnPatientConflict::drop), "--on-patient-conflict report keeps");
 }
 
 TEST_CASE("covid: masks are joined by file name") {

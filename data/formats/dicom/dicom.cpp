@@ -280,7 +280,7 @@ ImageInfo info_of(Object& object, const Geometry& g, int64_t file_bytes, int fra
   if (g.frames > 1)
     info.notes.push_back(frame > 0 ? fmt::format("one frame of {} is read, as named", g.frames)
                                    : fmt::format("the first of {} frames is read (FILE#N reads "
-                                                 "frame N, dicom:DIR,frames=all all)",
+                                                 "frame N, dicom:DIR,frames=all reads all)",
                                                  g.frames));
   if (!gray) info.notes.push_back(fmt::format("DICOM in colour ({})", g.photometric));
   const std::string shape = object.text(DCM_PresentationLUTShape);

@@ -38,6 +38,17 @@ TEST_CASE("the suggestion is where the loss falls fastest, before its minimum") 
   CHECK(found->lowest < 0.3001);
 }
 
+TEST_CASE("the drawing ends above the curve that tells something, not at the last step's loss") {
+  LrSweep sweep({.smoothing = 0});
+  CHECK(sweep.drawn_up_to() == 0);
+  const std::vector<double> losses{0.8, 0.9, 0.7, 0.6, 0.65, 800};
+  for (std::size_t i = 0; i < losses.size(); ++i) sweep.add(1e-3 * (1.0 + double(i)), losses[i]);
+  CHECK(sweep.drawn_up_to() == doctest::Approx(1.2));  // twice 0.6
+  LrSweep high({.smoothing = 0});
+  for (const double loss : {3.0, 2.0, 1.0, 50.0}) high.add(1e-3, loss);
+  CHECK(high.drawn_up_to() == doctest::Approx(3.3));  // 1.1 times 3
+}
+
 TEST_CASE("smoothing is the bias-corrected exponential average") {
   LrSweep sweep({.smoothing = 0.9});
   CHECK(sweep.add(1, 2.0));
