@@ -72,7 +72,7 @@ TEST_CASE("the table of exclusions adds up, rule by rule") {
   std::ofstream(folder / "out.txt")
       << fs::directory_iterator(root + "/CXR_png")->path().filename().string() << "\n";
   const std::vector<std::string> specs = {
-      "shenzhen:" + root + ",source=a,exclude=" + (folder / "out.txt").string(),
+      "manifest:" + root + "/manifest.csv,exclude=" + (folder / "out.txt").string(),
       "manifest:" + root + "/manifest.csv,count=3"};
   const Dataset dataset = load_datasets(specs);
   const Table table = exclusion_table(specs, dataset);
