@@ -1,5 +1,9 @@
 #include "engine/io/output_folder.h"
 
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
 #include <set>
 #include <string>
 
@@ -22,8 +26,10 @@ void open_output_folder(const std::filesystem::path& folder) {
 void check_output_file(const std::filesystem::path& file) {
   THORAX_CHECK(!std::filesystem::exists(file) || std::filesystem::is_regular_file(file),
                "[io] {}: is no regular file and is not replaced; name a file", file.string());
+  const std::filesystem::path folder = file.has_parent_path() ? file.parent_path() : ".";
+  THORAX_CHECK(::access(folder.c_str(), W_OK | X_OK) == 0, "[io] {}: cannot be created: {}",
+               file.string(), std::strerror(errno));
   remove_leftovers_of(file);
-  const AtomicFile probe(file);  // is not committed
 }
 
 }  // namespace thorax
