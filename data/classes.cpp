@@ -192,6 +192,9 @@ void assign_labels(Dataset& dataset) {
 
 void check_class_names(const Dataset& dataset) {
   std::map<std::string, std::string> by_lower;
+  std::vector<std::string> paths;
+  for (const SourceCount& source : dataset.report.sources) paths.push_back(source.path);
+  const std::string where = fmt::format("{}", fmt::join(paths, ", "));
   for (const std::string& name : dataset.classes) {
     const char* what = dataset.multilabel ? "finding" : "class";
     std::string lower, visible;
@@ -202,17 +205,17 @@ void check_class_names(const Dataset& dataset) {
       visible += bad ? fmt::format("\\x{:02x}", c) : std::string(1, static_cast<char>(c));
       lower += static_cast<char>(c < 0x80 ? std::tolower(c) : c);
     }
-    THORAX_CHECK(!control, "[data] the {} '{}': its name holds a control character; rename it",
-                 what, visible);
+    THORAX_CHECK(!control, "[data] {}: the {} '{}': its name holds a control character; rename it",
+                 where, what, visible);
     THORAX_CHECK(!dataset.multilabel || lower != "none",
-                 "[data] the finding '{}': is called like the verdict of an image without a "
+                 "[data] {}: the finding '{}': is called like the verdict of an image without a "
                  "finding; rename it, or leave it out (findings=A,B)",
-                 name);
+                 where, name);
     const auto [other, fresh] = by_lower.emplace(lower, name);
     THORAX_CHECK(fresh,
-                 "[data] '{}' and '{}': are two {} whose names differ only in the case of their "
+                 "[data] {}: '{}' and '{}' are two {} whose names differ only in the case of their "
                  "letters; give both one name, or names that differ in more",
-                 other->second, name, dataset.multilabel ? "findings" : "classes");
+                 where, other->second, name, dataset.multilabel ? "findings" : "classes");
   }
 }
 

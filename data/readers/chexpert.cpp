@@ -74,7 +74,8 @@ Dataset read_chexpert(const SourceSpec& spec) {
     // The stated path is below the folder's parent; below the folder itself once renamed.
     fs::path inside;
     for (auto part = std::next(stated.begin()); part != stated.end(); ++part) inside /= *part;
-    s.image = fs::exists(root / inside) ? root / inside : root.parent_path() / stated;
+    std::error_code code;  // a name that is too long is of no file
+    s.image = fs::exists(root / inside, code) ? root / inside : root.parent_path() / stated;
     s.patient = collect.patient(patient_of(stated), stated);
     if (labels.several()) {
       for (std::size_t f = 0; f < columns.size(); ++f)

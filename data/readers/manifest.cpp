@@ -152,7 +152,12 @@ Dataset read_manifest(const SourceSpec& spec) {
         "[data] {}: column '{}' is unknown; known: {}, label:NAME for a finding, and mask_NAME for "
         "the masks of an organ",
         table.name(), title, fmt::join(kColumns, ", "));
-    const OrganMasks organ = parse_organs(title.substr(5));
+    OrganMasks organ;
+    try {
+      organ = parse_organs(title.substr(5));
+    } catch (const Error& e) {
+      fail("[data] {}: a column mask_NAME: {}", table.name(), e.what());
+    }
     THORAX_CHECK(organ.organs.size() == 1 && !organ.label_map,
                  "[data] {}: column '{}': mask_ is followed by the name of one organ", table.name(),
                  title);

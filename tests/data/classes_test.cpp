@@ -101,7 +101,7 @@ TEST_CASE("classes: one, three, or images without any are told with their number
 TEST_CASE("classes: names that a line of text or a reader cannot tell apart are refused") {
   TempFolder tmp;
   CHECK_ERROR(load_datasets({folder_of(tmp, {"Normal", "ill", "normal"})}),
-              "'Normal' and 'normal': are two classes whose names differ only in the case");
+              "'Normal' and 'normal' are two classes whose names differ only in the case");
   TempFolder odd;
   CHECK_ERROR(load_datasets({folder_of(odd, {"a\nb", "c"})}),
               "the class 'a\\x0ab': its name holds a control character; rename it");
