@@ -89,7 +89,7 @@ void say_unreadable(const RunIndex& index) {
 }
 
 void check_out(const Options& o) {
-  const fs::path root = fs::canonical(o.folder), out = fs::weakly_canonical(o.tensorboard);
+  const fs::path out = fs::weakly_canonical(o.tensorboard);
   for (const RunEntry& run : find_runs(o.folder).runs)
     THORAX_CHECK(!is_inside(out, fs::canonical(run.folder)),
                  "[runs] --tensorboard {}: lies inside the run {}; name a folder beside it",
