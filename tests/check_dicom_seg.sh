@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Usage: tests/check_dicom_seg.sh [BUILD]
 # Runs the DICOM workflow (apps/examples/workflows) and reads its DICOM Segmentations with highdicom (PyPI). Takes highdicom of
-# the system's Python if it is there, else installs it into BUILD/dicom-venv; says so and ends well where neither is
+# the system's Python if it is there, else installs it into a virtual environment in BUILD; says so and ends well where neither is
 # possible, or where the workflow was skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,15 +9,8 @@ build=${1:-build}
 [ -e "$build/CMakeCache.txt" ] || { echo "check_dicom_seg.sh: build first (tests/run.sh)" >&2; exit 1; }
 cmake --build "$build" --target thorax_cli
 
-python=python3
-if ! "$python" -c 'import highdicom, PIL' 2>/dev/null; then
-  if ! { python3 -m venv "$build/dicom-venv" && "$build/dicom-venv/bin/pip" install -q highdicom pillow; } >"$build/dicom-venv.log" 2>&1; then
-    tail -n 3 "$build/dicom-venv.log"
-    echo "check_dicom_seg.sh: SKIPPED: highdicom can be neither imported nor installed from PyPI"
-    exit 0
-  fi
-  python=$build/dicom-venv/bin/python3
-fi
+. tests/support/pypi_python.sh
+python_with "$build" "highdicom, PIL" highdicom pillow
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 apps/examples/workflows/dicom_to_csv_and_seg.sh "$folder/run" "$PWD/$build/apps/thorax" >"$folder/log" 2>&1 || { cat "$folder/log"; exit 1; }

@@ -2,7 +2,7 @@
 # Usage: tests/check_onnx.sh [BUILD]
 # Exports networks of every kind as ONNX files and compares what onnxruntime (PyPI) computes from them with
 # what thorax computes (tests/onnx/compare.py), then a checkpoint by the command `thorax export`. Takes onnx and
-# onnxruntime of the system's Python if they are there, else installs them into BUILD/onnx-venv; says so and
+# onnxruntime of the system's Python if they are there, else installs them into a virtual environment in BUILD; says so and
 # ends well where neither is possible.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,16 +10,8 @@ build=${1:-build}
 [ -e "$build/CMakeCache.txt" ] || { echo "check_onnx.sh: build first (tests/run.sh)" >&2; exit 1; }
 cmake --build "$build" --target onnx_cases thorax_cli
 
-python=python3
-wanted=(onnx onnxruntime numpy)
-if ! "$python" -c 'import numpy, onnx, onnxruntime' 2>/dev/null; then
-  if ! { python3 -m venv "$build/onnx-venv" && "$build/onnx-venv/bin/pip" install -q "${wanted[@]}"; } >"$build/onnx-venv.log" 2>&1; then
-    tail -n 3 "$build/onnx-venv.log"
-    echo "check_onnx.sh: SKIPPED: ${wanted[*]} can be neither imported nor installed from PyPI"
-    exit 0
-  fi
-  python=$build/onnx-venv/bin/python3
-fi
+. tests/support/pypi_python.sh
+python_with "$build" "numpy, onnx, onnxruntime" onnx onnxruntime numpy
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "$build/tests/onnx_cases" "$folder/cases"

@@ -2,22 +2,15 @@
 # Usage: tests/check_tensorboard.sh [BUILD]
 # Trains two small folds and has TensorBoard's reader (PyPI) read what `thorax runs --tensorboard` makes of them
 # (tests/tensorboard/compare.py). Takes tensorboard of the system's Python if it is there, else installs it into
-# BUILD/tensorboard-venv; says so and ends well where neither is possible.
+# a virtual environment in BUILD; says so and ends well where neither is possible.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${1:-build}
 [ -e "$build/CMakeCache.txt" ] || { echo "check_tensorboard.sh: build first (tests/run.sh)" >&2; exit 1; }
 cmake --build "$build" --target thorax_cli
 
-python=python3
-if ! "$python" -c 'import numpy, tensorboard' 2>/dev/null; then
-  if ! { python3 -m venv "$build/tensorboard-venv" && "$build/tensorboard-venv/bin/pip" install -q tensorboard; } >"$build/tensorboard-venv.log" 2>&1; then
-    tail -n 3 "$build/tensorboard-venv.log"
-    echo "check_tensorboard.sh: SKIPPED: tensorboard can be neither imported nor installed from PyPI"
-    exit 0
-  fi
-  python=$build/tensorboard-venv/bin/python3
-fi
+. tests/support/pypi_python.sh
+python_with "$build" "numpy, tensorboard" tensorboard
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 thorax=$PWD/$build/apps/thorax
