@@ -12,6 +12,8 @@
 namespace thorax {
 namespace {
 
+constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+
 // Whether a spreadsheet could take the text for a formula, apostrophes before it left aside.
 bool like_formula(std::string_view text) {
   const size_t first = text.find_first_not_of('\'');
@@ -30,7 +32,8 @@ bool is_number(std::string_view text) {
 class CsvScanner {
  public:
   CsvScanner(std::string_view text, const std::string& name) : text_(text), name_(name) {
-    if (text_.substr(0, 3) == "\xEF\xBB\xBF") at_ = 3;
+    // Joined and re-saved files have several.
+    while (text_.substr(at_).starts_with(kByteOrderMark)) at_ += kByteOrderMark.size();
   }
 
   // False at the end of the text. A line without any character is skipped.
@@ -160,7 +163,9 @@ std::string CsvTable::where(int64_t row) const {
 std::string csv_field(std::string_view plain) {
   const std::string text =
       like_formula(plain) && !is_number(plain) ? "'" + std::string(plain) : std::string(plain);
-  if (text.find_first_of(",\"\r\n") == std::string_view::npos) return text;
+  // A field that begins with the mark would lose it as the first of a file.
+  if (text.find_first_of(",\"\r\n") == std::string_view::npos && !text.starts_with(kByteOrderMark))
+    return text;
   std::string out = "\"";
   for (const char c : text) {
     if (c == '"') out += '"';

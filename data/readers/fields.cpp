@@ -74,7 +74,7 @@ ExcludeList::ExcludeList(const fs::path& file) : file_(file) {
   }
   THORAX_CHECK(text.find('\0') == std::string::npos,
                "[data] exclude={}: has NUL bytes: save it as text in UTF-8", file.string());
-  if (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);
+  while (text.starts_with("\xef\xbb\xbf")) text.erase(0, 3);
   std::replace(text.begin(), text.end(), '\r', '\n');
   std::replace(text.begin(), text.end(), '\\', '/');
   for (size_t begin = 0; begin < text.size();) {

@@ -186,6 +186,9 @@ Dataset read_folder(const SourceSpec& spec) {
     s.patient = collect.source() + "/file " + path.lexically_relative(spec.path).string();
     // Without blanks around it, as a table would give the name back.
     if (!classes.empty()) s.finding = s.class_name = trimmed(key.front());
+    THORAX_CHECK(classes.empty() || !s.class_name.empty(),
+                 "[data] folder: {}: the name of its class folder '{}' is blank; rename the folder",
+                 path.string(), key.front());
     if (const auto mask = sorted.masks.find(key); mask != sorted.masks.end()) {
       s.masks.push_back(mask->second);
       used.insert(key);

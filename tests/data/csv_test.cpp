@@ -23,6 +23,14 @@ TEST_CASE("csv: quotes, commas, newlines, CRLF and byte order mark") {
   CHECK(t.find_column("z") == -1);
 }
 
+TEST_CASE("csv: several byte order marks, and fields that begin with one") {
+  const std::string mark = "\xEF\xBB\xBF";
+  CHECK(CsvTable::parse(mark + mark + "a,b\n1,2\n", "t.csv").columns() ==
+        std::vector<std::string>{"a", "b"});
+  const std::vector<std::string> fields = {mark + "a", "b", mark};
+  CHECK(CsvTable::parse(csv_line(fields), "t.csv").columns() == fields);
+}
+
 TEST_CASE("csv: header that splits into as many fields as the rows") {
   const CsvTable t =
       CsvTable::parse("Name,Size[W,H],Spacing[x,y]\na.png,10,20,0.1,0.2\n", "nih.csv");

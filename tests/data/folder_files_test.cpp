@@ -179,6 +179,14 @@ TEST_CASE("images beside class folders, empty class folders, parts of a set: sai
               "--data folder:" + k + "/test --data folder:" + k + "/train");
 }
 
+TEST_CASE("a class folder of a blank name is an error") {
+  TempFolder tmp;
+  make_image(tmp / "d/covid/x.png");
+  make_image(tmp / "d/ /y.png");
+  CHECK_ERROR(load_datasets({"folder:" + (tmp / "d").string()}),
+              "y.png: the name of its class folder ' ' is blank; rename the folder");
+}
+
 TEST_CASE("symbolic links to folders are followed, once, and circles end") {
   TempFolder tmp;
   make_image(tmp / "elsewhere/x.png");
