@@ -51,6 +51,11 @@ void print_info(bool as_json) {
                        {"endings", format.endings},
                        {"reader", format.available() ? nlohmann::json(format.reader) : nullptr},
                        {"package", format.package}});
+#ifdef THORAX_HTTP_LIBRARY
+  info["web_server"] = THORAX_HTTP_LIBRARY;
+#else
+  info["web_server"] = nullptr;
+#endif
   info["png_writer"] = png_writer().empty() ? "stb_image_write" : png_writer();
   // Providers by operation and kind of device.
   auto& operations = info["operations"] = nlohmann::ordered_json::object();
@@ -82,6 +87,9 @@ void print_info(bool as_json) {
                format.available() ? format.reader : "none: build with " + format.package,
                fmt::join(format.endings, " "));
   fmt::print("PNG files are written by {}\n", info["png_writer"].get<std::string>());
+  fmt::print("the web server of thorax serve: {}\n", info["web_server"].is_null()
+                                                         ? "none: build with libcpp-httplib-dev"
+                                                         : info["web_server"].get<std::string>());
   fmt::print("\n{:<18} {:<5} providers\n", "operation", "kind");
   for (const auto& [operation, kinds] : operations.items()) {
     std::string first = operation;

@@ -6,10 +6,10 @@
 #include <cmath>
 #include <ctime>
 #include <iterator>
-#include <map>
 
 #include "apps/fold_files.h"
 #include "apps/report/event_file.h"
+#include "apps/run_pictures.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/json_text.h"
 
@@ -73,23 +73,9 @@ void add_curves(EventLog& events, const RunPart& part, std::vector<std::string>&
   }
 }
 
-// Pictures of the run by folder; what was cut out of every image (cut/) is the data, not a result.
 void add_pictures(EventLog& events, const RunEntry& run, const EventOptions& options,
                   std::vector<std::string>& notes) {
-  std::map<std::string, std::vector<fs::path>> folders;
-  auto entry = fs::recursive_directory_iterator(run.folder);
-  for (; entry != fs::recursive_directory_iterator(); ++entry) {
-    const std::string name = entry->path().filename().string();
-    if (entry->is_directory() && entry.depth() == 0 && name == "cut") {
-      entry.disable_recursion_pending();
-      continue;
-    }
-    if (entry->is_regular_file() && entry->path().extension() == ".png" && !name.starts_with("."))
-      folders[fs::relative(entry->path().parent_path(), run.folder).string()].push_back(
-          entry->path());
-  }
-  for (auto& [folder, pictures] : folders) {
-    std::sort(pictures.begin(), pictures.end());
+  for (const auto& [folder, pictures] : run_pictures(run)) {
     const auto shown =
         std::min<std::size_t>(pictures.size(), static_cast<std::size_t>(options.images));
     for (std::size_t i = 0; i < shown; ++i) {

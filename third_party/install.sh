@@ -14,6 +14,7 @@ packages=(
   g++ cmake ninja-build ccache
   libdnnl-dev libstb-dev libcli11-dev nlohmann-json3-dev libfmt-dev libxxhash-dev libboost-dev libboost-context-dev
   libtiff-dev libjpeg62-turbo-dev libpng-dev libdcmtk-dev libgdcm-dev
+  libcpp-httplib-dev
   doctest-dev libbenchmark-dev gnuplot-nox
 )
 dev_packages=(git ca-certificates clang libclang-rt-14-dev clang-format dcmtk chromium libxml2-utils)
