@@ -1,6 +1,6 @@
 #include "apps/serve/pages.h"
 
-#include "thorax_pages.h"
+#include <thorax_pages.h>
 
 namespace thorax::app {
 namespace {
