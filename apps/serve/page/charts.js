@@ -4,6 +4,9 @@ import {draw, make} from './page.js';
 const margin = {left: 48, right: 10, top: 8, bottom: 24};
 const height = 220;
 
+// Beside the colour of a run, for who does not see it.
+export const marks = ['●', '■', '▲', '◆', '▼', '○', '□', '△'];
+
 // At most `count` round numbers between low and high.
 function ticks(low, high, count) {
   const span = high - low;
@@ -49,7 +52,7 @@ export function makeChart(title) {
       const known = s.points.filter(p => p[1] !== null);
       const point = epoch === null ? known[known.length - 1] : s.points.find(p => p[0] === epoch);
       if (point)
-        caption.append(make('span', {className: `t${s.colour}`, textContent: `${s.name} ${format(point[1])}`}));
+        caption.append(make('span', {className: `t${s.colour}`, textContent: `${marks[s.colour]} ${s.name} ${format(point[1])}`}));
     }
     const cursor = svg.querySelector('.cursor');
     if (!cursor) return;
@@ -85,8 +88,13 @@ export function makeChart(title) {
     for (const s of series) {
       svg.append(draw('path', {class: `line s${s.colour}${s.train ? ' train' : ''}${s.thin ? ' thin' : ''}`,
                                d: path(s.points, x, y)}));
-      if (s.points.length === 1 && s.points[0][1] !== null)
-        svg.append(draw('circle', {class: `s${s.colour}`, cx: x(s.points[0][0]), cy: y(s.points[0][1]), r: 3}));
+      if (s.thin) continue;
+      const known = s.points.filter(p => p[1] !== null), every = Math.ceil(known.length / 8);
+      known.forEach(([epoch, value], i) => {
+        if ((known.length - 1 - i) % every === 0)
+          svg.append(draw('text', {class: `mark f${s.colour}`, x: x(epoch), y: y(value), 'text-anchor': 'middle',
+                                   'dominant-baseline': 'central'}, marks[s.colour]));
+      });
     }
     read();
     svg.setAttribute('aria-label', `${title} by epoch, ${first} to ${epochs[epochs.length - 1]}: ` +

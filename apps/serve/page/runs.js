@@ -1,9 +1,11 @@
 // The table of runs; those that are chosen side by side.
-import {format, makeChart} from './charts.js';
-import {$, ask, draw, make, say, show} from './page.js';
+import {format, makeChart, marks} from './charts.js';
+import {$, ask, make, say, show} from './page.js';
 
 const colours = 8;
 const rare = new Set(['size', 'epochs', 'train loss', 'loss', 'started', 'command', 'finished folds']);
+const look = column => [column.kind !== 'text' ? 'number' : '', rare.has(column.name) ? 'rare' : '',
+                        column.name === 'network' ? 'middling' : ''].join(' ');
 const names = {loss: 'Loss', dice: 'Dice', iou: 'IoU', auc: 'AUC', accuracy: 'Accuracy', lr: 'Learning rate',
                hausdorff95: 'Hausdorff distance (95 %)', missed: 'Missed', balanced_accuracy: 'Balanced accuracy',
                average_precision: 'Average precision', micro_auc: 'AUC (micro)'};
@@ -19,7 +21,7 @@ let compared = 0;          // runs whose configurations are shown
 
 function text(value, column) {
   if (value === null || value === undefined) return '–';
-  if (column.name === 'started') return String(value).replace('T', ' ').replace(/:\d\dZ$/, ' UTC');
+  if (column.name === 'started') return String(value).replace('T', ' ').replace(/:\d\dZ$/, '');
   return column.kind === 'number' ? format(value) : String(value);
 }
 
@@ -42,7 +44,7 @@ function visibleRows() {
 function showHead() {
   $('runs').tHead.replaceChildren(make('tr', {}, ...table.columns.map(column => {
     const number = column.kind !== 'text';
-    const th = make('th', {scope: 'col', className: `${number ? 'number' : ''} ${rare.has(column.name) ? 'rare' : ''}`},
+    const th = make('th', {scope: 'col', className: look(column)},
                     make('button', {type: 'button', textContent: column.name, onclick: () => {
                       sort = {column: column.name, down: sort.column === column.name ? !sort.down : number};
                       showHead();
@@ -62,7 +64,7 @@ function showRows() {
                                onchange: event => event.target.checked ? choose(row.run) : drop(row.run)});
     box.dataset.run = row.run;
     const cells = table.columns.slice(1).map(column => {
-      const td = make('td', {className: `${column.kind !== 'text' ? 'number' : ''} ${rare.has(column.name) ? 'rare' : ''}`},
+      const td = make('td', {className: look(column)},
                       text(row[column.name], column));
       if (column.name === 'state')
         td.classList.add({'at work': 'state-work', stopped: 'state-stopped'}[row.state] ?? 'state');
@@ -211,7 +213,7 @@ function showConfig() {
                    .map(row => ({...row, differs: several && new Set(row.values).size > 1}));
   const shown = rows.filter(row => !several || !$('only').checked || row.differs);
   $('config').tHead.replaceChildren(make('tr', {}, make('th', {scope: 'col', textContent: 'setting'}),
-    ...runs.map(run => make('th', {scope: 'col', className: `t${run.colour}`, textContent: run.name}))));
+    ...runs.map(run => make('th', {scope: 'col', className: `t${run.colour}`, textContent: `${marks[run.colour]} ${run.name}`}))));
   $('config').tBodies[0].replaceChildren(...shown.map(row => make('tr', {className: row.differs ? 'differs' : ''},
     make('th', {scope: 'row', textContent: row.key}), ...row.values.map(v => make('td', {textContent: v ?? '–'})))));
   if (!shown.length)
@@ -229,7 +231,7 @@ function thumbs(run, group, count) {
 
 function showPictures() {
   $('pictures').replaceChildren(...[...chosen.values()].filter(run => run.details).map(run => {
-    const box = make('section', {}, make('h3', {className: `t${run.colour}`, textContent: run.name}));
+    const box = make('section', {}, make('h3', {className: `t${run.colour}`, textContent: `${marks[run.colour]} ${run.name}`}));
     if (run.details.report)
       box.append(make('p', {}, make('a', {href: `/report?${new URLSearchParams({run: run.name})}`, target: '_blank', rel: 'noopener',
                                           textContent: 'Its report'})));
@@ -251,7 +253,7 @@ function showPictures() {
 
 function showLegend() {
   $('legend').replaceChildren(...[...chosen.values()].map(run => make('li', {},
-    draw('svg', {viewBox: '0 0 26 8', 'aria-hidden': 'true'}, draw('path', {class: `line s${run.colour}`, d: 'M0 4H26'})),
+    make('span', {className: `t${run.colour}`, 'aria-hidden': 'true', textContent: marks[run.colour]}),
     make('b', {textContent: run.name, title: run.name}), run.head.state,
     make('button', {type: 'button', 'aria-label': `Remove ${run.name}`, textContent: '×', onclick: () => drop(run.name)}))));
 }
