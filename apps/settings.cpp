@@ -131,10 +131,11 @@ const std::vector<std::string> kActivations{"auto", "softmax", "sigmoid"};
 // Keys of the file, which may be the config.json of a run, replace the defaults one by one; objects
 // are replaced whole.
 void merge_file(TrainSettings& s, const std::filesystem::path& path) {
-  const nlohmann::json file = load_json(path);
+  const ConfigObject whole_file = ConfigObject::load(path);
+  const nlohmann::json& file = whole_file.value();
   const bool run = is_run_config(file);
-  const nlohmann::json& json = run ? file.at("settings") : file;
-  const ConfigObject c(json, run ? path.string() + ": settings" : path.string());
+  const ConfigObject c = run ? whole_file.object("settings") : whole_file;
+  const nlohmann::json& json = c.value();
   if (run && file.contains("experiment"))
     fmt::print(stderr,
                "[config] {}: its settings are taken; the rows of its experiment are options of the "
@@ -251,7 +252,8 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
                   "Settings to start from: default, or study (10 folds, 25 epochs, 512 x 512)")
       ->check(CLI::IsMember({"default", "study"}));
   command.add_option("--config", config_file_,
-                     "JSON settings, as a run's config.json has under \"settings\"");
+                     "Settings, as a run's config.json has under \"settings\": JSON, or TOML in a "
+                     "file .toml");
   add(command, "--data", &TrainSettings::data, "kind:PATH[,key=value]; may be given several times");
   if (classifier)
     add(command, "--task", &TrainSettings::classification,

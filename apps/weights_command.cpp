@@ -125,8 +125,8 @@ void convert(const ConvertOptions& o) {
                "[weights] {}: would be replaced by its own conversion; name another --out", o.file);
   check_output_file(o.out);
   nlohmann::json config = nlohmann::json::object();
-  if (!o.config.empty()) config = load_json(o.config);
-  THORAX_CHECK(config.is_object(), "[weights] {}: wants a JSON object", o.config);
+  if (!o.config.empty()) config = load_config_file(o.config);
+  THORAX_CHECK(config.is_object(), "[weights] {}: wants a JSON object or TOML", o.config);
   config["model"] = o.model;
   if (!o.head.empty()) config["head"] = o.head;
   if (o.in_channels > 0) config["in_channels"] = o.in_channels;
@@ -196,7 +196,7 @@ void add_convert(CLI::App& weights) {
       ->check(CLI::IsMember({"imagenet", "study"}));
   c->add_option("--outputs", o.outputs, "Outputs of the head (default 1000, or 1 with study)")
       ->check(in_range(1, 1 << 20));
-  c->add_option("--config", o.config, "JSON file with more keys of the model");
+  c->add_option("--config", o.config, "JSON or TOML file (.toml) with more keys of the model");
   c->add_option("--seed", o.seed, "Seed of what is new")->capture_default_str()->check(kSeed);
   c->add_flag("--json", o.json, "Print JSON");
   c->footer(

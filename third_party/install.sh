@@ -2,9 +2,11 @@
 # Installs the Debian packages thorax is built with. Does nothing, without touching the network or
 # asking for rights, when all of them are there.
 #
-#   third_party/install.sh [--dev] [--check]
+#   third_party/install.sh [--dev] [--aarch64] [--check]
 #     --dev     also what only developers need: the formatter that CI checks with, the compiler of
-#               the fuzz harnesses, a browser and an XML checker that judge the reports
+#               the fuzz harnesses, a browser and an XML checker that judge the reports, shells,
+#               what makes Debian packages and a bare machine to install them on
+#     --aarch64 also what tests/aarch64.sh compiles and runs programs for ARM with
 #     --check   install nothing; name what is missing and exit with 1 if anything is
 #
 # third_party/README.md says why each one.
@@ -12,19 +14,22 @@ set -euo pipefail
 
 packages=(
   g++ cmake ninja-build ccache
-  libdnnl-dev libstb-dev libcli11-dev nlohmann-json3-dev libfmt-dev libxxhash-dev libboost-dev libboost-context-dev
+  libdnnl-dev libstb-dev libcli11-dev nlohmann-json3-dev libtomlplusplus-dev libfmt-dev libxxhash-dev libboost-dev libboost-context-dev
   libtiff-dev libjpeg62-turbo-dev libpng-dev libdcmtk-dev libgdcm-dev
   libcpp-httplib-dev
   doctest-dev libbenchmark-dev gnuplot-nox
 )
-dev_packages=(git ca-certificates clang libclang-rt-14-dev clang-format dcmtk chromium libxml2-utils)
+dev_packages=(git ca-certificates clang libclang-rt-14-dev clang-format dcmtk chromium libxml2-utils
+  zsh fish mandoc pkg-config dpkg-dev mmdebstrap qemu-user clang-tidy)
+aarch64_packages=(g++-aarch64-linux-gnu qemu-user mmdebstrap)
 
 check_only=false
 for argument in "$@"; do
   case "$argument" in
     --dev) packages+=("${dev_packages[@]}") ;;
+    --aarch64) packages+=("${aarch64_packages[@]}") ;;
     --check) check_only=true ;;
-    -h | --help) sed -n '2,10s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "install.sh: unknown argument '$argument' (see --help)" >&2; exit 2 ;;
   esac
 done

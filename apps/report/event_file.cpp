@@ -1,7 +1,6 @@
 #include "apps/report/event_file.h"
 
 #include <fcntl.h>
-#include <immintrin.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 
 #include "apps/report/text.h"
 #include "engine/io/atomic_file.h"
+#include "engine/io/crc32.h"
 #include "engine/tensor/error.h"
 
 namespace thorax::app {
@@ -64,12 +64,6 @@ ProtoMessage shape(std::initializer_list<std::int64_t> sizes) {
 }
 
 }  // namespace
-
-std::uint32_t crc32c(std::string_view bytes) {
-  std::uint32_t crc = 0xffffffffu;
-  for (const char byte : bytes) crc = _mm_crc32_u8(crc, static_cast<unsigned char>(byte));
-  return ~crc;
-}
 
 EventLog::EventLog(double wall_time) : wall_time_(wall_time) {
   ProtoMessage event;

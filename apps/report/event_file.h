@@ -15,9 +15,6 @@
 
 namespace thorax::app {
 
-// CRC-32 with Castagnoli's polynomial (RFC 3720, B.4).
-std::uint32_t crc32c(std::string_view bytes);
-
 class EventLog {
  public:
   // `wall_time`: seconds since 1970, given to every event.

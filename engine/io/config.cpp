@@ -68,21 +68,79 @@ std::string nearest_word(std::string_view word, const std::vector<std::string>& 
   return best;
 }
 
-json parse_json(std::string_view text, std::string_view what) {
-  std::vector<std::set<std::string>> keys;  // of every open object
+namespace {
+
+// Counts the lines of a text while it is parsed.
+class CountingIterator {
+ public:
+  using iterator_category = std::input_iterator_tag;
+  using value_type = char;
+  using difference_type = std::ptrdiff_t;
+  using pointer = const char*;
+  using reference = const char&;
+
+  CountingIterator(const char* at, int* line) : at_(at), line_(line) {}
+  const char& operator*() const { return *at_; }
+  CountingIterator& operator++() {
+    *line_ += *at_++ == '\n' ? 1 : 0;
+    return *this;
+  }
+  bool operator==(const CountingIterator& other) const { return at_ == other.at_; }
+
+ private:
+  const char* at_;
+  int* line_;
+};
+
+// An open object or array.
+struct Open {
+  std::string path;  // of its members: "training.", "rows"
+  bool array = false;
+  std::size_t index = 0;       // of an array's next element
+  std::string key;             // of an object's next value
+  std::set<std::string> keys;  // of an object, so far
+};
+
+json parse(std::string_view text, std::string_view what, ConfigLines* lines) {
+  int line = 1;
+  std::vector<Open> open;
+  // The path of the value that begins.
+  const auto begins = [&]() -> std::string {
+    if (open.empty()) return "";
+    Open& in = open.back();
+    return in.array ? fmt::format("{}[{}]", in.path, in.index++) : in.path + in.key;
+  };
   const auto watch = [&](int depth, json::parse_event_t event, json& parsed) {
     if (depth > kMaxDepth) fail("[config] {}: nested deeper than {}", what, kMaxDepth);
-    if (event == json::parse_event_t::object_start) keys.emplace_back();
-    if (event == json::parse_event_t::object_end) keys.pop_back();
-    if (event == json::parse_event_t::key &&
-        !keys.back().insert(parsed.get_ref<const std::string&>()).second)
-      fail("[config] {}: key '{}' appears twice", what, parsed.get<std::string>());
-    if (event == json::parse_event_t::value && parsed.is_string())
-      parsed = from_json_text(parsed.get_ref<const std::string&>());
+    switch (event) {
+      case json::parse_event_t::object_start: {
+        const std::string path = begins();
+        open.push_back({path.empty() ? "" : path + ".", false, 0, "", {}});
+        break;
+      }
+      case json::parse_event_t::array_start:
+        open.push_back({begins(), true, 0, "", {}});
+        break;
+      case json::parse_event_t::object_end:
+      case json::parse_event_t::array_end:
+        open.pop_back();
+        break;
+      case json::parse_event_t::key:
+        open.back().key = parsed.get_ref<const std::string&>();
+        if (!open.back().keys.insert(open.back().key).second)
+          fail("[config] {}: key '{}' appears twice", what, open.back().key);
+        if (lines != nullptr) lines->emplace(open.back().path + open.back().key, line);
+        break;
+      case json::parse_event_t::value:
+        if (!open.empty()) begins();
+        if (parsed.is_string()) parsed = from_json_text(parsed.get_ref<const std::string&>());
+        break;
+    }
     return true;
   };
   try {
-    return json::parse(text.begin(), text.end(), watch);
+    return json::parse(CountingIterator(text.data(), &line),
+                       CountingIterator(text.data() + text.size(), &line), watch);
   } catch (const json::exception& error) {
     const std::string message = error.what();
     const std::size_t start = message.find("] ");
@@ -90,8 +148,20 @@ json parse_json(std::string_view text, std::string_view what) {
   }
 }
 
+}  // namespace
+
+json parse_json(std::string_view text, std::string_view what) {
+  return parse(text, what, nullptr);
+}
+
 json load_json(const std::filesystem::path& path) {
   return parse_json(read_file(path, kMaxBytes), path.string());
+}
+
+json load_config_file(const std::filesystem::path& path, ConfigLines* lines) {
+  const std::string text = read_file(path, kMaxBytes);
+  return path.extension() == ".toml" ? parse_toml(text, path.string(), lines)
+                                     : parse(text, path.string(), lines);
 }
 
 void save_json(const std::filesystem::path& path, const json& value) {
@@ -103,20 +173,34 @@ void save_json(const std::filesystem::path& path, const json& value) {
 }
 
 ConfigObject::ConfigObject(const json& value, std::string file)
-    : ConfigObject(std::make_shared<const json>(value), std::move(file), "") {}
+    : ConfigObject(std::make_shared<const json>(value), std::move(file), "", nullptr) {}
 
-ConfigObject::ConfigObject(std::shared_ptr<const json> value, std::string file, std::string path)
-    : value_(std::move(value)), file_(std::move(file)), path_(std::move(path)) {
-  THORAX_CHECK(value_->is_object(), "[config] {}: {}{} instead of an object", file_,
-               path_.empty() ? "" : path_.substr(0, path_.size() - 1) + ": ", kind_of(*value_));
+ConfigObject::ConfigObject(std::shared_ptr<const json> value, std::string file, std::string path,
+                           std::shared_ptr<const ConfigLines> lines)
+    : value_(std::move(value)),
+      file_(std::move(file)),
+      path_(std::move(path)),
+      lines_(std::move(lines)) {
+  const std::string self = path_.substr(0, path_.empty() ? 0 : path_.size() - 1);
+  THORAX_CHECK(value_->is_object(), "[config] {}: {}{} instead of an object", place(self),
+               self.empty() ? "" : self + ": ", kind_of(*value_));
+}
+
+std::string ConfigObject::place(const std::string& path) const {
+  if (lines_ != nullptr)
+    if (const auto found = lines_->find(path); found != lines_->end())
+      return fmt::format("{}:{}", file_, found->second);
+  return file_;
 }
 
 ConfigObject ConfigObject::load(const std::filesystem::path& path) {
-  return ConfigObject(load_json(path), path.string());
+  auto lines = std::make_shared<ConfigLines>();
+  auto value = std::make_shared<const json>(load_config_file(path, lines.get()));
+  return ConfigObject(std::move(value), path.string(), "", std::move(lines));
 }
 
 void ConfigObject::refuse(const char* key, std::string_view message) const {
-  fail("[config] {}: {}{}: {}", file_, path_, key, message);
+  fail("[config] {}: {}{}: {}", place(path_ + key), path_, key, message);
 }
 
 const json* ConfigObject::find(const char* key) const {
@@ -252,8 +336,8 @@ ConfigObject ConfigObject::object(const char* key) const {
   static const auto nothing = std::make_shared<const json>(json::object());
   const json* value = find(key);
   const std::string path = path_ + key + ".";
-  if (value == nullptr) return ConfigObject(nothing, file_, path);
-  return ConfigObject(std::shared_ptr<const json>(value_, value), file_, path);
+  if (value == nullptr) return ConfigObject(nothing, file_, path, lines_);
+  return ConfigObject(std::shared_ptr<const json>(value_, value), file_, path, lines_);
 }
 
 std::vector<ConfigObject> ConfigObject::objects(const char* key) const {
@@ -263,7 +347,7 @@ std::vector<ConfigObject> ConfigObject::objects(const char* key) const {
   if (!value->is_array()) refuse(key, kind_of(*value) + " instead of an array of objects");
   for (std::size_t i = 0; i < value->size(); ++i)
     result.push_back(ConfigObject(std::shared_ptr<const json>(value_, &(*value)[i]), file_,
-                                  fmt::format("{}{}[{}].", path_, key, i)));
+                                  fmt::format("{}{}[{}].", path_, key, i), lines_));
   return result;
 }
 

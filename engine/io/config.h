@@ -1,9 +1,10 @@
-// Strict reading of JSON configuration: what is not known is an error, not a silent default.
+// Strictly read configuration, JSON or TOML: what is not known is an error, not a silent default.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
 #include <limits>
+#include <map>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
@@ -18,17 +19,26 @@ namespace thorax {
 nlohmann::json parse_json(std::string_view text, std::string_view what);
 // The same for a file of at most 64 MiB.
 nlohmann::json load_json(const std::filesystem::path& path);
+// The line of each key of a configuration file, by its path: "schedule.lr", "rows[1].name".
+using ConfigLines = std::map<std::string, int>;
+// A configuration that a person wrote: TOML (toml.io, comments after #) if its name ends with
+// .toml, else JSON; the same values either way. Throws the errors of load_json, and Error
+// "[config] FILE:LINE: ..." for what is no TOML and for what JSON has not: dates, inf, nan.
+nlohmann::json load_config_file(const std::filesystem::path& path, ConfigLines* lines = nullptr);
+nlohmann::json parse_toml(std::string_view text, std::string_view what,
+                          ConfigLines* lines = nullptr);
 // Writes JSON, indented, atomically.
 void save_json(const std::filesystem::path& path, const nlohmann::json& value);
 
 // One object of a configuration. Each getter names a key that may be there, and checks its value;
 // finish() then refuses every key that no getter asked for, naming the nearest one that was. Errors
-// read "[config] FILE: training.epochs: ...". Objects taken out of it by object() are finished by
-// their reader.
+// read "[config] FILE:LINE: training.epochs: ...", without the line where it is not known. Objects
+// taken out of it by object() are finished by their reader.
 class ConfigObject {
  public:
   // `file` says in messages where the configuration came from ("run.json", "command line").
   ConfigObject(const nlohmann::json& value, std::string file);
+  // By load_config_file.
   static ConfigObject load(const std::filesystem::path& path);
 
   bool has(const char* key) const;
@@ -59,12 +69,16 @@ class ConfigObject {
   void finish() const;
   // Throws Error "[config] FILE: PATH.key: message".
   [[noreturn]] void refuse(const char* key, std::string_view message) const;
+  const nlohmann::json& value() const { return *value_; }
 
  private:
   static constexpr double kLowest = std::numeric_limits<double>::lowest();
   static constexpr double kHighest = std::numeric_limits<double>::max();
 
-  ConfigObject(std::shared_ptr<const nlohmann::json> value, std::string file, std::string path);
+  ConfigObject(std::shared_ptr<const nlohmann::json> value, std::string file, std::string path,
+               std::shared_ptr<const ConfigLines> lines);
+  // "FILE:LINE" of a path, "FILE" where the line is not known.
+  std::string place(const std::string& path) const;
   // The value of a key, noted as known; null when absent.
   const nlohmann::json* find(const char* key) const;
   const nlohmann::json& need(const char* key) const;
@@ -72,6 +86,7 @@ class ConfigObject {
   std::shared_ptr<const nlohmann::json> value_;
   std::string file_;
   std::string path_;  // "training.", empty at the top
+  std::shared_ptr<const ConfigLines> lines_;
   mutable std::vector<std::string> known_;
 };
 

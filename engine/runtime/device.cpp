@@ -94,10 +94,15 @@ Device parse_device(std::string_view text) {
 
 std::string processor_name() {
   std::ifstream file("/proc/cpuinfo");
+  std::string implementer;
   for (std::string line; std::getline(file, line);) {
-    if (!line.starts_with("model name")) continue;
     const std::size_t colon = line.find(": ");
-    if (colon != std::string::npos) return line.substr(colon + 2);
+    if (colon == std::string::npos) continue;
+    const std::string value = line.substr(colon + 2);
+    if (line.starts_with("model name")) return value;
+    // ARM has numbers in place of a name.
+    if (line.starts_with("CPU implementer")) implementer = value;
+    if (line.starts_with("CPU part")) return "ARM " + implementer + " part " + value;
   }
   return "unknown";
 }

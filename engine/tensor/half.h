@@ -12,7 +12,9 @@
 #include <cuda_fp16.h>
 #define THORAX_HOST_DEVICE __host__ __device__
 #else
+#if defined(__F16C__)
 #include <immintrin.h>
+#endif
 #define THORAX_HOST_DEVICE
 #endif
 
@@ -43,8 +45,10 @@ THORAX_HOST_DEVICE inline float to_float(Half value) {
   __half_raw raw;
   raw.x = value.bits;
   return __half2float(__half(raw));
-#else
+#elif defined(__F16C__)
   return _cvtsh_ss(value.bits);
+#else
+  return static_cast<float>(std::bit_cast<__fp16>(value.bits));  // ARM's binary16
 #endif
 }
 THORAX_HOST_DEVICE inline float to_float(BFloat16 value) {
@@ -67,8 +71,10 @@ THORAX_HOST_DEVICE inline Half from_float<Half>(float value) {
 #if defined(__CUDACC__)
   const __half_raw raw = __half_raw(__float2half_rn(value));
   return Half{raw.x};
-#else
+#elif defined(__F16C__)
   return Half{static_cast<std::uint16_t>(_cvtss_sh(value, _MM_FROUND_TO_NEAREST_INT))};
+#else
+  return Half{std::bit_cast<std::uint16_t>(static_cast<__fp16>(value))};
 #endif
 }
 template <>

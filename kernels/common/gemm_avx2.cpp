@@ -1,5 +1,5 @@
-// The matrix products for 8 lanes: AVX2 and FMA, the least that thorax runs on. And the choice of
-// width.
+// The matrix products for 8 lanes: AVX2 and FMA, the least that thorax runs on; on ARM the compiler
+// makes two NEON vectors of each. And the choice of width.
 #include "kernels/common/gemm_core.h"
 
 namespace thorax::gemm {

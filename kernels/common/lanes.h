@@ -4,7 +4,9 @@
 // its position.
 #pragma once
 
+#if defined(__FMA__)
 #include <immintrin.h>
+#endif
 
 #include <cmath>
 #include <cstdint>
@@ -30,7 +32,13 @@ inline float fused(float a, float b, float c) {
   return std::fma(a, b, c);
 }
 inline Float8 fused(Float8 a, Float8 b, Float8 c) {
+#if defined(__FMA__)
   return _mm256_fmadd_ps(a, b, c);
+#else
+  Float8 sum;  // on ARM two vector instructions
+  for (int i = 0; i < 8; ++i) sum[i] = std::fma(a[i], b[i], c[i]);
+  return sum;
+#endif
 }
 
 // max(0, v); a NaN stays one.

@@ -2,8 +2,11 @@
 // tail goes through the same code, so results do not depend on where a vector starts.
 #pragma once
 
+#if defined(__AVX__)
 #include <immintrin.h>
+#endif
 
+#include <cmath>
 #include <cstdint>
 
 #include "kernels/common/simd.h"
@@ -25,9 +28,8 @@ inline Floats keep_first(Floats v, std::int64_t n) {
 
 // Sum of the lanes, always in the same order.
 inline float sum_lanes(Floats v) {
-  const __m128 four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
-  return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+  const Floats four = v + __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
+  return (four[0] + four[2]) + (four[1] + four[3]);
 }
 
 inline Floats max(Floats a, Floats b) {
@@ -39,7 +41,13 @@ inline Floats abs(Floats v) {
 }
 
 inline Floats sqrt(Floats v) {
+#if defined(__AVX__)
   return (Floats)_mm256_sqrt_ps((__m256)v);
+#else
+  Floats root;
+  for (int i = 0; i < 8; ++i) root[i] = std::sqrt(v[i]);
+  return root;
+#endif
 }
 
 // e^x to about 1 unit in the last place, subnormal results included; 0 below -104, infinity above

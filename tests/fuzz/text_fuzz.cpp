@@ -6,6 +6,7 @@
 #include "data/csv.h"
 #include "data/dataset.h"
 #include "engine/io/config.h"
+#include "engine/io/json_text.h"
 #include "engine/optim/schedule.h"
 #include "tests/fuzz/harness.h"
 
@@ -43,6 +44,19 @@ void json(Bytes bytes) {
   }
 }
 const Enter enter_json("json", {json});
+
+// What is taken is something that JSON can hold, and has a line for each key.
+void toml(Bytes bytes) {
+  const std::string name = "input.toml";
+  nlohmann::json value;
+  ConfigLines lines;
+  if (!accepted(name, [&] { value = parse_toml(as_text(bytes), name, &lines); })) return;
+  FUZZ_REQUIRE(value.is_object(), "{} is no object", value.type_name());
+  FUZZ_REQUIRE(parse_json(dump_json(value), name) == value, "other values as JSON");
+  for (const auto& [key, held] : value.items())
+    FUZZ_REQUIRE(lines.count(key) == 1, "no line of a key");
+}
+const Enter enter_toml("toml", {toml});
 
 // A learning-rate schedule and an augmentation, as configuration files give them.
 void settings(Bytes bytes) {

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "engine/io/atomic_file.h"
@@ -84,4 +85,103 @@ TEST_CASE("broken JSON, duplicate keys and deep nesting are errors that name the
                        Error);
   save_json(folder / "x.json", {{"a", 1}});
   CHECK(load_json(folder / "x.json") == json{{"a", 1}});
+}
+
+namespace {
+
+constexpr const char* kToml = R"(# Settings of a run.
+epochs = 3        # as many as patience allows
+data = ["folder:a", 'folder:b']
+"validation share" = 0.25
+on = true
+
+[schedule]
+name = "cosine"
+warmup.steps = 50
+
+[[rows]]
+view = "lungs"
+[[rows]]
+view = "whole"
+)";
+constexpr const char* kJson = R"({
+  "epochs": 3, "data": ["folder:a", "folder:b"],
+  "validation share": 0.25,
+  "on": true, "schedule": {"name": "cosine",
+    "warmup": {"steps": 50}},
+  "rows": [{"view": "lungs"},
+           {"view": "whole"}]
+})";
+
+}  // namespace
+
+TEST_CASE("TOML has the values of the same JSON, and both know the line of each key") {
+  test::TempFolder folder;
+  std::ofstream(folder / "c.toml") << kToml;
+  std::ofstream(folder / "c.json") << kJson;
+  ConfigLines toml, written;
+  CHECK(load_config_file(folder / "c.toml", &toml) ==
+        load_config_file(folder / "c.json", &written));
+  CHECK(toml == ConfigLines{{"epochs", 2},
+                            {"data", 3},
+                            {"validation share", 4},
+                            {"on", 5},
+                            {"schedule", 7},
+                            {"schedule.name", 8},
+                            {"schedule.warmup", 9},
+                            {"schedule.warmup.steps", 9},
+                            {"rows", 11},
+                            {"rows[0].view", 12},
+                            {"rows[1].view", 14}});
+  CHECK(written == ConfigLines{{"epochs", 2},
+                               {"data", 2},
+                               {"validation share", 3},
+                               {"on", 4},
+                               {"schedule", 4},
+                               {"schedule.name", 4},
+                               {"schedule.warmup", 5},
+                               {"schedule.warmup.steps", 5},
+                               {"rows", 6},
+                               {"rows[0].view", 6},
+                               {"rows[1].view", 7}});
+}
+
+TEST_CASE("errors of a configuration file name the line") {
+  test::TempFolder folder;
+  const auto loaded = [&](const char* name, const std::string& text) {
+    std::ofstream(folder / name) << text;
+    return ConfigObject::load(folder / name);
+  };
+  for (const char* name : {"c.toml", "c.json"}) {
+    CAPTURE(name);
+    const bool toml = std::string(name) == "c.toml";
+    const ConfigObject c =
+        loaded(name, toml ? "# first\nepochs = 2.5\n[schedule]\nwarmpu = 3\n"
+                          : "{\n\"epochs\": 2.5, \"schedule\":\n\n{\"warmpu\": 3}}");
+    const std::string start = "[config] " + (folder / name).string();
+    CHECK_THROWS_WITH_AS(c.integer("epochs"),
+                         (start + ":2: epochs: the number 2.5 instead of a whole number").c_str(),
+                         Error);
+    const ConfigObject schedule = c.object("schedule");
+    CHECK(schedule.number_or("warmup", 1) == 1);
+    CHECK_THROWS_WITH_AS(
+        schedule.finish(),
+        (start + ":4: schedule.warmpu: unknown key; did you mean 'warmup'?").c_str(), Error);
+    CHECK_THROWS_WITH_AS(c.text("none"), (start + ": none: is missing").c_str(), Error);
+  }
+  // What is no TOML, and what no setting is.
+  const auto refused = [&](const std::string& text) -> std::string {
+    try {
+      parse_toml(text, "c.toml");
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "nothing";
+  };
+  CHECK(refused("a = 1\nb = \n").starts_with("[config] c.toml:2: "));
+  CHECK(refused("a = 1\n\na = 2\n").starts_with("[config] c.toml:3: "));
+  CHECK(refused("a = 1\nb.c = inf\n") == "[config] c.toml:2: b.c: is no finite number");
+  CHECK(refused("b = [1, 2000-01-01]").starts_with("[config] c.toml:1: b[1]: is a date"));
+  CHECK(refused("a = " + std::string(65, '[') + std::string(65, ']')) ==
+        "[config] c.toml: nested deeper than 64");
 }
