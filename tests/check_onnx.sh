@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Usage: tests/check_onnx.sh [BUILD]
 # Exports networks of every kind as ONNX files and compares what onnxruntime (PyPI) computes from them with
-# what thorax computes (tests/onnx/compare.py), then a checkpoint by the command `thorax export`. Takes onnx and
+# what thorax computes (tests/onnx/compare.py), the other way round for files with every operator that thorax
+# reads (tests/onnx/foreign.py), then a checkpoint by the command `thorax export`. Takes onnx and
 # onnxruntime of the system's Python if they are there, else installs them into a virtual environment in BUILD; says so and
 # ends well where neither is possible.
 set -euo pipefail
@@ -16,6 +17,12 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 "$build/tests/onnx_cases" "$folder/cases"
 "$python" tests/onnx/compare.py "$folder/cases"
+
+# Files of another program, read.
+mkdir "$folder/foreign"
+"$python" tests/onnx/foreign.py make "$folder/foreign"
+"$build/tests/onnx_cases" --run "$folder/foreign"
+"$python" tests/onnx/foreign.py compare "$folder/foreign"
 
 # As a user does it: the file of a training run, and the numbers that `predict` prints for an image of the
 # network's own size, which nothing resizes.

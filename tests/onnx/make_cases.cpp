@@ -13,6 +13,7 @@
 #include "engine/registry/registry.h"
 #include "models/factory.h"
 #include "models/onnx/export.h"
+#include "models/onnx/import.h"
 #include "tests/models/support.h"
 
 namespace {
@@ -108,15 +109,35 @@ void write_cases(const std::filesystem::path& folder) {
     write_case(folder, name, config, softmax, true);  // three input channels
 }
 
+// What the networks NAME.onnx of a folder compute from the image in NAME.safetensors:
+// NAME.thorax.safetensors.
+void run_cases(const std::filesystem::path& folder) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() != ".onnx") continue;
+    const onnx::Imported network = onnx::import_model(entry.path());
+    std::filesystem::path input = entry.path(), output = entry.path();
+    const SafetensorsFile given =
+        read_safetensors(input.replace_extension(".safetensors"), FileOrder::pytorch);
+    const Tensor logits = logits_of(*network.model, given.tensors.at("image"));
+    write_safetensors(output.replace_extension(".thorax.safetensors"),
+                      {{"logits", transposed(logits)}});
+  }
+}
+
 }  // namespace
 
 int main(int count, char** values) {
   try {
-    if (count != 2) {
-      fmt::print(stderr, "usage: onnx_cases FOLDER\n");
+    const bool run = count == 3 && std::string(values[1]) == "--run";
+    if (count != 2 && !run) {
+      fmt::print(stderr, "usage: onnx_cases FOLDER | onnx_cases --run FOLDER\n");
       return 2;
     }
-    write_cases(values[1]);
+    if (run) {
+      run_cases(values[2]);
+    } else {
+      write_cases(values[1]);
+    }
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}\n", error.what());
     return 1;
