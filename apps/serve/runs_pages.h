@@ -19,8 +19,8 @@ namespace thorax::app {
 // GET /picture?run=NAME&file=PATH   a PNG of the run's folder
 // GET /report?run=NAME              its report.html, as it is, without scripts
 // Names are those of `thorax runs`, file names as dump_json writes them. A run that lies elsewhere,
-// by a symbolic link, is not shown. What is read is at most a second old, or as old as ten times
-// the time that reading takes. Throws Error "[runs] ..." when `root` is no folder.
+// by a symbolic link, is not shown. What is read is as old as ten times the time that reading
+// takes. Throws Error "[runs] ..." when `root` is no folder.
 std::vector<HttpRoute> run_routes(const std::filesystem::path& root);
 
 }  // namespace thorax::app
