@@ -32,46 +32,49 @@ Multiprocessor multiprocessor(int capability) {
   }
 }
 
-struct Row {
-  std::string kernel;
-  int capability, registers, spills, static_shared, threads, dynamic_shared;
-
-  // Registers are handed out 256 at a time to each warp; 65,536 a multiprocessor.
-  int resident_warps() const {
-    const Multiprocessor sm = multiprocessor(capability);
-    const int warps = (threads + 31) / 32;
-    const int per_warp = (std::max(registers, 1) * 32 + 255) / 256 * 256;
-    const int shared = static_shared + dynamic_shared + sm.reserved;
-    int blocks = std::min({sm.blocks, sm.warps / warps, 65536 / per_warp / warps});
-    if (shared > 0) blocks = std::min(blocks, sm.shared / shared);
-    return blocks * warps;
-  }
-  double occupancy() const {
-    return static_cast<double>(resident_warps()) / multiprocessor(capability).warps;
-  }
-};
-
 int number(const CsvTable& table, int64_t row, const char* column) {
   return std::stoi(table.at(row, table.column(column)));
 }
 
 }  // namespace
 
-void print_kernel_table(bool as_json) {
+// Registers are handed out 256 at a time to each warp; 65,536 a multiprocessor.
+int KernelResources::resident_blocks() const {
+  const Multiprocessor sm = multiprocessor(capability);
+  const int warps = (threads + 31) / 32;
+  const int per_warp = (std::max(registers, 1) * 32 + 255) / 256 * 256;
+  const int shared = static_shared + dynamic_shared + sm.reserved;
+  int blocks = std::min({sm.blocks, sm.warps / warps, 65536 / per_warp / warps});
+  if (shared > 0) blocks = std::min(blocks, sm.shared / shared);
+  return blocks;
+}
+
+double KernelResources::occupancy() const {
+  return static_cast<double>(resident_blocks() * ((threads + 31) / 32)) /
+         multiprocessor(capability).warps;
+}
+
+std::vector<KernelResources> kernel_resources() {
   const CsvTable table = CsvTable::parse(kKernelResources, "kernels/resources.csv");
+  std::vector<KernelResources> rows;
+  for (int64_t i = 0; i < table.rows(); ++i) {
+    const std::string& arch = table.at(i, table.column("arch"));
+    rows.push_back({table.at(i, table.column("kernel")), std::stoi(arch.substr(arch.find('_') + 1)),
+                    number(table, i, "registers"),
+                    number(table, i, "spill_stores") + number(table, i, "spill_loads"),
+                    number(table, i, "static_shared"), number(table, i, "threads"),
+                    number(table, i, "dynamic_shared")});
+  }
+  return rows;
+}
+
+void print_kernel_table(bool as_json) {
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
   if (!as_json)
     fmt::print("{:<64} {:<6} {:>9} {:>6} {:>7} {:>7} {:>9}\n", "kernel", "arch", "registers",
                "spills", "shared", "threads", "occupancy");
-  for (int64_t i = 0; i < table.rows(); ++i) {
-    const std::string& arch = table.at(i, table.column("arch"));
-    const Row row{table.at(i, table.column("kernel")),
-                  std::stoi(arch.substr(arch.find('_') + 1)),
-                  number(table, i, "registers"),
-                  number(table, i, "spill_stores") + number(table, i, "spill_loads"),
-                  number(table, i, "static_shared"),
-                  number(table, i, "threads"),
-                  number(table, i, "dynamic_shared")};
+  for (const KernelResources& row : kernel_resources()) {
+    const std::string arch = fmt::format("sm_{}", row.capability);
     if (as_json) {
       json.push_back({{"kernel", row.kernel},
                       {"arch", arch},

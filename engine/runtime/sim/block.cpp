@@ -15,6 +15,7 @@
 #include "engine/runtime/parallel.h"
 #include "engine/runtime/philox.h"
 #include "engine/runtime/sim/fibre.h"
+#include "engine/runtime/sim/census.h"
 #include "engine/runtime/sim/launch_log.h"
 #include "engine/runtime/sim/sanitizer.h"
 #include "engine/runtime/sim/scheduler.h"
@@ -467,6 +468,8 @@ void run_grid(const char* kernel, const Architecture& architecture, const BlockS
                architecture.compute_capability, architecture.shared_in_all);
   log_launch(kernel, static_cast<unsigned>(threads), dynamic);
   const auto blocks = static_cast<std::int64_t>(grid.x) * grid.y * grid.z;
+  if (counted(kernel, static_cast<std::uint64_t>(blocks), static_cast<unsigned>(threads), dynamic))
+    return;
   const bool reversed = order.load() != Order::forward;
   const auto run = [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t i = first; i < last; ++i) {
