@@ -14,8 +14,8 @@
 
 #include "engine/runtime/parallel.h"
 #include "engine/runtime/philox.h"
-#include "engine/runtime/sim/fibre.h"
 #include "engine/runtime/sim/census.h"
+#include "engine/runtime/sim/fibre.h"
 #include "engine/runtime/sim/launch_log.h"
 #include "engine/runtime/sim/sanitizer.h"
 #include "engine/runtime/sim/scheduler.h"
