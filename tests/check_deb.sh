@@ -3,7 +3,8 @@
 # third_party/packages/Containerfile does: by apt, with that file's own commands. From the packages to the first prediction on
 # a phantom it must take less than a minute. The library must run on a processor with AVX2 and nothing newer (qemu).
 #
-#   tests/check_deb.sh [--full]
+#   tests/check_deb.sh [--full] [BUILD]
+#     BUILD    the build to pack, default: build
 #     --full   also runs the first stage of the Containerfile, which compiles everything, on a bare Debian 12, and
 #              builds a program against the packages there: half an hour on 2 cores
 #
@@ -12,17 +13,13 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 full=false
-case "${1:-}" in
-  --full) full=true ;;
-  "") ;;
-  *) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit 2 ;;
-esac
+if [ "${1:-}" = --full ]; then full=true; shift; fi
+build=${1:-build}
 failed() { echo "check_deb.sh: $*" >&2; exit 1; }
+[ -e "$build/CMakeCache.txt" ] || failed "build first (tests/run.sh)"
 
-build=build-deb
-cmake --preset deb >"$build.log" 2>&1 || { cat "$build.log"; exit 1; }
-rm -f "$build.log" "$build"/*.deb
-cmake --build --preset deb --parallel "$(nproc)"
+cmake --build "$build" --target thorax_shell_files
+rm -f "$build"/*.deb
 (cd "$build" && cpack) >"$build/cpack.log" 2>&1 || { cat "$build/cpack.log"; exit 1; }
 runtime=$(echo "$build"/thorax_*.deb) development=$(echo "$build"/libthorax-dev_*.deb)
 folder=$(mktemp -d)
@@ -39,7 +36,7 @@ for file in bin/thorax share/man/man1/thorax.1.gz share/doc/thorax/copyright sha
   [ -s "$folder/tree/usr/$file" ] || failed "the packages have no /usr/$file"
 done
 dpkg-deb --field "$runtime" Depends | grep -q 'libdnnl2' || failed "$runtime does not depend on the libraries that it calls"
-for binary in "$folder"/tree/usr/bin/thorax "$folder"/tree/usr/lib/*/libthorax.so.*; do
+for binary in "$folder"/tree/usr/bin/thorax "$folder"/tree/usr/lib/libthorax*.so*; do
   [ ! -L "$binary" ] || continue
   if readelf -d "$binary" | grep -E 'R(UN)?PATH'; then failed "${binary##*/} has a path of its own to libraries"; fi
   if strings "$binary" | grep -F "$PWD"; then failed "${binary##*/} holds the path of the tree it was built in"; fi
@@ -50,9 +47,9 @@ if command -v qemu-x86_64 >/dev/null; then
   library=$(dirname "$(find "$folder/tree" -name 'libthorax.so.*' | head -n 1)")
   begin=$SECONDS
   LD_LIBRARY_PATH=$library OMP_NUM_THREADS=1 qemu-x86_64 -cpu Haswell "$folder/tree/usr/bin/thorax" data phantoms \
-    --out "$folder/avx2" --patients 2 --max-images 1 --size 64 2>"$folder/avx2.log" | tail -n 1
+    --out "$folder/avx2" --patients 4 --max-images 1 --size 64 2>"$folder/avx2.log" | tail -n 1
   LD_LIBRARY_PATH=$library OMP_NUM_THREADS=1 qemu-x86_64 -cpu Haswell "$folder/tree/usr/bin/thorax" train segmenter --quiet \
-    --data "manifest:$folder/avx2/manifest.csv" --size 16 --width 4 --epochs 1 --batch 1 --out "$folder/avx2/run" 2>>"$folder/avx2.log" ||
+    --data "manifest:$folder/avx2/manifest.csv" --size 16 --width 4 --epochs 1 --batch 1 --out "$folder/avx2/run" >>"$folder/avx2.log" 2>&1 ||
     { tail "$folder/avx2.log"; failed "the program does not run on a processor without AVX-512"; }
   echo "check_deb.sh: runs on a processor with AVX2 (qemu's Haswell), $((SECONDS - begin)) s"
 else
@@ -60,16 +57,17 @@ else
 fi
 
 # The bare machine. Mounts live in a namespace of their own and vanish with the command.
+cache=$build
 mirror=${THORAX_MIRROR:-http://deb.debian.org/debian}
 machine=$folder/debian
 bare_machine() {  # FOLDER
-  [ -e "$build/debian.tar" ] || { mmdebstrap --quiet --variant=minbase bookworm "$build/debian.new.tar" "$mirror" &&
-    mv "$build/debian.new.tar" "$build/debian.tar"; } || return 1
-  mkdir "$1" && tar -x -C "$1" -f "$build/debian.tar" || return 1
+  [ -e "$cache/debian.tar" ] || { mmdebstrap --quiet --variant=minbase bookworm "$cache/debian.new.tar" "$mirror" &&
+    mv "$cache/debian.new.tar" "$cache/debian.tar"; } || return 1
+  mkdir "$1" && tar -x -C "$1" -f "$cache/debian.tar" || return 1
   cp /etc/resolv.conf "$1/etc/resolv.conf"
   # Archives that this machine has fetched before need not be fetched again.
-  mkdir -p "$build/archives"
-  cp "$build"/archives/*.deb "$1/var/cache/apt/archives/" 2>/dev/null || true
+  mkdir -p "$cache/archives"
+  cp "$cache"/archives/*.deb "$1/var/cache/apt/archives/" 2>/dev/null || true
   echo 'Binary::apt::APT::Keep-Downloaded-Packages "true"; APT::Keep-Downloaded-Packages "true";' >"$1/etc/apt/apt.conf.d/99keep"
 }
 inside() {  # MACHINE USER FOLDER COMMAND
@@ -98,7 +96,7 @@ stage() {
       COPY)
         if [[ $rest == --from=build\ * ]]; then
           read -r _ from to <<<"$rest"
-          from=${from#/thorax/}
+          from=$build/${from##*/}  # what the first stage built, or an equal build
         else
           read -r from to <<<"$rest"
         fi
@@ -118,18 +116,18 @@ stage() {
 if $full; then
   bare_machine "$folder/builder"
   stage "$folder/builder" 1
-  cp "$folder"/builder/thorax/build-deb/*.deb "$build/"
+  build=$folder/builder/thorax/build-deb
   echo "check_deb.sh: the container's first stage built $(cd "$build" && echo *.deb)"
 fi
 
 begin=$SECONDS
 stage "$machine" 2
-cp "$machine"/var/cache/apt/archives/*.deb "$build/archives/" 2>/dev/null || true
+cp "$machine"/var/cache/apt/archives/*.deb "$cache/archives/" 2>/dev/null || true
 installed=$((SECONDS - begin))
 [ "$entry" = thorax ] || failed "the container starts '$entry'"
 chown "$user" "$machine$workdir"  # as the folder that is mounted there belongs to who starts it
 inside "$machine" "$user" "$workdir" '
-  thorax data phantoms --out phantoms --patients 6 --max-images 1 --size 64
+  thorax data phantoms --out phantoms --patients 12 --max-images 1 --size 64
   thorax train classifier --data manifest:phantoms/manifest.csv --model resnet18 --size 64 --epochs 1 --batch 4 --out run
   thorax predict phantoms/CXR_png --classifier run/last.safetensors --out seen' >"$folder/log" 2>&1 ||
   { tail -n 20 "$folder/log"; failed "the installed program failed"; }

@@ -20,7 +20,7 @@ packages=(
   doctest-dev libbenchmark-dev gnuplot-nox
 )
 dev_packages=(git ca-certificates clang libclang-rt-14-dev clang-format dcmtk chromium libxml2-utils
-  zsh fish mandoc pkg-config dpkg-dev mmdebstrap qemu-user clang-tidy)
+  zsh fish mandoc pkg-config dpkg-dev file mmdebstrap qemu-user clang-tidy)
 aarch64_packages=(g++-aarch64-linux-gnu qemu-user mmdebstrap)
 
 check_only=false

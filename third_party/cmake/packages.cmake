@@ -1,10 +1,11 @@
 # Debian packages by CPack: `thorax` (command, library, manual page, completions) and `libthorax-dev` (headers, CMake package,
-# pkg-config). `cmake --preset deb && cmake --build --preset deb && cd build-deb && cpack`
+# pkg-config), of any build: `cd build && cpack`. The preset `deb` builds nothing else.
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME thorax)
 set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
+set(CPACK_PRE_BUILD_SCRIPTS ${CMAKE_CURRENT_LIST_DIR}/package_rpath.cmake)
 set(CPACK_COMPONENTS_ALL runtime development)
 set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
