@@ -23,6 +23,12 @@ else
   echo "check_tree.sh: ${#images[@]} images; NOT compared with the development data, there is no $data/checksums.sha256"
 fi
 
+# The top level is settled; new libraries of the program live below it (apps/report, apps/serve).
+top='CMakeLists.txt CMakePresets.json CONTRIBUTING.md LICENSE README.md apps bench data engine kernels models tests third_party'
+while read -r name; do
+  [[ $name == .* || " $top " == *" $name "* ]] || offence "$name is new at the top level; move it below apps/, models/, data/, kernels/ or engine/"
+done < <(git ls-files | cut -d/ -f1 | sort -u)
+
 # An absolute path below a home or a work folder belongs to one machine.
 paths=$(git grep -nE '(^|[^A-Za-z0-9_.<>~-])/(work|home|root|Users)/[A-Za-z]' -- . ':!LICENSE' ':!tests/check_tree.sh' || true)
 if [ -n "$paths" ]; then offence $'paths of one machine:\n'"$paths"; fi
