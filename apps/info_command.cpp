@@ -16,6 +16,7 @@
 #include "engine/runtime/device.h"
 #include "engine/runtime/missing_device.h"
 #include "engine/runtime/parallel.h"
+#include "engine/runtime/ptx_devices.h"
 
 namespace thorax::app {
 namespace {
@@ -44,6 +45,7 @@ void print_info(bool as_json) {
   for (const DeviceKind kind : {DeviceKind::cuda, DeviceKind::sim})
     if (const std::string why = why_missing(kind); !why.empty())
       missing[std::string(name_of(kind))] = why;
+  if (const std::string why = why_no_ptx(); !why.empty()) missing["ptx"] = why;
   info["missing"] = missing;
   auto& formats = info["image_formats"] = nlohmann::ordered_json::array();
   for (const ImageFormat& format : image_formats())
@@ -72,7 +74,7 @@ void print_info(bool as_json) {
              "device");
   for (const Device device : all_devices()) {
     const DeviceInfo& d = device_info(device);
-    fmt::print("{:<8} {}", to_string(device), d.name);
+    fmt::print("{:<8} {}", device_text(device), d.name);
     if (device.kind != DeviceKind::cpu)
       fmt::print(", sm_{}, {} multiprocessors, {:.1f} GiB", d.compute_capability, d.multiprocessors,
                  static_cast<double>(d.memory) / (1 << 30));

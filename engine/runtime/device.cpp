@@ -8,6 +8,7 @@
 
 #include "engine/runtime/allocator.h"
 #include "engine/runtime/missing_device.h"
+#include "engine/runtime/ptx_devices.h"
 
 namespace thorax {
 namespace {
@@ -33,7 +34,24 @@ std::array<std::string, kKinds>& missing() {
   return reasons;
 }
 
+std::string& no_ptx() {
+  static std::string reason = "this build has no simulated GPU: cmake --preset cpu builds one";
+  return reason;
+}
+
 }  // namespace
+
+std::string device_text(Device device) {
+  return is_ptx(device) ? fmt::format("ptx:{}", device.index - kFirstPtx) : to_string(device);
+}
+
+std::string why_no_ptx() {
+  return device_count(DeviceKind::sim) > kFirstPtx ? std::string() : no_ptx();
+}
+
+void note_no_ptx(std::string reason) {
+  no_ptx() = std::move(reason);
+}
 
 void note_missing(DeviceKind kind, std::string reason) {
   missing()[slot(kind)] = std::move(reason);
@@ -82,12 +100,16 @@ Device parse_device(std::string_view text) {
   }
   std::string known;
   for (const Device device : all_devices()) {
-    if (number && name_of(device.kind) == kind && device.index == index) return device;
-    known += (known.empty() ? "" : ", ") + to_string(device);
+    const std::string name = device_text(device);
+    if (number && name.substr(0, name.find(':')) == kind &&
+        (device.kind == DeviceKind::cpu ? 0 : std::stoi(name.substr(name.find(':') + 1))) == index)
+      return device;
+    known += (known.empty() ? "" : ", ") + name;
   }
   std::string why;
   for (const DeviceKind gpu : {DeviceKind::cuda, DeviceKind::sim})
     if (kind == name_of(gpu)) why = why_missing(gpu);
+  if (kind == "ptx") why = why_no_ptx();
   fail("[device] there is no device '{}'; there are: {}{}", text, known,
        why.empty() ? "" : fmt::format(" ({}: {})", kind, why));
 }

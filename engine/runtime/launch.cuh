@@ -34,20 +34,33 @@ struct LaunchConfig {
   std::size_t dynamic_shared = 0;  // bytes, on top of THORAX_SHARED
 };
 
-// A kernel and its name, for error messages.
+// A kernel and its name, for error messages. `symbol` and `file` say which one it is in PTX; nvcc's
+// build needs neither.
 template <class... P>
 struct NamedKernel {
   void (*function)(P...);
   const char* name;
+  const char* symbol = nullptr;
+  const char* file = nullptr;
 };
 template <class... P>
-NamedKernel<P...> named_kernel(void (*function)(P...), const char* name) {
-  return {function, name};
+NamedKernel<P...> named_kernel(void (*function)(P...), const char* name,
+                               const char* symbol = nullptr, const char* file = nullptr) {
+  return {function, name, symbol, file};
 }
 
 }  // namespace thorax
 
-#define THORAX_KERNEL(...) ::thorax::named_kernel(&__VA_ARGS__, #__VA_ARGS__)
+// THORAX_KERNEL(kernel<T>); with a text of its own for messages THORAX_NAMED_KERNEL(text,
+// kernel<T>)
+#define THORAX_KERNEL(...) THORAX_NAMED_KERNEL(#__VA_ARGS__, __VA_ARGS__)
+#if defined(__CUDACC__)
+#define THORAX_NAMED_KERNEL(text, ...) ::thorax::named_kernel(&__VA_ARGS__, text)
+#else
+#define THORAX_NAMED_KERNEL(text, ...)       \
+  ::thorax::named_kernel(&__VA_ARGS__, text, \
+                         typeid(::thorax::sim::KernelTag<&__VA_ARGS__>).name(), __BASE_FILE__)
+#endif
 
 #if defined(__CUDACC__)
 #include "engine/runtime/launch_cuda.cuh"

@@ -151,7 +151,7 @@ void launch_tiles(Device device, Problem problem, const char* name, int rows, in
     statistics->chunk_pixels = T::kRows;
     problem.result.statistics = statistics->values.template device_data<double>();
   }
-  launch(named_kernel(&gemm_kernel<T, Problem>, name), device,
+  launch(THORAX_NAMED_KERNEL(name, gemm_kernel<T, Problem>), device,
          {dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(parts),
                static_cast<unsigned>(products)),
           dim3(T::kThreads)},

@@ -1,5 +1,6 @@
 // Every provider of GPUs on small cases: on the simulated GPU and, where there is one, on the
-// machine's own, whose results must then be the simulated ones. The values are checked elsewhere
+// machine's own, or with THORAX_TEST_DEVICE=ptx as the PTX that nvcc made of it, whose results must
+// then be the simulated ones. The values are checked elsewhere
 // (tests/kernels); here every kernel runs once in few seconds, so that it can run where that is
 // dear: under the race detector, AddressSanitizer (preset asan) and compute-sanitizer
 // (bench/gpu_check.sh).
@@ -86,7 +87,7 @@ struct Agreement {
   ~Agreement() {
     for (const auto& [operation, count] : operations)
       fmt::print("{}: {} of {} results on {} have the simulated GPU's bits\n", operation,
-                 count.first, count.second, to_string(gpu()));
+                 count.first, count.second, device_text(gpu()));
   }
 };
 
@@ -129,7 +130,7 @@ void every_provider(const Registry<Provider>& registry, const Problem& problem,
     there.device = device;
     there.results = &written;
     const DeviceScope scope(device);
-    CAPTURE(to_string(device));
+    CAPTURE(device_text(device));
     run(provider, there);
     return written;
   };
@@ -143,6 +144,13 @@ void every_provider(const Registry<Provider>& registry, const Problem& problem,
     CAPTURE(static_cast<int>(setting.dtype));
     CAPTURE(setting.sliced);
     const std::vector<Tensor> simulated = results(provider, setting.device);
+    if (on_ptx()) {
+      const Device ptx = ptx_for(setting.device.index);
+      REQUIRE(runs_on(provider, ptx));
+      compare(fmt::format("{} {}", registry.operation(), provider.name), simulated,
+              results(provider, ptx));
+      continue;
+    }
     if (gpu_kind() == DeviceKind::sim) continue;
     const Provider& real = registry.named(provider.name, gpu_kind());
     if (!runs_on(real, gpu())) continue;

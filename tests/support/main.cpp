@@ -9,16 +9,19 @@
 
 #include "engine/runtime/device.h"
 #include "engine/runtime/missing_device.h"
+#include "engine/runtime/ptx_devices.h"
+#include "tests/support/gpu.h"
 
 namespace {
 // Says where the tests' GPU kernels run (tests/support/gpu.h). With THORAX_TEST_DEVICE=cuda they
-// run on a GPU of NVIDIA's or not at all.
+// run on a GPU of NVIDIA's or not at all, with =ptx on the machine that executes their PTX.
 void say_device() {
   using namespace thorax;
   const char* text = std::getenv("THORAX_TEST_DEVICE");
   const std::string_view wanted = text == nullptr ? "" : text;
-  if (!wanted.empty() && wanted != "cuda") {
-    std::fprintf(stderr, "THORAX_TEST_DEVICE is '%s': cuda, or nothing for what there is\n", text);
+  if (!wanted.empty() && wanted != "cuda" && wanted != "ptx") {
+    std::fprintf(stderr, "THORAX_TEST_DEVICE is '%s': cuda, ptx, or nothing for what there is\n",
+                 text);
     std::exit(2);
   }
   const std::string why = why_missing(DeviceKind::cuda);
@@ -26,8 +29,13 @@ void say_device() {
     std::fprintf(stderr, "THORAX_TEST_DEVICE is cuda, and there is none: %s\n", why.c_str());
     std::exit(2);
   }
-  const Device gpu{why.empty() ? DeviceKind::cuda : DeviceKind::sim, 0};
-  std::fprintf(stderr, "GPU kernels run on %s, %s%s%s\n", to_string(gpu).c_str(),
+  if (wanted == "ptx" && !why_no_ptx().empty()) {
+    std::fprintf(stderr, "THORAX_TEST_DEVICE is ptx, and there is none: %s\n",
+                 why_no_ptx().c_str());
+    std::exit(2);
+  }
+  const Device gpu = test::gpu();
+  std::fprintf(stderr, "GPU kernels run on %s, %s%s%s\n", device_text(gpu).c_str(),
                device_info(gpu).name.c_str(), why.empty() ? "" : "; no cuda: ", why.c_str());
 }
 

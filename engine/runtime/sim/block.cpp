@@ -450,9 +450,7 @@ Space Scheduler::space_of(const void* address) const {
   return current_->worker->fibre->on_stack(address) ? Space::local : Space::global;
 }
 
-void run_grid(const char* kernel, const Architecture& architecture, const BlockShape& shape,
-              const std::function<void()>& body) {
-  read_environment_once();
+void check_launch(const char* kernel, const Architecture& architecture, const BlockShape& shape) {
   const auto& [grid, block, dynamic] = shape;
   const std::uint64_t threads = std::uint64_t{block.x} * block.y * block.z;
   THORAX_CHECK(
@@ -466,6 +464,14 @@ void run_grid(const char* kernel, const Architecture& architecture, const BlockS
   THORAX_CHECK(dynamic <= architecture.shared_in_all,
                "[sim] {}: {} bytes of dynamic shared memory, sm_{} has {}", kernel, dynamic,
                architecture.compute_capability, architecture.shared_in_all);
+}
+
+void run_grid(const char* kernel, const Architecture& architecture, const BlockShape& shape,
+              const std::function<void()>& body) {
+  read_environment_once();
+  check_launch(kernel, architecture, shape);
+  const auto& [grid, block, dynamic] = shape;
+  const std::uint64_t threads = std::uint64_t{block.x} * block.y * block.z;
   log_launch(kernel, static_cast<unsigned>(threads), dynamic);
   const auto blocks = static_cast<std::int64_t>(grid.x) * grid.y * grid.z;
   if (counted(kernel, static_cast<std::uint64_t>(blocks), static_cast<unsigned>(threads), dynamic))

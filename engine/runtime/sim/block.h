@@ -107,6 +107,9 @@ struct BlockShape {
 enum class Order : std::uint8_t { forward, reverse, random };
 void set_order(Order order, std::uint64_t seed = 0);
 
+// Throws Error naming the kernel for a launch that the architecture refuses.
+void check_launch(const char* kernel, const Architecture& architecture, const BlockShape& shape);
+
 // Runs `body` once for every thread of every block. Throws Error naming the kernel for a launch
 // that the architecture refuses, a barrier that not all threads reach, a mask that does not fit, or
 // a deadlock.

@@ -1,14 +1,24 @@
 // launch() for the simulated device; included by launch.cuh only.
 #pragma once
 
+#include <array>
 #include <span>
 #include <tuple>
+#include <typeinfo>
 
+#include "engine/runtime/ptx/machine.h"
+#include "engine/runtime/ptx_devices.h"
 #include "engine/runtime/sim/block.h"
 #include "engine/runtime/sim/capture.h"
 #include "engine/runtime/sim/language.h"
 
 namespace thorax {
+
+namespace sim {
+// A type whose name has the kernel's in it, template arguments and all.
+template <auto kKernel>
+struct KernelTag {};
+}  // namespace sim
 
 template <class... P, class... A>
 void launch(NamedKernel<P...> kernel, Device device, const LaunchConfig& config, A&&... arguments) {
@@ -16,11 +26,21 @@ void launch(NamedKernel<P...> kernel, Device device, const LaunchConfig& config,
   if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
   // By value, as a GPU gets them.
   const std::tuple<std::decay_t<P>...> values(static_cast<P>(arguments)...);
-  const auto run = [name = kernel.name, function = kernel.function, index = device.index,
+  const auto run = [kernel, index = device.index,
                     shape = sim::BlockShape{{grid.x, grid.y, grid.z},
                                             {block.x, block.y, block.z},
                                             shared}](const auto& given) {
-    sim::run_grid(name, sim::architecture(index), shape, [&] { std::apply(function, given); });
+    if (!is_ptx({DeviceKind::sim, index})) {
+      sim::run_grid(kernel.name, sim::architecture(index), shape,
+                    [&] { std::apply(kernel.function, given); });
+      return;
+    }
+    const auto list = std::apply(
+        [](const auto&... each) {
+          return std::array<ptx::Argument, sizeof...(each)>{ptx::Argument{&each, sizeof(each)}...};
+        },
+        given);
+    ptx::launch({kernel.symbol, kernel.file, kernel.name}, sim::architecture(index), shape, list);
   };
   if (sim::capturing(device.index)) {
     sim::capture(device.index, kernel.name, std::as_bytes(std::span(&values, 1)),

@@ -11,6 +11,8 @@
 
 #include "engine/runtime/device.h"
 #include "engine/runtime/graph.h"
+#include "engine/runtime/ptx/machine.h"
+#include "engine/runtime/ptx_devices.h"
 #include "engine/runtime/sim/block.h"
 #include "engine/runtime/sim/capture.h"
 #include "engine/runtime/sim/census.h"
@@ -36,12 +38,31 @@ DeviceInfo describe(const char* name, int capability, int multiprocessors, int t
   return info;
 }
 
-const std::array<DeviceInfo, 3>& simulated() {
-  static const std::array<DeviceInfo, 3> devices{
-      describe("simulated RTX 2070 Super", 75, 40, 1024, 64, 64, 8),
-      describe("simulated A100", 80, 108, 2048, 163, 164, 40),
-      describe("simulated H100", 90, 132, 2048, 227, 228, 80)};
+// Each card twice: first those that run the kernels' source, then those that execute their PTX.
+const std::array<DeviceInfo, 2 * kFirstPtx>& simulated() {
+  static const auto devices = [] {
+    std::array<DeviceInfo, 2 * kFirstPtx> all{
+        describe("simulated RTX 2070 Super", 75, 40, 1024, 64, 64, 8),
+        describe("simulated A100", 80, 108, 2048, 163, 164, 40),
+        describe("simulated H100", 90, 132, 2048, 227, 228, 80)};
+    for (std::size_t i = 0; i < kFirstPtx; ++i) {
+      all[kFirstPtx + i] = all[i];
+      all[kFirstPtx + i].name += ", executing PTX";
+    }
+    return all;
+  }();
   return devices;
+}
+
+// Whether there is PTX to execute.
+bool have_ptx() {
+  static const bool found = [] {
+    std::string why;
+    const bool there = !ptx::find_folder(why).empty();
+    if (!there) note_no_ptx(std::move(why));
+    return there;
+  }();
+  return found;
 }
 
 constexpr Device sim_device(int index) {
@@ -52,7 +73,9 @@ constexpr Device sim_device(int index) {
 // is captured they are recorded instead.
 class SimBackend final : public DeviceBackend {
  public:
-  int count() const override { return static_cast<int>(simulated().size()); }
+  int count() const override {
+    return have_ptx() ? static_cast<int>(simulated().size()) : kFirstPtx;
+  }
   const DeviceInfo& info(int index) const override {
     return simulated()[static_cast<std::size_t>(index)];
   }
@@ -61,12 +84,16 @@ class SimBackend final : public DeviceBackend {
   }
   // Every block of memory is an allocation of its own, so that AddressSanitizer sees an index past
   // its end.
-  void* allocate(int, std::size_t bytes) override {
+  void* allocate(int index, std::size_t bytes) override {
     void* block = host_block(bytes);
-    if (block != nullptr) graphs_.allocated(block, bytes);
+    if (block != nullptr) {
+      graphs_.allocated(block, bytes);
+      if (is_ptx(sim_device(index))) ptx::note_memory(block, bytes);
+    }
     return block;
   }
-  void release(int, void* block) noexcept override {
+  void release(int index, void* block) noexcept override {
+    if (is_ptx(sim_device(index))) ptx::forget_memory(block);
     graphs_.released(block);
     std::free(block);
   }
@@ -233,8 +260,8 @@ void capture(int, const char* name, std::span<const std::byte> arguments,
 }
 
 const Architecture& architecture(int index) {
-  static const std::array<Architecture, 3> all = [] {
-    std::array<Architecture, 3> result;
+  static const std::array<Architecture, 2 * kFirstPtx> all = [] {
+    std::array<Architecture, 2 * kFirstPtx> result;
     for (std::size_t i = 0; i < result.size(); ++i)
       result[i] = {simulated()[i].compute_capability, simulated()[i].shared_per_block,
                    simulated()[i].shared_per_block_opt_in};

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Every kernel's PTX, executed: results must be the simulated GPU's. Then a load of shared memory by ld.global is
+# put into a copy of a kernel, as nvcc makes it of __ldg: the machine must refuse it and name the source line.
+#
+#   tests/ptx_machine.sh PTX BUILD    PTX: the folder that the target kernel_ptx filled; BUILD: a build with tests
+set -euo pipefail
+[ $# -eq 2 ] || { sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+ptx=$(realpath "$1") build=$(realpath "$2")
+cd "$(dirname "$0")/.."
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export THORAX_TEST_DEVICE=ptx OMP_WAIT_POLICY=passive
+
+THORAX_PTX=$ptx "$build/tests/test_engine" --source-file='*/ptx/library_test.cpp' --no-intro
+THORAX_PTX=$ptx "$build/tests/test_simulated" --no-intro
+
+source=kernels/conv2d/conv2d_cuda_narrow.cu
+mkdir -p "$work/ptx" "$work/$(dirname $source)"
+sed -E 's/\*(reinterpret_cast<const float4\*>\(patches \+ [^;]*\));/__ldg(\1);/' $source >"$work/$source"
+! cmp -s $source "$work/$source" || { echo "ptx_machine.sh: the load to break is gone from $source" >&2; exit 1; }
+while read -r file; do
+  grep -q conv2d_cuda_narrow_cu "$file" || ln -s "$file" "$work/ptx/"
+done < <(find "$ptx" -name '*.ptx')
+"${NVCC:-nvcc}" -ptx -arch=compute_75 -std=c++20 -O3 -DNDEBUG --extended-lambda --expt-relaxed-constexpr -lineinfo \
+  -DFMT_USE_CONSTEXPR=1 -DFMT_CONSTEVAL= -I. -o "$work/ptx/broken.ptx" "$work/$source"
+if THORAX_PTX=$work/ptx "$build/tests/test_simulated" --no-intro --test-case='every conv2d provider' >"$work/report" 2>&1; then
+  echo "ptx_machine.sh: a load of shared memory by ld.global was not found" >&2
+  exit 1
+fi
+if ! grep -m 1 'ld.global.*conv2d_cuda_narrow.cu:' "$work/report" | grep 'an address of shared memory' >"$work/found"; then
+  echo "ptx_machine.sh: the test failed for another reason:" >&2
+  grep -m 3 ERROR "$work/report" >&2
+  exit 1
+fi
+echo "ptx_machine.sh: the load put into a copy was found:"
+cut -c 1-400 "$work/found"
