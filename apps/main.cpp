@@ -58,7 +58,8 @@ void add_compute_options(CLI::App& command, ComputeOptions& options) {
       ->check(kThreads);
   command
       .add_option("--device", options.device,
-                  "Where to compute: cpu, cuda, cuda:1, sim (a simulated GPU); see thorax info")
+                  "Where to compute: cpu, cuda, cuda:1, sim (a simulated GPU), ptx (executes PTX); "
+                  "see thorax info")
       ->capture_default_str();
   command.add_option("--memory-limit", options.memory_limit,
                      "Most memory of the device to use, in bytes or as 512M, 6G");

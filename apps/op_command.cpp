@@ -66,7 +66,7 @@ void add(CLI::App& root) {
   command->add_option("--provider", options.provider,
                       "Kernel to use (see thorax info): its name, or operation=name,...");
   add_autotune_option(*command, options.autotune);
-  command->add_option("--device", options.device, "Where to compute: cpu, cuda, cuda:1, sim")
+  command->add_option("--device", options.device, "Where to compute: cpu, cuda, cuda:1, sim, ptx")
       ->capture_default_str();
   command->add_flag("--grad", options.grad,
                     "Also read grad_output and write grad.<argument> of every argument");

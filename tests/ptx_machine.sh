@@ -19,7 +19,7 @@ mkdir -p "$work/ptx" "$work/$(dirname $source)"
 sed -E 's/\*(reinterpret_cast<const float4\*>\(patches \+ [^;]*\));/__ldg(\1);/' $source >"$work/$source"
 ! cmp -s $source "$work/$source" || { echo "ptx_machine.sh: the load to break is gone from $source" >&2; exit 1; }
 while read -r file; do
-  grep -q conv2d_cuda_narrow_cu "$file" || ln -s "$file" "$work/ptx/"
+  grep -q conv2d_cuda_narrow_cu "$file" || ln -s "$file" "$work/ptx/$(tr / . <<<"${file#"$ptx"/}")"
 done < <(find "$ptx" -name '*.ptx')
 "${NVCC:-nvcc}" -ptx -arch=compute_75 -std=c++20 -O3 -DNDEBUG --extended-lambda --expt-relaxed-constexpr -lineinfo \
   -DFMT_USE_CONSTEXPR=1 -DFMT_CONSTEVAL= -I. -o "$work/ptx/broken.ptx" "$work/$source"

@@ -58,7 +58,6 @@ add_custom_target(kernel_resources ALL
   DEPENDS $<TARGET_OBJECTS:thorax_cuda> VERBATIM)
 
 # The kernels' PTX in the build folder, for the device ptx:N.
-find_program(CUOBJDUMP cuobjdump HINTS ${CUDAToolkit_BIN_DIR})
 add_custom_target(kernel_ptx
-  COMMAND ${CMAKE_SOURCE_DIR}/third_party/cmake/collect_ptx.sh ${CMAKE_BINARY_DIR} ${CMAKE_BINARY_DIR}/ptx ${CUOBJDUMP}
+  COMMAND ${CMAKE_SOURCE_DIR}/third_party/cmake/collect_ptx.sh ${CMAKE_BINARY_DIR} ${CMAKE_BINARY_DIR}/ptx
   DEPENDS $<TARGET_OBJECTS:thorax_cuda> VERBATIM)
