@@ -140,8 +140,8 @@ const DeviceInfo& device_info(Device device) {
     return cpu;
   }
   if (device.index < 0 || device.index >= device_count(device.kind)) {
-    const std::string why = why_missing(device.kind);
-    fail("[device] there is no {}{}", to_string(device), why.empty() ? "" : ": " + why);
+    const std::string why = is_ptx(device) ? why_no_ptx() : why_missing(device.kind);
+    fail("[device] there is no {}{}", device_text(device), why.empty() ? "" : ": " + why);
   }
   return device_backend(device.kind).info(device.index);
 }

@@ -81,11 +81,19 @@ void Lexer::skip_past(std::string_view end) {
   expect(end);
 }
 
+// Character by character: most of a file is passed over here.
 void Lexer::skip_block() {
-  for (int depth = 1; depth > 0; next()) {
-    if (done()) wrong("a '{' without '}'");
-    depth += at("{") ? 1 : at("}") ? -1 : 0;
+  int depth = at("{") ? 2 : at("}") ? 0 : 1;
+  for (; depth > 0; ++at_) {
+    if (at_ >= text_.size()) wrong("a '{' without '}'");
+    const char c = text_[at_];
+    if (c == '\n') ++line_;
+    if (c == '{') ++depth;
+    if (c == '}') --depth;
+    if (c == '/' && text_.substr(at_, 2) == "//")
+      at_ = std::min(text_.find('\n', at_), text_.size()) - 1;
   }
+  next();
 }
 
 void Lexer::wrong(const std::string& what) const {

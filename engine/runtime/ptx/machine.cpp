@@ -66,7 +66,7 @@ class Worker {
       Warp& warp = warps_[i];
       warp.registers = registers_.get() + i * program.register_bytes;
       warp.number = static_cast<int>(i);
-      warp.known = {};
+      warp.known.fill({});
       for (const Preset& preset : program.presets) fill(warp, preset, block);
     }
   }
@@ -283,6 +283,7 @@ void execute(const Program& program, const sim::Architecture& architecture,
                  block.shape = shape;
                  block.shared_bytes = shared;
                  block.parameters = bytes.data();
+                 block.parameter_bytes = program.parameter_bytes;
                  block.memory = *memory;
                  for (std::int64_t i = first; i < last; ++i) {
                    const auto b = static_cast<std::uint64_t>(i);

@@ -63,13 +63,16 @@ unsigned char* local_byte(Warp& w, const Step& s, int lane, std::uint64_t addres
 }
 
 unsigned char* global_byte(Warp& w, const Step& s, int lane, std::uint64_t address) {
+  const Range& known = w.known[s.slot];
+  if (address >= known.begin && inside(address - known.begin, s.bytes, known.end - known.begin))
+    return reinterpret_cast<unsigned char*>(address);
   const auto memory = w.block->memory;
   const auto after = std::upper_bound(memory.begin(), memory.end(), address,
                                       [](std::uint64_t a, const Range& r) { return a < r.begin; });
   if (after != memory.begin()) {
     const Range& range = *(after - 1);
     if (inside(address - range.begin, s.bytes, range.end - range.begin)) {
-      w.known = range;
+      w.known[s.slot] = range;
       return reinterpret_cast<unsigned char*>(address);
     }
   }

@@ -150,6 +150,11 @@ class Maker {
     return step;
   }
 
+  std::uint8_t next_slot() {
+    slot_ = (slot_ + 1) % kSlots;
+    return static_cast<std::uint8_t>(slot_);
+  }
+
   const std::uint32_t* keep(const std::vector<std::uint32_t>& list) {
     auto kept = std::make_unique<std::uint32_t[]>(std::max<std::size_t>(list.size(), 4));
     std::copy(list.begin(), list.end(), kept.get());
@@ -362,6 +367,7 @@ class Maker {
     address(i.operands[store ? 0 : 1], step);
     step.more = keep(list);
     step.instruction = current_;
+    step.slot = next_slot();
     steps().push_back(step);
   }
 
@@ -384,6 +390,7 @@ class Maker {
     if (result) step.d = operand(i.operands[0], letter, true);
     step.more = keep({code, result ? 1u : 0u});
     step.instruction = current_;
+    step.slot = next_slot();
     steps().push_back(step);
   }
 
@@ -395,6 +402,7 @@ class Maker {
     step.run[1] = opcode.run[1];
     step.kind = static_cast<std::uint8_t>(opcode.kind);
     step.instruction = current_;
+    step.slot = next_slot();
     const auto need = [&](bool fits) {
       if (!fits) wrong("other operands must stand");
     };
@@ -463,6 +471,7 @@ class Maker {
   Flow flow_;
   Layout layout_;
   std::uint32_t current_ = 0;
+  std::size_t slot_ = 0;
   std::vector<std::size_t> first_step_;  // of an instruction
   std::vector<std::pair<std::size_t, std::size_t>> targets_;
   std::vector<std::pair<std::size_t, std::uint32_t>> branches_, joins_;

@@ -38,7 +38,10 @@ struct Step {
   std::uint16_t bytes = 0;              // that one lane loads or stores
   bool address_32 = false;              // the address has 32 bits
   std::uint8_t kind = 0;                // ptx::Kind, opcodes.h
+  std::uint8_t slot = 0;                // in Warp::known, of an access
 };
+
+constexpr std::size_t kSlots = 32;
 
 // Addresses of shared and local memory as generic ones: no address of the host looks like them.
 constexpr std::uint64_t kSharedWindow = std::uint64_t{1} << 60;

@@ -34,11 +34,13 @@ inline void addresses(Warp& w, const Step& s, unsigned char* (&at)[kLanes]) {
       high = v > high ? v : high;
       bits |= used[i];
     }
-    if (low < static_cast<std::int64_t>(w.known.begin) ||
-        high + s.bytes > static_cast<std::int64_t>(w.known.end) || (bits & (s.bytes - 1u)) != 0)
+    if (low < static_cast<std::int64_t>(w.known[s.slot].begin) ||
+        high + s.bytes > static_cast<std::int64_t>(w.known[s.slot].end) ||
+        (bits & (s.bytes - 1u)) != 0)
       return resolve(w, s, kSpace, at);
     for (int i = 0; i < kLanes; ++i) at[i] = reinterpret_cast<unsigned char*>(used[i]);
-  } else if constexpr (kSpace == Space::shared) {
+  } else if constexpr (kSpace == Space::shared || kSpace == Space::param) {
+    constexpr bool kShared = kSpace == Space::shared;
     const auto offset = static_cast<std::uint32_t>(s.value);
     const std::uint32_t active = w.active;
     alignas(64) std::uint32_t used[kLanes];
@@ -64,10 +66,13 @@ inline void addresses(Warp& w, const Step& s, unsigned char* (&at)[kLanes]) {
       bits |= used[i];
       high = used[i] > high ? used[i] : high;
     }
-    if (wrong != 0 || std::uint64_t{high} + s.bytes > w.block->shared_bytes ||
+    if (wrong != 0 ||
+        std::uint64_t{high} + s.bytes >
+            (kShared ? w.block->shared_bytes : w.block->parameter_bytes) ||
         (bits & (s.bytes - 1u)) != 0)
       return resolve(w, s, kSpace, at);
-    unsigned char* const base = w.block->shared;
+    unsigned char* const base =
+        kShared ? w.block->shared : const_cast<unsigned char*>(w.block->parameters);
     for (int i = 0; i < kLanes; ++i) at[i] = base + used[i];
   } else {
     resolve(w, s, kSpace, at);
@@ -124,6 +129,17 @@ void load(Warp& w, const Step& s, unsigned char* const* at) {
     return;
   }
   if constexpr (kCount == 4 && sizeof(T) == 4 && sizeof(R) == 4) {
+    if constexpr (kFull) {
+      R* const to[4] = {w.lanes<R>(s.more[0]), w.lanes<R>(s.more[1]), w.lanes<R>(s.more[2]),
+                        w.lanes<R>(s.more[3])};
+      for (int i = 0; i < kLanes; i += 4) {
+        Four v[4];
+        for (int k = 0; k < 4; ++k) v[k] = read<Four>(at[i + k]);
+        transpose(v);
+        for (int e = 0; e < 4; ++e) std::memcpy(to[e] + i, &v[e], 16);
+      }
+      return;
+    }
     alignas(64) std::uint32_t lanes[4][kLanes];
     for (int i = 0; i < kLanes; i += 4) {
       Four v[4];

@@ -2,7 +2,7 @@
 // alone.
 #pragma once
 
-#if defined(__F16C__)
+#if defined(__F16C__) || defined(__FMA__)
 #include <immintrin.h>
 #endif
 
@@ -287,6 +287,27 @@ inline void elements(const std::uint32_t* lanes, float* to) {
   }
 }
 
+// Four rows of c += a b, in the order of k.
+template <int kDepth>
+inline void add_products(const float (*a)[kDepth], const float (*b)[8], float (*c)[8]) {
+#if defined(__FMA__)
+  __m256 sum[4];
+  for (int i = 0; i < 4; ++i) sum[i] = _mm256_loadu_ps(c[i]);
+#pragma GCC unroll 4
+  for (int k = 0; k < kDepth; ++k) {
+    const __m256 line = _mm256_loadu_ps(b[k]);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i)
+      sum[i] = _mm256_fmadd_ps(_mm256_broadcast_ss(&a[i][k]), line, sum[i]);
+  }
+  for (int i = 0; i < 4; ++i) _mm256_storeu_ps(c[i], sum[i]);
+#else
+  for (int i = 0; i < 4; ++i)
+    for (int k = 0; k < kDepth; ++k)
+      for (int e = 0; e < 8; ++e) c[i][e] = __builtin_fmaf(a[i][k], b[k][e], c[i][e]);
+#endif
+}
+
 // mma.sync.m16n8kK ("Warp Level Matrix Instructions"): products and sums in binary32, in the order
 // of k. more: d, a, b, c. The exact order in which tensor cores add is not documented.
 template <Element kElement, int kDepth, bool kFull>
@@ -311,18 +332,7 @@ const Step* multiply_matrices(Warp& w, const Step& s) {
     const float* lanes = w.lanes<float>(s.more[4 + kA + kB + r]);
     for (int i = 0; i < kLanes; ++i) c[i / 4 + 8 * (r / 2)][i % 4 * 2 + r % 2] = lanes[i];
   }
-  using Eight = float __attribute__((vector_size(32)));
-  for (int row = 0; row < 16; row += 4) {
-    Eight sum[4];
-    std::memcpy(sum, c[row], sizeof(sum));
-    for (int k = 0; k < kDepth; ++k) {
-      Eight line;
-      std::memcpy(&line, b[k], sizeof(line));
-      for (int i = 0; i < 4; ++i)
-        for (int e = 0; e < 8; ++e) sum[i][e] = __builtin_fmaf(a[row + i][k], line[e], sum[i][e]);
-    }
-    std::memcpy(c[row], sum, sizeof(sum));
-  }
+  for (int row = 0; row < 16; row += 4) add_products<kDepth>(&a[row], b, &c[row]);
   for (int r = 0; r < 4; ++r) {
     float* lanes = w.lanes<float>(s.more[r]);
     for (int i = 0; i < kLanes; ++i) lanes[i] = c[i / 4 + 8 * (r / 2)][i % 4 * 2 + r % 2];

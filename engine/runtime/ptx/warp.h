@@ -26,6 +26,7 @@ struct Block {
   unsigned char* shared = nullptr;
   std::size_t shared_bytes = 0;  // static and dynamic
   const unsigned char* parameters = nullptr;
+  std::size_t parameter_bytes = 0;
   std::span<const Range> memory;  // blocks of device memory, by address
   Counts* counts = nullptr;       // nullptr: nothing is counted
   std::uint64_t order = 0;        // of the block in the grid
@@ -46,7 +47,8 @@ struct Warp {
   std::uint32_t live = 0;     // lanes that exist and have not returned
   std::uint32_t partial = 0;  // active is not all lanes: which Step::run
   std::uint32_t guarded = 0;  // active before a guard
-  Range known;                // the block of memory of the latest access
+  // The block of memory that an instruction accessed last, by Step::slot.
+  std::array<Range, kSlots> known;
   Block* block = nullptr;
   int number = 0;  // in the block
 
