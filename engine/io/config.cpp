@@ -274,7 +274,7 @@ std::string ConfigObject::text_or(const char* key, std::string otherwise) const 
 }
 
 std::string ConfigObject::choice(const char* key, const std::vector<std::string>& allowed) const {
-  const std::string value = text(key);
+  std::string value = text(key);
   if (std::find(allowed.begin(), allowed.end(), value) == allowed.end()) {
     const std::string near = nearest_word(value, allowed);
     refuse(key, fmt::format("'{}' is not one of {}{}", value, fmt::join(allowed, ", "),
