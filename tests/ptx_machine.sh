@@ -13,6 +13,12 @@ export THORAX_TEST_DEVICE=ptx OMP_WAIT_POLICY=passive
 
 THORAX_PTX=$ptx "$build/tests/test_engine" --source-file='*/ptx/library_test.cpp' --no-intro
 THORAX_PTX=$ptx "$build/tests/test_simulated" --no-intro
+# Counters of a program's launches: as many products of matrices counted as lanes in full warps.
+THORAX_PTX=$ptx THORAX_PTX_COUNTERS=$work/counts.csv "$build/tests/test_simulated" --no-intro \
+  --test-case='every linear provider' >"$work/report"
+grep ',mma\.sync[^,]*,matrix,' "$work/counts.csv" | sed 's/.*",//' | awk -F, '
+  { executed += $1; wrong += $2 != 32 * $1 }
+  END { printf "counters: %d products of matrices in %d lines\n", executed, NR; exit !(executed > 0 && wrong == 0) }'
 
 source=kernels/conv2d/conv2d_cuda_narrow.cu
 mkdir -p "$work/ptx" "$work/$(dirname $source)"

@@ -7,8 +7,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <mutex>
+#include <optional>
 
 #include "engine/runtime/parallel.h"
+#include "engine/runtime/ptx/counters.h"
 #include "engine/runtime/ptx/library.h"
 #include "engine/runtime/ptx/memory.h"
 #include "engine/runtime/ptx/opcodes.h"
@@ -32,6 +35,12 @@ class Worker {
         if (warp.state != Warp::State::ready) continue;
         ready = true;
         const Step* step = warp.at;
+        if (block.counts != nullptr) {
+          while (step != nullptr) {
+            block.counts->note(warp, *step);
+            step = step->run[warp.partial](warp, *step);
+          }
+        }
         while (step != nullptr) step = step->run[warp.partial](warp, *step);
       }
       if (!ready) {
@@ -253,11 +262,15 @@ const Step* next_lanes(Warp& warp, const Step* join) {
 void launch(const Kernel& kernel, const sim::Architecture& architecture,
             const sim::BlockShape& shape, std::span<const Argument> arguments) {
   sim::check_launch(kernel.name, architecture, shape);
-  execute(library().find(kernel, architecture.compute_capability), architecture, shape, arguments);
+  const Program& program = library().find(kernel, architecture.compute_capability);
+  if (!counting()) return execute(program, architecture, shape, arguments);
+  Counts counts(program);
+  execute(program, architecture, shape, arguments, &counts);
+  add_launch(program, counts);
 }
 
 void execute(const Program& program, const sim::Architecture& architecture,
-             const sim::BlockShape& shape, std::span<const Argument> arguments) {
+             const sim::BlockShape& shape, std::span<const Argument> arguments, Counts* counts) {
   THORAX_CHECK(program.static_shared <= architecture.shared_static,
                "[ptx] {}: {} bytes of static shared memory, sm_{} has {}", program.name,
                program.static_shared, architecture.compute_capability, architecture.shared_static);
@@ -272,6 +285,7 @@ void execute(const Program& program, const sim::Architecture& architecture,
                program.name, threads, program.function.max_threads);
   const std::vector<unsigned char> bytes = parameters(program, arguments);
   const auto memory = device_memory();
+  std::mutex counts_mutex;
   static std::atomic<std::uint64_t> launches{0};
   const std::uint64_t number = ++launches;
   const auto blocks = static_cast<std::int64_t>(shape.grid.x) * shape.grid.y * shape.grid.z;
@@ -285,6 +299,8 @@ void execute(const Program& program, const sim::Architecture& architecture,
                  block.parameters = bytes.data();
                  block.parameter_bytes = program.parameter_bytes;
                  block.memory = *memory;
+                 std::optional<Counts> counted;
+                 if (counts != nullptr) block.counts = &counted.emplace(program);
                  for (std::int64_t i = first; i < last; ++i) {
                    const auto b = static_cast<std::uint64_t>(i);
                    block.order = b;
@@ -292,6 +308,10 @@ void execute(const Program& program, const sim::Architecture& architecture,
                                   static_cast<unsigned>(b / shape.grid.x % shape.grid.y),
                                   static_cast<unsigned>(b / shape.grid.x / shape.grid.y)};
                    worker.run(number, block);
+                 }
+                 if (counts != nullptr) {
+                   const std::scoped_lock lock(counts_mutex);
+                   counts->add(*counted);
                  }
                });
 }

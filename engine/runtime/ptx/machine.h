@@ -30,10 +30,12 @@ struct Kernel {
 void launch(const Kernel& kernel, const sim::Architecture& architecture,
             const sim::BlockShape& shape, std::span<const Argument> arguments);
 
-// The same for a kernel at hand.
+// The same for a kernel at hand; what it does is added to `counts` (counters.h).
 struct Program;
+class Counts;
 void execute(const Program& program, const sim::Architecture& architecture,
-             const sim::BlockShape& shape, std::span<const Argument> arguments);
+             const sim::BlockShape& shape, std::span<const Argument> arguments,
+             Counts* counts = nullptr);
 
 // Device memory: what kernels may access. Blocks do not overlap.
 void note_memory(const void* block, std::size_t bytes);

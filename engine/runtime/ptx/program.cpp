@@ -484,6 +484,13 @@ std::string Program::describe(std::uint32_t instruction) const {
   return fmt::format("{}:{}: {} ({})", module->path(), i.line, i.name, module->describe(i.source));
 }
 
+Kind Program::kind_of(std::uint32_t instruction) const {
+  for (const Step& step : steps)
+    if (step.instruction == instruction && static_cast<Kind>(step.kind) != Kind::none)
+      return static_cast<Kind>(step.kind);
+  return Kind::none;
+}
+
 std::unique_ptr<Program> make_program(const Module& module, const Module::Entry& entry) {
   auto program = std::make_unique<Program>();
   program->module = &module;

@@ -17,6 +17,7 @@ namespace thorax::ptx {
 constexpr int kLanes = 32;
 constexpr std::uint32_t kAllLanes = ~0u;
 
+enum class Kind : std::uint8_t;  // opcodes.h
 struct Warp;
 struct Step;
 // Executes a step and returns the next one; nullptr: the warp waits or is done.
@@ -73,6 +74,8 @@ struct Program {
 
   // "FILE.ptx:12: ld.global.f32 (kernels/x.cu:34)".
   std::string describe(std::uint32_t instruction) const;
+  // What counters count it as.
+  Kind kind_of(std::uint32_t instruction) const;
 };
 
 // Throws Error "[ptx] ..." with the PTX line and the source line for an instruction that is not

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/runtime/ptx/counters.h"
 #include "engine/runtime/ptx/machine.h"
 #include "engine/runtime/ptx/program.h"
 #include "engine/tensor/error.h"
@@ -49,6 +50,20 @@ struct PtxLaunch {
   std::size_t dynamic_shared = 0;
   std::uint32_t n = 0;
 };
+// Returns what was counted, by instruction; `names` gets theirs.
+inline std::vector<ptx::LineCounts> count_ptx(const std::string& text, const void* a, const void* b,
+                                              const PtxLaunch& launch,
+                                              std::vector<std::string>& names) {
+  const ptx::Module module("test.ptx", text);
+  const auto program = ptx::make_program(module, module.entries().at(0));
+  const ptx::Argument arguments[] = {{&a, 8}, {&b, 8}, {&launch.n, 4}};
+  ptx::Counts counts(*program);
+  ptx::execute(*program, {80, 48 * 1024, 163 * 1024},
+               {{launch.blocks, 1, 1}, {launch.threads, 1, 1}, launch.dynamic_shared}, arguments,
+               &counts);
+  for (const ptx::Instruction& i : program->function.instructions) names.push_back(i.name);
+  return counts.lines();
+}
 inline void run_ptx(const std::string& text, const void* a, const void* b,
                     const PtxLaunch& launch = {}) {
   const ptx::Module module("test.ptx", text);
