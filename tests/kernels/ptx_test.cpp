@@ -10,7 +10,7 @@
 #include "tests/support/check.h"
 
 using namespace thorax;
-namespace ptx = thorax::sim_build::ptx;
+namespace wrappers = thorax::sim_build::ptx;
 
 namespace {
 
@@ -66,22 +66,22 @@ __global__ void multiply(const T* a, const T* b, const float* c, float* d) {
     unsigned ra[4], rb[2];
     gather(ra, a, K, a_place_tf32, lane);
     gather(rb, b, 8, b_place_tf32, lane);
-    for (unsigned& r : ra) r = ptx::round_to_tf32(r);
-    for (unsigned& r : rb) r = ptx::round_to_tf32(r);
-    ptx::mma_m16n8k8_tf32(sums, ra, rb);
+    for (unsigned& r : ra) r = wrappers::round_to_tf32(r);
+    for (unsigned& r : rb) r = wrappers::round_to_tf32(r);
+    wrappers::mma_m16n8k8_tf32(sums, ra, rb);
   } else if constexpr (Kind == Mma::f16_k8) {
     unsigned ra[2], rb[1];
     gather(ra, a, K, a_place_16, lane);
     gather(rb, b, 8, b_place_16, lane);
-    ptx::mma_m16n8k8_f16(sums, ra, rb);
+    wrappers::mma_m16n8k8_f16(sums, ra, rb);
   } else {
     unsigned ra[4], rb[2];
     gather(ra, a, K, a_place_16, lane);
     gather(rb, b, 8, b_place_16, lane);
     if constexpr (Kind == Mma::f16_k16) {
-      ptx::mma_m16n8k16_f16(sums, ra, rb);
+      wrappers::mma_m16n8k16_f16(sums, ra, rb);
     } else {
-      ptx::mma_m16n8k16_bf16(sums, ra, rb);
+      wrappers::mma_m16n8k16_bf16(sums, ra, rb);
     }
   }
   for (int i = 0; i < 4; ++i) d[c_place(lane, i).row * 8 + c_place(lane, i).column] = sums[i];
@@ -126,9 +126,9 @@ __global__ void load_matrices(const std::uint16_t* from, unsigned* out, int shif
   __syncthreads();
   unsigned registers[N];
   if constexpr (Transposed) {
-    ptx::ldmatrix_transposed(registers, rows.values + threadIdx.x * 8 + shift);
+    wrappers::ldmatrix_transposed(registers, rows.values + threadIdx.x * 8 + shift);
   } else {
-    ptx::ldmatrix(registers, rows.values + threadIdx.x * 8 + shift);
+    wrappers::ldmatrix(registers, rows.values + threadIdx.x * 8 + shift);
   }
   for (int i = 0; i < N; ++i) out[threadIdx.x * N + i] = registers[i];
 }
@@ -176,31 +176,31 @@ __global__ void copy_later(const float* from, float* out, int valid, bool wait) 
   THORAX_SHARED(Copied, row);
   const unsigned t = threadIdx.x;
   for (unsigned group = 0; group < 2; ++group) {
-    ptx::cp_async<16>(row.values + group * 64 + t * 4, from + group * 64 + t * 4, valid);
-    ptx::cp_async_commit();
+    wrappers::cp_async<16>(row.values + group * 64 + t * 4, from + group * 64 + t * 4, valid);
+    wrappers::cp_async_commit();
   }
-  if (wait) ptx::cp_async_wait<Pending>();
+  if (wait) wrappers::cp_async_wait<Pending>();
   __syncthreads();
   for (unsigned i = t; i < 128; i += 16) out[i] = row.values[i];
   __syncthreads();
-  ptx::cp_async_wait<0>();
+  wrappers::cp_async_wait<0>();
 }
 template <int Bytes>
 __global__ void copy_narrow(const unsigned char* from, unsigned char* out, int shift) {
   THORAX_SHARED(Copied, row);
   auto* to = reinterpret_cast<unsigned char*>(row.values) + threadIdx.x * Bytes;
-  ptx::cp_async<Bytes>(to, from + threadIdx.x * Bytes + shift, Bytes);
-  ptx::cp_async_commit();
-  ptx::cp_async_wait<0>();
+  wrappers::cp_async<Bytes>(to, from + threadIdx.x * Bytes + shift, Bytes);
+  wrappers::cp_async_commit();
+  wrappers::cp_async_wait<0>();
   for (int i = 0; i < Bytes; ++i) out[threadIdx.x * Bytes + i] = to[i];
 }
 __global__ void never_waits(const float* from) {
   THORAX_SHARED(Copied, row);
-  ptx::cp_async<4>(row.values + threadIdx.x, from + threadIdx.x, 4);
-  ptx::cp_async_commit();
+  wrappers::cp_async<4>(row.values + threadIdx.x, from + threadIdx.x, 4);
+  wrappers::cp_async_commit();
 }
 __global__ void rounds(const unsigned* from, unsigned* to) {
-  to[threadIdx.x] = ptx::round_to_tf32(from[threadIdx.x]);
+  to[threadIdx.x] = wrappers::round_to_tf32(from[threadIdx.x]);
 }
 
 template <int Pending>

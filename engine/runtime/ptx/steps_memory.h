@@ -106,14 +106,14 @@ inline T read(const unsigned char* at) {
 using Four = std::uint32_t __attribute__((vector_size(16)));
 // The columns of four rows: lanes' vectors become elements' lanes.
 inline void transpose(Four (&v)[4]) {
-  const Four a = __builtin_shuffle(v[0], v[1], Four{0, 4, 1, 5});
-  const Four b = __builtin_shuffle(v[0], v[1], Four{2, 6, 3, 7});
-  const Four c = __builtin_shuffle(v[2], v[3], Four{0, 4, 1, 5});
-  const Four d = __builtin_shuffle(v[2], v[3], Four{2, 6, 3, 7});
-  v[0] = __builtin_shuffle(a, c, Four{0, 1, 4, 5});
-  v[1] = __builtin_shuffle(a, c, Four{2, 3, 6, 7});
-  v[2] = __builtin_shuffle(b, d, Four{0, 1, 4, 5});
-  v[3] = __builtin_shuffle(b, d, Four{2, 3, 6, 7});
+  const Four a = __builtin_shufflevector(v[0], v[1], 0, 4, 1, 5);
+  const Four b = __builtin_shufflevector(v[0], v[1], 2, 6, 3, 7);
+  const Four c = __builtin_shufflevector(v[2], v[3], 0, 4, 1, 5);
+  const Four d = __builtin_shufflevector(v[2], v[3], 2, 6, 3, 7);
+  v[0] = __builtin_shufflevector(a, c, 0, 1, 4, 5);
+  v[1] = __builtin_shufflevector(a, c, 2, 3, 6, 7);
+  v[2] = __builtin_shufflevector(b, d, 0, 1, 4, 5);
+  v[3] = __builtin_shufflevector(b, d, 2, 3, 6, 7);
 }
 
 // kCount elements of type T in memory to registers of type R; a signed T brings its sign along.
