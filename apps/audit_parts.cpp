@@ -8,10 +8,12 @@
 #include <set>
 #include <unordered_map>
 
+#include "apps/console.h"
 #include "apps/cut_lungs.h"
 #include "apps/data_checksum.h"
 #include "apps/findings.h"
 #include "apps/fold_files.h"
+#include "apps/inference/run_networks.h"
 #include "data/classes.h"
 #include "data/image_statistics.h"
 #include "data/multilabel.h"
@@ -155,6 +157,7 @@ FoldResult external_result(const Experiment& e, const ExperimentRow& row,
     order_classes(dataset, e.run.dataset.classes, "--external");
   if (needs_mask(row.settings.seen())) {
     const LungSegmenter segmenter(row.settings.segmenter, row.settings.min_area, compute);
+    print_notes(segmenter.notes());
     FileChecksums files;
     dataset = cut_dataset(segmenter, dataset, content_checksum(dataset, files),
                           e.run.folder / "cut_external",

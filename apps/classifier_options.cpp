@@ -1,23 +1,20 @@
 // --classifier, --temperature and --tta: options of every command with trained classifiers.
 #include <CLI/CLI.hpp>
 
-#include <charconv>
-
-#include "apps/ensemble.h"
+#include "apps/classifier_options.h"
 #include "apps/views.h"
 
 namespace thorax::app {
 namespace {
 
 const CLI::Validator kTemperature(
-    [](std::string& text) {
-      if (text == "checkpoint" || text == "off") return std::string();
-      double value = 0;
-      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-      const bool good =
-          error == std::errc() && end == text.data() + text.size() && value >= 1e-3 && value <= 1e3;
-      return good ? std::string()
-                  : "'" + text + "' is neither checkpoint nor off nor a number in 0.001..1000";
+    [](const std::string& text) {
+      try {
+        parse_temperature(text);
+        return std::string();
+      } catch (const Error& error) {
+        return std::string(error.what());
+      }
     },
     "checkpoint|off|NUMBER");
 

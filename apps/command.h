@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "apps/inference/compute.h"
 #include "engine/tensor/dtype.h"
 
 // CLI11 costs every file that includes it three seconds: only those that define options do.
@@ -40,15 +41,6 @@ Device apply(const ComputeOptions& options);
 // choices are printed when the program ends. Does nothing the second time.
 void start_autotuning();
 
-// Where a network computes, and the type of its activations.
-struct Compute {
-  Device device;
-  DType precision = DType::f32;
-  bool graph = false;  // training steps are captured and replayed
-};
-// "float32", "float16" or "bfloat16". Throws Error "[precision] ..." for another name, and for 16
-// bits on the CPU, whose kernels are float32.
-DType parse_precision(const std::string& name, Device device);
 // Where a network is trained. Throws the errors of parse_precision, and Error "[graph] ..." for a
 // graph on the CPU.
 Compute training_compute(Device device, const std::string& precision, bool graph);

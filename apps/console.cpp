@@ -113,6 +113,10 @@ void set_log_level(LogLevel wanted) {
   errors().mute(wanted == LogLevel::quiet);
 }
 
+void print_notes(const std::vector<std::string>& notes) {
+  for (const std::string& note : notes) fmt::print(stderr, "note: {}\n", note);
+}
+
 void print_error(const std::string& text) {
   errors().mute(false);
   std::fputs(text.c_str(), stderr);

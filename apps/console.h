@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace thorax::app {
 
@@ -23,6 +24,8 @@ enum class LogLevel { quiet, normal, verbose };
 LogLevel log_level();
 // After guard_output().
 void set_log_level(LogLevel level);
+// "note: ..." on stderr, a line each.
+void print_notes(const std::vector<std::string>& notes);
 // To stderr, at every level.
 void print_error(const std::string& text);
 

@@ -140,30 +140,23 @@ CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& 
     create_folders(path.parent_path());
     save_image(path, image);
   };
-  std::vector<Image> images;
+  std::vector<Radiograph> images;
   std::vector<std::size_t> indices;
-  std::vector<std::string> blank;  // of each image: why it shows nothing, or ""
   ReadingNotes notes;
   const auto flush = [&] {
     if (images.empty()) return;
-    std::vector<Lungs> lungs = segmenter(images);
+    const std::vector<Lungs> lungs = segmenter(images);
     for (std::size_t i = 0; i < images.size(); ++i) {
       const CutItem& item = items[indices[i]];
       const std::string& name = names[indices[i]];
-      std::string reason;
-      if (!blank[i].empty()) {
-        reason = "shows nothing: " + blank[i];
-        lungs[i] = {ImageU8(images[i].height, images[i].width), 0, 0, false};
-      } else if (!lungs[i].kept) {
-        reason = fmt::format("lung area under {:.0f}", segmenter.min_area());
-      }
+      const Image& gray = images[i].gray;
       save_mask(out / "masks", name, lungs[i].mask, options.masks);
       if (options.overlays)
         save("overlays", name,
-             overlay_mask(images[i], lungs[i].mask, lungs[i].kept ? kBlue : kVermillion));
+             overlay_mask(gray, lungs[i].mask, lungs[i].kept ? kBlue : kVermillion));
       const fs::path cut = out / "lungs" / (name + ".png");
       if (lungs[i].kept) {
-        save("lungs", name, to_u8(keep_inside(images[i], lungs[i].mask)));
+        save("lungs", name, to_u8(keep_inside(gray, lungs[i].mask)));
       } else {
         remove_for_good(cut);  // of an earlier run with another threshold
       }
@@ -176,21 +169,18 @@ CutReport cut_lungs(const LungSegmenter& segmenter, const std::vector<CutItem>& 
         else
           fs::remove(file);
       }
-      report.rows.push_back({item.image, item.id, name, images[i].height, images[i].width,
-                             lungs[i].area, lungs[i].regions, lungs[i].kept, std::move(reason)});
+      report.rows.push_back({item.image, item.id, name, gray.height, gray.width, lungs[i].area,
+                             lungs[i].regions, lungs[i].kept, lungs[i].reason});
     }
     progress.advance(static_cast<std::int64_t>(images.size()));
     images.clear();
     indices.clear();
-    blank.clear();
   };
   for (std::size_t i = 0; i < items.size(); ++i) {
     try {
-      ImageFacts facts;
-      images.push_back(load_gray(items[i].image, {.intensity = segmenter.intensity()}, &facts));
+      images.push_back(read_radiograph(items[i].image, segmenter.intensity()));
       indices.push_back(i);
-      blank.push_back(blank_reason(facts));
-      notes.add(images.back(), facts, segmenter.intensity(), items[i].image);
+      for (const std::string& note : images.back().notes) notes.add(note, items[i].image);
     } catch (const Error& error) {
       if (!options.skip_unreadable) throw;
       report.unreadable.push_back(error.what());

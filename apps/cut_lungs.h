@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "apps/inference/lung_segmenter.h"
 #include "apps/mask_files.h"
-#include "apps/segmenter.h"
 #include "data/dataset.h"
 
 namespace thorax::app {

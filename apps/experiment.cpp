@@ -9,6 +9,7 @@
 
 #include "apps/command.h"
 #include "apps/fold_files.h"
+#include "apps/inference/run_networks.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/config.h"
 #include "engine/io/file_lock.h"

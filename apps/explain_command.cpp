@@ -6,10 +6,12 @@
 #include <filesystem>
 #include <memory>
 
+#include "apps/classifier_options.h"
 #include "apps/command.h"
-#include "apps/ensemble.h"
+#include "apps/console.h"
 #include "apps/heatmap.h"
 #include "apps/image_list.h"
+#include "apps/inference/ensemble.h"
 #include "apps/intensity.h"
 #include "apps/number_checks.h"
 #include "data/classes.h"
@@ -127,13 +129,16 @@ void run(const Options& o) {
   THORAX_CHECK(!needs_mask(classifier.input().view) || !o.segmenters.empty() || o.masks,
                "[explain] {}: needs the lungs: give --segmenter, or --data with --masks",
                ensemble.name());
+  std::vector<std::string> notes = ensemble.notes();
   std::unique_ptr<LungSegmenter> segmenter;
   if (!o.segmenters.empty()) {
     segmenter = std::make_unique<LungSegmenter>(o.segmenters, o.min_area, compute);
     segmenter->set_flips(o.classifier.tta == "flip");
+    notes.insert(notes.end(), segmenter->notes().begin(), segmenter->notes().end());
     segmenter->set_intensity(
-        chosen_intensity(o.intensity, segmenter->intensity(), o.segmenters.front()));
+        chosen_intensity(o.intensity, segmenter->intensity(), o.segmenters.front(), notes));
   }
+  print_notes(notes);
   const HeatmapOptions options{.cam = {.layer = o.layer,
                                        .method = parse_cam_method(o.method),
                                        .target = target_class(o.target, classifier)},

@@ -6,7 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
-#include "apps/model_file.h"
+#include "apps/console.h"
+#include "apps/inference/model_file.h"
 #include "apps/report/text.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/checksum.h"
@@ -62,6 +63,7 @@ bool exclusive(const ModelInput& input) {
 void run(const Options& o) {
   const ModelInput claimed = read_model_input(fs::path(o.file));
   const TrainedModel trained = load_trained(o.file, claimed.task);
+  print_notes(trained.notes);
   const ModelInput& input = trained.input;
   THORAX_CHECK(!fs::exists(o.onnx) || !fs::equivalent(o.file, o.onnx),
                "[export] {}: would be replaced by its own export; name another --onnx", o.file);

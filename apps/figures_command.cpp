@@ -1,5 +1,6 @@
 // `thorax data figures`: the study's figures and table of its data, for any data.
 #include "apps/figures_command.h"
+#include "apps/console.h"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
@@ -10,12 +11,12 @@
 #include <optional>
 
 #include "apps/command.h"
+#include "apps/inference/lung_segmenter.h"
 #include "apps/intensity.h"
 #include "apps/number_checks.h"
 #include "apps/report/dataset_figures.h"
 #include "apps/report/gnuplot.h"
 #include "apps/report/report.h"
-#include "apps/segmenter.h"
 #include "data/decode.h"
 #include "data/describe.h"
 #include "data/draw.h"
@@ -178,8 +179,11 @@ void run(Options o) {
   // Before anything slow or written: wrong files are known at once.
   std::optional<LungSegmenter> segmenter;
   if (!o.segmenter.empty()) segmenter.emplace(o.segmenter, o.min_area, compute);
+  std::vector<std::string> known;
+  if (segmenter) known = segmenter->notes();
   o.intensity = name_of(chosen_intensity(
-      o.intensity, segmenter ? segmenter->intensity() : Intensity::depth, o.segmenter));
+      o.intensity, segmenter ? segmenter->intensity() : Intensity::depth, o.segmenter, known));
+  print_notes(known);
   Dataset dataset = load_datasets(o.data, parse_on_patient_conflict(o.on_patient_conflict));
   const fs::path folder = o.out;
   open_output_folder(folder);  // before every image is read

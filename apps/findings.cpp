@@ -49,39 +49,6 @@ std::map<std::string, std::string> finding_threshold_metadata(
   return {{kThresholdsKey, dump_json(nlohmann::json{{"findings", list}})}};
 }
 
-std::vector<double> thresholds_of(const Ensemble& classifier, std::optional<double> stated) {
-  std::vector<double> thresholds(classifier.classes().size(), stated.value_or(0));
-  if (stated) return thresholds;
-  for (std::size_t f = 0; f < thresholds.size(); ++f) {
-    for (const auto& member : classifier.members()) {
-      const auto& own = member->input().thresholds;
-      thresholds[f] += f < own.size() && own[f] ? own[f]->threshold : 0.5;
-    }
-    thresholds[f] /= static_cast<double>(classifier.members().size());
-  }
-  return thresholds;
-}
-
-std::string findings_verdict(const Ensemble& classifier, std::span<const double> probabilities,
-                             std::span<const double> thresholds) {
-  std::vector<std::string> present;
-  for (std::size_t f = 0; f < probabilities.size(); ++f)
-    if (probabilities[f] >= thresholds[f]) present.push_back(classifier.classes()[f]);
-  return present.empty() ? "none" : fmt::format("{}", fmt::join(present, ", "));
-}
-
-nlohmann::ordered_json findings_json(const Ensemble& classifier,
-                                     std::span<const double> probabilities,
-                                     std::span<const double> thresholds) {
-  nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  for (std::size_t f = 0; f < probabilities.size(); ++f)
-    list.push_back({{"finding", classifier.classes()[f]},
-                    {"probability", probabilities[f]},
-                    {"threshold", thresholds[f]},
-                    {"verdict", probabilities[f] >= thresholds[f] ? "positive" : "negative"}});
-  return list;
-}
-
 std::string thresholds_text(const Ensemble& classifier, std::optional<double> stated) {
   std::string text = "verdict: every finding from its threshold of P on\n";
   const auto& own = classifier.input().thresholds;

@@ -9,8 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "apps/ensemble.h"
-#include "apps/model_file.h"
+#include "apps/inference/ensemble.h"
+#include "apps/inference/model_file.h"
 #include "apps/training.h"
 
 namespace thorax::app {
@@ -30,16 +30,6 @@ std::vector<std::optional<OperatingThreshold>> youden_thresholds(const std::vect
 std::map<std::string, std::string> finding_threshold_metadata(
     const std::vector<Scored>& scored, const std::vector<std::string>& findings);
 
-// The threshold of each finding: `stated` for all, else the checkpoint's, else 0.5; of several
-// classifiers the mean of theirs.
-std::vector<double> thresholds_of(const Ensemble& classifier, std::optional<double> stated);
-// "Edema, Mass": the findings whose probability reaches their threshold; "none".
-std::string findings_verdict(const Ensemble& classifier, std::span<const double> probabilities,
-                             std::span<const double> thresholds);
-// [{"finding", "probability", "threshold", "verdict": "positive" or "negative"}, ...]
-nlohmann::ordered_json findings_json(const Ensemble& classifier,
-                                     std::span<const double> probabilities,
-                                     std::span<const double> thresholds);
 // Which thresholds the verdicts go by, and where each is from: a line for each finding.
 std::string thresholds_text(const Ensemble& classifier, std::optional<double> stated);
 

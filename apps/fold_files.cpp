@@ -233,10 +233,6 @@ void save_fold(const fs::path& folder, Task task, const FoldResult& result,
   save_json(folder / "result.json", json);
 }
 
-bool fold_finished(const fs::path& folder) {
-  return fs::exists(folder / "result.json");
-}
-
 FoldResult load_fold(const fs::path& folder, Task task) {
   const fs::path path = folder / "result.json";
   const nlohmann::json json = load_json(path);
@@ -265,12 +261,6 @@ FoldResult load_fold(const fs::path& folder, Task task) {
   THORAX_CHECK(images == table.rows(), "[fold] {}: has {} rows, result.json says {}", table.name(),
                table.rows(), images);
   return result;
-}
-
-fs::path fold_model(const fs::path& folder) {
-  for (const char* name : {"model.safetensors", "last.safetensors"})
-    if (fs::exists(folder / name)) return folder / name;
-  fail("[fold] {}: holds neither model.safetensors nor last.safetensors", folder.string());
 }
 
 }  // namespace thorax::app

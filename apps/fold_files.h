@@ -13,13 +13,9 @@ namespace thorax::app {
 // `model`, which are there then, and of itself. Nothing in it depends on time.
 void save_fold(const std::filesystem::path& folder, Task task, const FoldResult& result,
                const std::string& model);
-bool fold_finished(const std::filesystem::path& folder);
 // Throws Error naming the file when one of them is absent, broken, of another task, or not as it
 // was when the fold was finished. A fold of an earlier version, which kept no checksums, is read
 // with a line on stderr that says so.
 FoldResult load_fold(const std::filesystem::path& folder, Task task);
-
-// The fold's network for use: model.safetensors (weights alone) or last.safetensors.
-std::filesystem::path fold_model(const std::filesystem::path& folder);
 
 }  // namespace thorax::app

@@ -6,9 +6,11 @@
 #include <map>
 #include <memory>
 
+#include "apps/console.h"
 #include "apps/fold_files.h"
-#include "apps/organ_segmenter.h"
-#include "apps/segmenter.h"
+#include "apps/inference/lung_segmenter.h"
+#include "apps/inference/organ_segmenter.h"
+#include "apps/inference/run_networks.h"
 #include "data/decode.h"
 #include "data/encode.h"
 #include "data/loader.h"
@@ -44,8 +46,7 @@ ImageU8 picture(const OrganSegmenter& segmenter, const Sample& sample) {
   const Image gray = load_gray(sample.image, {.intensity = segmenter.intensity()});
   const std::vector<std::string>& names = segmenter.organs().organs;
   std::vector<ImageU8> masks;
-  const std::vector<std::vector<OrganFound>> found = segmenter({gray});
-  for (const OrganFound& organ : found.front())
+  for (const OrganFound& organ : segmenter(gray))
     masks.push_back(resize_nearest(organ.mask, kSide, kSide));
   ImageU8 drawn = overlay_organs(resize(gray, kSide, kSide), masks);
   const OrganMap truth = sample_organs(sample, names, gray.height, gray.width);
@@ -89,12 +90,17 @@ std::vector<ReportImage> fold_overlays(const Experiment& e, const std::vector<Fo
       const Sample& sample = *by_id.at(rank.scored->image);
       ImageU8 drawn;
       if (folds[k].organs.empty()) {
-        if (!segmenter) segmenter = std::make_unique<LungSegmenter>(model, 0, compute);
+        if (!segmenter) {
+          segmenter = std::make_unique<LungSegmenter>(model, 0, compute);
+          print_notes(segmenter->notes());
+        }
         drawn = picture(*segmenter, sample);
       } else {
-        if (!organs)
+        if (!organs) {
           organs = std::make_unique<OrganSegmenter>(std::vector<std::string>{model.string()},
                                                     Postprocess::none, compute);
+          print_notes(organs->notes());
+        }
         drawn = picture(*organs, sample);
       }
       save_image(out / (name + ".png"), drawn);

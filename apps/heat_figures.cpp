@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <map>
 
+#include "apps/console.h"
 #include "apps/fold_files.h"
 #include "apps/heatmap.h"
+#include "apps/inference/run_networks.h"
 #include "data/multilabel.h"
 
 namespace thorax::app {
@@ -56,6 +58,7 @@ HeatFigures heat_figures(const Experiment& e, const ExperimentRow& row, std::int
     const std::vector<Sample> samples =
         spread_over_classes(select(e.run.dataset, e.splits(row).folds[k].validation), per_fold);
     const Classifier classifier(fold_model(e.fold_folder(row, k)), compute);
+    print_notes(classifier.notes());
     HeatmapOptions options;
     options.use_masks = true;
     options.skip_unreadable = row.settings.on_error == "skip";

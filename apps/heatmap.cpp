@@ -6,8 +6,9 @@
 #include <cmath>
 #include <span>
 
-#include "apps/ensemble_maps.h"
 #include "apps/heatmap_picture.h"
+#include "apps/inference/ensemble_maps.h"
+#include "apps/inference/radiograph.h"
 #include "apps/progress.h"
 #include "data/csv.h"
 #include "data/decode.h"
@@ -69,20 +70,17 @@ void explain_batch(const Explainers& classifiers, const std::vector<std::string>
     sizes.emplace_back(item.gray.height, item.gray.width);
   }
   const std::string first = samples[items[0].sample].image.string();
-  CamOptions cam = options.cam;
-  if (report.multilabel && report.classes.size() == 1) cam.target = 1;
   const std::vector<ExplainedImage> explained = explain_images(
-      classifiers, layers, seen, sizes, cam,
+      classifiers, layers, seen, sizes, options.cam,
       items.size() == 1 ? first : fmt::format("{} images from {} on", items.size(), first));
   for (std::size_t i = 0; i < items.size(); ++i) {
     const Waiting& item = items[i];
     const ExplainedImage& e = explained[i];
     HeatmapRow row;
     row.sample = samples[item.sample];
-    // One finding: its logit speaks for class 1 of two, of which only that one is shown.
-    const Classifier& first_member = *classifiers.front();
-    row.target = first_member.multilabel() && report.classes.size() == 1 ? 0 : e.target;
-    const std::size_t shown = first_member.binary() ? 1 : static_cast<std::size_t>(row.target);
+    row.target = e.target;
+    const std::size_t shown =
+        classifiers.front()->binary() ? 1 : static_cast<std::size_t>(row.target);
     row.probability = e.probabilities[shown];
     row.peak = e.peak;
     Image heat(item.gray.height, item.gray.width);
@@ -92,21 +90,6 @@ void explain_batch(const Explainers& classifiers, const std::vector<std::string>
     if (!options.out.empty()) write_pictures(report, item, heat, options, row);
     report.rows.push_back(std::move(row));
   }
-}
-
-// The layer of each classifier.
-std::vector<std::string> chosen_layers(const Explainers& classifiers, const std::string& wanted) {
-  std::vector<std::string> chosen;
-  for (const Classifier* classifier : classifiers) {
-    const std::vector<OfferedLayer> layers = heatmap_layers(*classifier);
-    const std::string layer = wanted.empty() ? last_spatial_layer(layers) : wanted;
-    THORAX_CHECK(std::any_of(layers.begin(), layers.end(),
-                             [&](const OfferedLayer& l) { return l.name == layer; }),
-                 "[explain] the classifier has no layer '{}'; there are: {}", layer,
-                 layer_list(layers));
-    chosen.push_back(layer);
-  }
-  return chosen;
 }
 
 // The figures of a group of rows, in the order they are shown.
@@ -158,11 +141,6 @@ nlohmann::ordered_json summary_of(const std::vector<double>& values) {
 
 }  // namespace
 
-std::vector<OfferedLayer> heatmap_layers(const Classifier& classifier) {
-  const std::int64_t size = classifier.input().size;
-  return offered_layers(classifier.network(), {1, size, size, 1});
-}
-
 HeatmapReport make_heatmaps(const Explainers& classifiers, const LungSegmenter* segmenter,
                             const std::vector<Sample>& samples, const HeatmapOptions& options) {
   const Classifier& classifier = *classifiers.front();
@@ -196,10 +174,11 @@ HeatmapReport make_heatmaps(const Explainers& classifiers, const LungSegmenter* 
     const Sample& sample = samples[i];
     Waiting item{i, {}, {}};
     Image for_segmenter;
-    ImageFacts facts;
+    Radiograph image;
     try {
       const Intensity intensity = classifier.input().intensity;
-      item.gray = load_gray(sample.image, {.intensity = intensity}, &facts);
+      image = read_radiograph(sample.image, intensity);
+      item.gray = std::move(image.gray);
       if (segmenter && segmenter->intensity() != intensity)
         for_segmenter = load_gray(sample.image, {.intensity = segmenter->intensity()});
       if (options.use_masks) item.lungs = sample_mask(sample, item.gray.height, item.gray.width);
@@ -210,13 +189,13 @@ HeatmapReport make_heatmaps(const Explainers& classifiers, const LungSegmenter* 
       progress.advance(1);
       continue;
     }
-    if (const std::string blank = blank_reason(facts); !blank.empty()) {
+    if (!image.blank.empty()) {
       report.rejected.push_back(sample.image.string());
-      fmt::print(stderr, "rejected: {}: shows nothing: {}\n", sample.image.string(), blank);
+      fmt::print(stderr, "rejected: {}: {}\n", sample.image.string(), image.blank_text());
       progress.advance(1);
       continue;
     }
-    notes.add(item.gray, facts, classifier.input().intensity, sample.image);
+    for (const std::string& note : image.notes) notes.add(note, sample.image);
     if (item.lungs.empty() && segmenter) {
       const Lungs lungs = (*segmenter)(for_segmenter.empty() ? item.gray : for_segmenter);
       if (lungs.kept) item.lungs = lungs.mask;

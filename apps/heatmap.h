@@ -8,12 +8,11 @@
 #include <string>
 #include <vector>
 
-#include "apps/classifier.h"
-#include "apps/segmenter.h"
+#include "apps/inference/ensemble_maps.h"
+#include "apps/inference/lung_segmenter.h"
 #include "data/dataset.h"
 #include "data/image.h"
 #include "data/lung_focus.h"
-#include "models/activations.h"
 #include "models/grad_cam.h"
 
 namespace thorax::app {
@@ -47,12 +46,6 @@ struct HeatmapReport {
   std::vector<std::string> rejected;
   std::vector<std::string> unreadable;  // error messages of skipped files
 };
-
-// The classifiers that explain together (ensemble_maps.h): of the same classes, view and intensity.
-using Explainers = std::vector<const Classifier*>;
-
-// Layers of the classifier, for one image.
-std::vector<OfferedLayer> heatmap_layers(const Classifier& classifier);
 
 // A heatmap for every sample. Lungs come from the sample's masks (with use_masks) or, where it has
 // none, from `segmenter` (may be null); a mask that the segmenter rejects counts as none. The

@@ -1,9 +1,8 @@
 #include "apps/intensity.h"
 
-#include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include <cstdio>
+#include "data/decode.h"
 
 namespace thorax::app {
 
@@ -25,15 +24,6 @@ void add_intensity_override(CLI::App& command, std::string& intensity) {
                   "window2 (default: as the network "
                   "was trained)")
       ->check(CLI::IsMember(intensity_names()));
-}
-
-Intensity chosen_intensity(const std::string& given, Intensity trained, const std::string& file) {
-  if (given.empty()) return trained;
-  const Intensity chosen = parse_intensity(given);
-  if (chosen != trained)
-    fmt::print(stderr, "note: --intensity {}; {} was trained with {}\n", given, file,
-               name_of(trained));
-  return chosen;
 }
 
 }  // namespace thorax::app

@@ -3,8 +3,6 @@
 
 #include <string>
 
-#include "data/decode.h"
-
 namespace CLI {
 class App;
 }
@@ -17,7 +15,4 @@ void add_intensity_option(CLI::App& command, std::string& intensity);
 
 // For commands with trained networks: empty unless given.
 void add_intensity_override(CLI::App& command, std::string& intensity);
-// What was given, or what the network was trained on; says on stderr when the two differ.
-Intensity chosen_intensity(const std::string& given, Intensity trained, const std::string& file);
-
 }  // namespace thorax::app

@@ -97,15 +97,6 @@ Device apply(const ComputeOptions& options) {
   return device;
 }
 
-DType parse_precision(const std::string& name, Device device) {
-  if (name == "float32") return DType::f32;
-  THORAX_CHECK(name == "float16" || name == "bfloat16",
-               "[precision] '{}' is none of float32, float16, bfloat16", name);
-  THORAX_CHECK(device.kind != DeviceKind::cpu,
-               "[precision] {} computes on cuda and sim devices, not on the CPU", name);
-  return name == "float16" ? DType::f16 : DType::bf16;
-}
-
 Compute training_compute(Device device, const std::string& precision, bool graph) {
   THORAX_CHECK(!graph || device.kind != DeviceKind::cpu,
                "[graph] --graph is for cuda and sim devices: the CPU computes at once");

@@ -4,20 +4,20 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
 
+#include "apps/classifier_options.h"
 #include "apps/command.h"
-#include "apps/ensemble.h"
+#include "apps/console.h"
 #include "apps/findings.h"
 #include "apps/image_list.h"
+#include "apps/inference/prediction_json.h"
+#include "apps/inference/predictor.h"
 #include "apps/intensity.h"
 #include "apps/number_checks.h"
-#include "apps/segmenter.h"
 #include "data/csv.h"
-#include "data/decode.h"
 #include "data/encode.h"
 #include "data/formats/format.h"
 #include "data/image_check.h"
@@ -26,7 +26,6 @@
 #include "engine/io/file_name.h"
 #include "engine/io/json_text.h"
 #include "engine/io/output_folder.h"
-#include "engine/stats/multiclass.h"
 
 namespace thorax::app {
 namespace {
@@ -42,18 +41,6 @@ struct Options {
   std::optional<double> threshold;
   bool json = false;
   ComputeOptions compute;
-};
-
-struct Prediction {
-  fs::path image;
-  std::optional<Lungs> lungs = {};  // with a segmenter
-  Opinion opinion = {};             // empty when the image was rejected
-  // The class (of several findings 1 when there is one, else 0); none when the image was rejected.
-  std::optional<std::size_t> predicted = {};
-  std::string verdict = "rejected";  // that class's name, or why there is none
-  std::string overlay = {};
-  std::string reason = {};              // of a rejection
-  std::vector<std::string> notes = {};  // what was done to the file on the way in
 };
 
 // Of two classes the positive one's, else all.
@@ -103,49 +90,8 @@ std::string to_line(const Prediction& p, const Ensemble& classifier,
     text += fmt::format("{:>{}}  ", p.predicted ? shown(p, classifier, thresholds, c) : "-", width);
   }
   const std::string area = p.lungs ? fmt::format("{:.0f}", p.lungs->area) : "-";
-  return text + fmt::format("{:>9}  {:<12}  {}{}", area, p.verdict, p.image.string(),
+  return text + fmt::format("{:>9}  {:<12}  {}{}", area, p.verdict, p.image,
                             p.reason.empty() ? "" : "  (" + p.reason + ")");
-}
-
-nlohmann::ordered_json to_json(const Prediction& p, const Ensemble& classifier,
-                               std::span<const double> thresholds) {
-  const std::vector<std::string>& classes = classifier.classes();
-  nlohmann::ordered_json json{{"image", p.image.string()}, {"verdict", p.verdict}};
-  json[classifier.multilabel() ? "findings" : "probability"] = nullptr;  // of a rejected image
-  if (classifier.multilabel()) {
-    if (p.predicted)
-      json["findings"] = findings_json(classifier, p.opinion.probabilities, thresholds);
-  } else if (classifier.binary()) {
-    json["positive_class"] = classifier.positive_class();
-    json["threshold"] = thresholds[0];
-    if (p.predicted) json["probability"] = p.opinion.probabilities[1];
-  } else if (p.predicted) {
-    json["probability"] = p.opinion.probabilities[*p.predicted];
-    for (std::size_t c = 0; c < classes.size(); ++c)
-      json["probabilities"][classes[c]] = p.opinion.probabilities[c];
-  }
-  if (p.predicted && classifier.members().size() > 1) {
-    for (std::size_t m = 0; m < classifier.files().size(); ++m) {
-      nlohmann::ordered_json own{{"classifier", classifier.files()[m].string()}};
-      const std::vector<double>& probabilities = p.opinion.members[m];
-      if (classifier.binary())
-        own["probability"] = probabilities[1];
-      else
-        for (std::size_t c = 0; c < classes.size(); ++c)
-          own["probabilities"][classes[c]] = probabilities[c];
-      json["members"].push_back(std::move(own));
-    }
-    if (classifier.multilabel())
-      for (std::size_t c = 0; c < classes.size(); ++c)
-        json["spread"][classes[c]] = p.opinion.spread[c];
-    else
-      json["spread"] = p.opinion.spread[classifier.binary() ? 1 : *p.predicted];
-  }
-  if (p.lungs) json["lung_area_512"] = p.lungs->area;
-  if (!p.overlay.empty()) json["overlay"] = p.overlay;
-  if (!p.reason.empty()) json["reason"] = p.reason;
-  if (!p.notes.empty()) json["notes"] = p.notes;
-  return json;
 }
 
 std::string csv_heading(const Ensemble& classifier) {
@@ -156,7 +102,7 @@ std::string csv_heading(const Ensemble& classifier) {
 }
 
 std::string to_csv(const Prediction& p, const Ensemble& classifier) {
-  std::vector<std::string> fields{p.image.string(), p.verdict};
+  std::vector<std::string> fields{p.image, p.verdict};
   for (std::size_t c = 0; c < classifier.classes().size(); ++c)
     fields.push_back(p.predicted ? fmt::format("{}", p.opinion.probabilities[c]) : "");
   fields.push_back(p.lungs ? fmt::format("{:.0f}", p.lungs->area) : "");
@@ -175,34 +121,19 @@ std::string threshold_line(const Options& o, const Ensemble& classifier) {
 
 void run(const Options& o) {
   const Device device = apply(o.compute);
-  const Compute compute{device, parse_precision(o.precision, device)};
-  ClassifierOptions wanted = o.classifier;
-  wanted.intensity = o.intensity;
-  const Ensemble classifier(wanted, compute);
-  const View view = classifier.input().view;
-  THORAX_CHECK(classifier.binary() || classifier.multilabel() || !o.threshold,
-               "[predict] --threshold {}: {} tells {} classes apart ({}), a threshold is for two",
-               *o.threshold, classifier.name(), classifier.classes().size(),
-               fmt::join(classifier.classes(), ", "));
-  THORAX_CHECK(
-      !needs_mask(view) || !o.segmenters.empty(),
-      "[predict] {}: was trained on the view '{}', which needs the lungs: give --segmenter "
-      "too",
-      classifier.name(), name_of(view));
-  std::unique_ptr<LungSegmenter> segmenter;
-  if (!o.segmenters.empty()) {
-    segmenter = std::make_unique<LungSegmenter>(o.segmenters, o.min_area, compute);
-    segmenter->set_flips(o.classifier.tta == "flip");
-    segmenter->set_intensity(
-        chosen_intensity(o.intensity, segmenter->intensity(), o.segmenters.front()));
-  }
+  PredictorOptions wanted{.classifier = o.classifier,
+                          .segmenters = o.segmenters,
+                          .min_area = o.min_area,
+                          .threshold = o.threshold,
+                          .compute = {device, parse_precision(o.precision, device)}};
+  wanted.classifier.intensity = o.intensity;
+  const Predictor predictor(wanted);
+  print_notes(predictor.notes());
+  const Ensemble& classifier = predictor.classifier();
   const std::vector<fs::path> images = list_images(o.inputs);
   if (!o.out.empty()) open_output_folder(o.out);
   if (!o.csv.empty()) check_output_file(o.csv);
-  const double threshold = o.threshold.value_or(classifier.threshold());
-  const std::vector<double> thresholds = classifier.multilabel()
-                                             ? thresholds_of(classifier, o.threshold)
-                                             : std::vector<double>{threshold};
+  const std::vector<double>& thresholds = predictor.thresholds();
   if (!o.json) {
     for (const std::string& line : classifier.lines()) fmt::print("{}\n", line);
     fmt::print("{}\n{}\n", threshold_line(o, classifier), heading(classifier));
@@ -211,56 +142,33 @@ void run(const Options& o) {
   std::string csv = csv_heading(classifier);
   const auto show = [&](const Prediction& p) {
     if (!o.csv.empty()) csv += to_csv(p, classifier);
-    if (o.json || !o.out.empty()) rows.push_back(to_json(p, classifier, thresholds));
+    if (o.json || !o.out.empty()) rows.push_back(to_json(p, predictor));
     if (!o.json) fmt::print("{}\n", to_line(p, classifier, thresholds));
   };
   ReadingNotes notes;
   for (std::size_t i = 0; i < images.size(); ++i) {
+    Predictor::Reading reading;
     Prediction p;
-    p.image = images[i];
-    const Intensity intensity = classifier.input().intensity;
-    Image gray, for_segmenter;
-    ImageFacts facts;
     try {
-      gray = load_gray(images[i], {.intensity = intensity}, &facts);
-      if (segmenter && segmenter->intensity() != intensity)
-        for_segmenter = load_gray(images[i], {.intensity = segmenter->intensity()});
+      reading = predictor.read(images[i]);
     } catch (const Error& error) {
       if (o.on_error != "skip") throw;
       fmt::print(stderr, "skipped: {}\n", error.what());
       // Listed all the same: who reads only the results must see that one is lacking.
+      p.image = images[i].string();
       p.verdict = "unreadable";
       p.reason = error.what();
       show(p);
       continue;
     }
-    p.notes = reading_notes(facts, intensity);
-    if (const std::string blank = blank_reason(facts); !blank.empty()) {
-      p.reason = "shows nothing: " + blank;
-    } else {
-      if (looks_inverted(gray)) p.notes.emplace_back(kInvertedNote);
-      if (segmenter) p.lungs = (*segmenter)(for_segmenter.empty() ? gray : for_segmenter);
-      if (p.lungs && !p.lungs->kept) p.reason = fmt::format("lung area under {:.0f}", o.min_area);
-    }
+    p = predictor.predict(std::move(reading));
     for (const std::string& note : p.notes) notes.add(note, images[i]);
-    if (p.reason.empty()) {
-      const Image seen = apply_view(view, gray, p.lungs ? p.lungs->mask : ImageU8());
-      p.opinion = classifier({seen}).front();
-      p.predicted = classifier.binary()
-                        ? std::size_t{p.opinion.probabilities[1] >= threshold}
-                        : static_cast<std::size_t>(largest(p.opinion.probabilities));
-      p.verdict = classifier.classes()[*p.predicted];
-      if (classifier.multilabel()) {
-        p.verdict = findings_verdict(classifier, p.opinion.probabilities, thresholds);
-        p.predicted = p.verdict == "none" ? 0 : 1;
-      }
-    }
     if (!o.out.empty() && p.lungs) {
       const fs::path file =
           fs::path(o.out) /
           fmt::format("{:04}_{}.png", i, output_name(image_stem(images[i])).text());
       const Rgb colour = !p.predicted ? kVermillion : *p.predicted > 0 ? kOrange : kBlue;
-      save_image(file, overlay_mask(gray, p.lungs->mask, colour));
+      save_image(file, overlay_mask(p.gray, p.lungs->mask, colour));
       p.overlay = file.string();
     }
     show(p);

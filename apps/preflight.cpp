@@ -6,7 +6,7 @@
 #include <memory>
 #include <utility>
 
-#include "apps/model_file.h"
+#include "apps/inference/model_file.h"
 #include "data/classes.h"
 #include "engine/train/run_folder.h"
 #include "models/factory.h"

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "apps/class_balance.h"
+#include "apps/console.h"
 #include "apps/cut_lungs.h"
 #include "apps/data_checksum.h"
 #include "apps/preflight.h"
@@ -301,8 +302,10 @@ Run open_run(const TrainSettings& settings, const RunRequest& request, const Com
   if (multilabel) config["labels"] = "multi";
   if (!organs.plain()) config["organs"] = to_json(organs);
   std::optional<LungSegmenter> segmenter;
-  if (!settings.segmenter.empty())
+  if (!settings.segmenter.empty()) {
     segmenter.emplace(settings.segmenter, settings.min_area, compute);
+    print_notes(segmenter->notes());
+  }
   std::optional<std::vector<std::string>> lines;  // on the files
   if (!home.resumed()) {
     check_networks(fitting, request, run.dataset);
@@ -342,8 +345,10 @@ ReadData read_data(const TrainSettings& settings, const RunRequest& request, con
   check_networks(fitted(fitted(settings, data.dataset.classes, multilabel), organs), request,
                  data.dataset);
   std::optional<LungSegmenter> segmenter;
-  if (!settings.segmenter.empty())
+  if (!settings.segmenter.empty()) {
     segmenter.emplace(settings.segmenter, settings.min_area, compute);
+    print_notes(segmenter->notes());
+  }
   data.lines = inspect(settings, !request.networks.empty(), data.dataset);
   if (segmenter && !cut.empty()) {
     FileChecksums files(cut / "data_checksums.json");

@@ -6,8 +6,8 @@
 #include <map>
 
 #include "apps/class_balance.h"
-#include "apps/classifier.h"
-#include "apps/model_file.h"
+#include "apps/inference/classifier.h"
+#include "apps/inference/model_file.h"
 #include "engine/stats/surface_distance.h"
 
 namespace thorax::app {

@@ -4,16 +4,17 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 
 #include "apps/command.h"
+#include "apps/console.h"
 #include "apps/cut_lungs.h"
 #include "apps/image_list.h"
+#include "apps/inference/segmenter.h"
 #include "apps/intensity.h"
-#include "apps/model_file.h"
 #include "apps/number_checks.h"
 #include "apps/report/text.h"
 #include "apps/segment_organs.h"
-#include "apps/segmenter.h"
 #include "apps/views.h"
 #include "engine/tensor/error.h"
 
@@ -49,10 +50,8 @@ CutOptions cut_options(const Options& o) {
 }
 
 // Of a network with several organs, or of any other without Algorithm 1.
-void run_organs(const Options& o, const std::vector<CutItem>& items, const Compute& compute) {
-  OrganSegmenter segmenter(o.models, parse_postprocess(o.postprocess), compute);
-  segmenter.set_intensity(chosen_intensity(o.intensity, segmenter.intensity(), o.models.front()));
-  segmenter.set_flips(o.tta == "flip");
+void run_organs(const Options& o, const std::vector<CutItem>& items,
+                const OrganSegmenter& segmenter) {
   const OrgansReport report = segment_organs(segmenter, items, o.out, cut_options(o));
   const OrganOutputs& organs = segmenter.organs();
   for (std::size_t k = 0; k < organs.organs.size(); ++k) {
@@ -78,22 +77,15 @@ void run(const Options& o, bool min_area_given) {
   } else {
     for (const std::filesystem::path& path : list_images(o.inputs)) items.push_back({path, {}});
   }
-  const Compute compute{device, parse_precision(o.precision, device)};
-  const ModelInput input = read_model_input(o.models.front());
-  if (input.task == "segmenter" && (!input.organs.plain() || o.postprocess == "none")) {
-    THORAX_CHECK(
-        !min_area_given, "[segment] --min-area rejects images by their lungs after Algorithm 1; {}",
-        input.organs.plain() ? "--postprocess none leaves it out"
-                             : fmt::format("{} finds {}: their areas are in "
-                                           "segmentation.csv",
-                                           o.models.front(), fmt::join(input.organs.organs, ", ")));
-    run_organs(o, items, compute);
-    return;
-  }
-  LungSegmenter segmenter(o.models, o.min_area, compute);
-  segmenter.set_intensity(chosen_intensity(o.intensity, segmenter.intensity(), o.models.front()));
-  segmenter.set_flips(o.tta == "flip");
-  const CutReport report = cut_lungs(segmenter, items, o.out, cut_options(o));
+  const Segmenter segmenter({.checkpoints = o.models,
+                             .tta = o.tta,
+                             .intensity = o.intensity,
+                             .min_area = min_area_given ? std::optional(o.min_area) : std::nullopt,
+                             .postprocess = parse_postprocess(o.postprocess),
+                             .compute = {device, parse_precision(o.precision, device)}});
+  print_notes(segmenter.notes());
+  if (segmenter.several() != nullptr) return run_organs(o, items, *segmenter.several());
+  const CutReport report = cut_lungs(*segmenter.lungs(), items, o.out, cut_options(o));
   std::int64_t kept = 0, blank = 0;
   for (const CutRow& row : report.rows) {
     kept += row.kept;

@@ -91,17 +91,14 @@ OrgansReport segment_organs(const OrganSegmenter& segmenter, const std::vector<C
   OrgansReport report;
   Progress progress("segment", static_cast<std::int64_t>(items.size()), "img");
   ReadingNotes notes;
-  std::vector<Image> images;
+  std::vector<Radiograph> images;
   std::vector<std::size_t> indices;
-  std::vector<std::string> blank;  // of each image: why it shows nothing, or ""
   const auto flush = [&] {
     if (images.empty()) return;
     std::vector<std::vector<OrganFound>> found = segmenter(images);
     for (std::size_t i = 0; i < images.size(); ++i) {
       const std::string& name = names[indices[i]];
-      if (!blank[i].empty())
-        for (OrganFound& organ : found[i])
-          organ = {ImageU8(images[i].height, images[i].width), 0, 0, 0};
+      const Radiograph& image = images[i];
       if (organs.softmax)
         save_labels(out / "labels", name, label_map(found[i], organs), options.masks);
       if (options.dicom_seg) {
@@ -110,7 +107,7 @@ OrgansReport segment_organs(const OrganSegmenter& segmenter, const std::vector<C
           segments.push_back({organs.organs[k], found[i][k].mask});
         const fs::path file = out / "segmentations" / (name + ".dcm");
         create_folders(file.parent_path());
-        if (blank[i].empty())
+        if (image.blank.empty())
           write_dicom_segmentation(items[indices[i]].image, segments, segmenter.checksum(), file);
         else
           fs::remove(file);  // of an earlier run
@@ -123,23 +120,19 @@ OrgansReport segment_organs(const OrganSegmenter& segmenter, const std::vector<C
       }
       if (options.overlays)
         save_overlay(out / "overlays" / (name + ".png"),
-                     with_legend(overlay_organs(images[i], masks), organs.organs));
-      report.rows.push_back({items[indices[i]].image, name, images[i].height, images[i].width,
-                             std::move(found[i]),
-                             blank[i].empty() ? "" : "shows nothing: " + blank[i]});
+                     with_legend(overlay_organs(image.gray, masks), organs.organs));
+      report.rows.push_back({items[indices[i]].image, name, image.gray.height, image.gray.width,
+                             std::move(found[i]), image.blank_text()});
     }
     progress.advance(static_cast<std::int64_t>(images.size()));
     images.clear();
     indices.clear();
-    blank.clear();
   };
   for (std::size_t i = 0; i < items.size(); ++i) {
     try {
-      ImageFacts facts;
-      images.push_back(load_gray(items[i].image, {.intensity = segmenter.intensity()}, &facts));
+      images.push_back(read_radiograph(items[i].image, segmenter.intensity()));
       indices.push_back(i);
-      blank.push_back(blank_reason(facts));
-      notes.add(images.back(), facts, segmenter.intensity(), items[i].image);
+      for (const std::string& note : images.back().notes) notes.add(note, items[i].image);
     } catch (const Error& error) {
       if (!options.skip_unreadable) throw;
       report.unreadable.push_back(error.what());

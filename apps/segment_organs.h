@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "apps/cut_lungs.h"
-#include "apps/organ_segmenter.h"
+#include "apps/inference/organ_segmenter.h"
 
 namespace thorax::app {
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "apps/command.h"
+#include "apps/inference/model_file.h"
 #include "data/view.h"
 
 namespace thorax::app {
@@ -23,7 +24,8 @@ template <class T>
 struct Range {
   T low, high;
 };
-inline constexpr Range<std::int64_t> kSize{8, 8192};  // side of a network's square input, pixels
+inline constexpr Range<std::int64_t> kSize{
+    kSmallestInput, kLargestInput};  // side of a network's square input, pixels
 inline constexpr Range<std::int64_t> kWidth{1, 4096};
 inline constexpr Range<std::int64_t> kEpochs{1, 1'000'000};
 inline constexpr Range<std::int64_t> kBatch{1, 4096};

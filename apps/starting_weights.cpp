@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "apps/model_file.h"
+#include "apps/console.h"
+#include "apps/inference/model_file.h"
 #include "apps/report/text.h"
 #include "models/weights.h"
 
@@ -69,7 +70,7 @@ void compare_inputs(const ModelInput& theirs, const TrainSettings& s) {
 void start_from(const TrainSettings& s, const std::vector<std::string>& classes, bool multilabel,
                 const OrganOutputs& organs, const Model& model) {
   WeightFile file = read_weight_file(s.weights);
-  if (!file.pytorch) note_unverified(file.metadata, s.weights);
+  if (!file.pytorch) print_notes(unverified_notes(file.metadata, s.weights));
   bool same_task = false;
   if (file.metadata.contains(kInputKey)) {
     const ModelInput input = read_model_input(file.metadata, s.weights);

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "apps/organ_outputs.h"
+#include "apps/inference/organ_outputs.h"
 #include "apps/settings.h"
 #include "models/model.h"
 

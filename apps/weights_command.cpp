@@ -6,7 +6,8 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
-#include "apps/model_file.h"
+#include "apps/console.h"
+#include "apps/inference/model_file.h"
 #include "apps/number_checks.h"
 #include "apps/report/text.h"
 #include "engine/io/config.h"
@@ -133,7 +134,7 @@ void convert(const ConvertOptions& o) {
   if (o.outputs > 0) config["outputs"] = o.outputs;
   const std::unique_ptr<Model> model = create_model(config, static_cast<std::uint64_t>(o.seed));
   WeightFile weights = read_weight_file(o.file);
-  if (!weights.pytorch) note_unverified(weights.metadata, o.file);
+  if (!weights.pytorch) print_notes(unverified_notes(weights.metadata, o.file));
   const WeightReport report =
       load_model_weights(*model, std::move(weights), o.file, WeightUse::adapt);
   std::vector<std::string> renamed;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "data/decode_samples.h"
+#include "data/formats/numbers.h"
 #include "data/image_check.h"
 #include "data/image_orientation.h"
 #include "engine/tensor/error.h"
@@ -183,9 +184,8 @@ Image through(const Samples& s, const std::vector<float>& brightness) {
   return out;
 }
 
-Image decode_as(std::span<const uint8_t> bytes, const std::string& name, const ReadOptions& options,
-                bool gray, ImageFacts* facts) {
-  const Samples s = decode_samples(bytes, name, options.limits, gray ? Use::gray : Use::image);
+Image brightness_of(const Samples& s, const std::string& name, const ReadOptions& options,
+                    bool gray, ImageFacts* facts) {
   const bool wide = s.info.bits == 16;
   int depth = std::max(8, s.info.sample_bits);
   Image image;
@@ -267,12 +267,25 @@ ImageInfo read_image_info(const fs::path& path, const DecodeLimits& limits) {
 
 Image decode_image(std::span<const uint8_t> bytes, const std::string& name,
                    const ReadOptions& options, ImageFacts* facts) {
-  return decode_as(bytes, name, options, false, facts);
+  return brightness_of(decode_samples(bytes, name, options.limits, Use::image), name, options,
+                       false, facts);
 }
 
 Image decode_gray(std::span<const uint8_t> bytes, const std::string& name,
                   const ReadOptions& options, ImageFacts* facts) {
-  return decode_as(bytes, name, options, true, facts);
+  return brightness_of(decode_samples(bytes, name, options.limits, Use::gray), name, options, true,
+                       facts);
+}
+
+Image decode_gray(const NumberArray& array, const std::string& name, const ReadOptions& options,
+                  ImageFacts* facts) {
+  ImageInfo info;
+  info.format = "array";
+  info.height = array.height;
+  info.width = array.width;
+  check_size(info, name, options.limits);
+  return brightness_of(samples_of(array, std::move(info), name, Use::gray), name, options, true,
+                       facts);
 }
 
 Image load_image(const fs::path& path, const ReadOptions& options, ImageFacts* facts) {

@@ -35,6 +35,8 @@ std::vector<std::string> intensity_names();
 // bits.
 int effective_depth(uint32_t combined, int sample_bits, int significant_bits);
 
+struct NumberArray;  // data/formats/numbers.h
+
 struct ReadOptions {
   Intensity intensity = Intensity::depth;
   DecodeLimits limits = {};
@@ -64,6 +66,11 @@ Image decode_image(std::span<const uint8_t> bytes, const std::string& name,
 Image load_gray(const std::filesystem::path& path, const ReadOptions& options = {},
                 ImageFacts* facts = nullptr);
 Image decode_gray(std::span<const uint8_t> bytes, const std::string& name,
+                  const ReadOptions& options = {}, ImageFacts* facts = nullptr);
+
+// The same of numbers in memory, as if numpy.save had written them to a file
+// (data/formats/numbers.h says what numbers become): the bits are equal.
+Image decode_gray(const NumberArray& array, const std::string& name,
                   const ReadOptions& options = {}, ImageFacts* facts = nullptr);
 
 }  // namespace thorax

@@ -110,12 +110,6 @@ std::vector<std::string> reading_notes(const ImageFacts& facts, Intensity intens
   return notes;
 }
 
-void ReadingNotes::add(const Image& gray, const ImageFacts& facts, Intensity intensity,
-                       const std::filesystem::path& file) {
-  for (const std::string& note : reading_notes(facts, intensity)) add(note, file);
-  if (looks_inverted(gray)) add(kInvertedNote, file);
-}
-
 std::vector<std::string> ReadingNotes::lines() const {
   constexpr size_t kShown = 3;
   std::vector<std::string> out;

@@ -35,9 +35,6 @@ class ReadingNotes {
   void add(const std::string& note, const std::filesystem::path& file) {
     files_[note].push_back(file.filename().string());
   }
-  // reading_notes, and whether the image looks inverted.
-  void add(const Image& gray, const ImageFacts& facts, Intensity intensity,
-           const std::filesystem::path& file);
   // "NOTE: 5 images (a.png, b.png, c.png, ...)"
   std::vector<std::string> lines() const;
 

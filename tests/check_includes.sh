@@ -5,6 +5,7 @@
 #   kernels/<op>  -> engine, kernels; a provider never includes another provider's file
 #   models        -> engine, kernels, models
 #   data          -> engine, kernels, data
+#   apps/inference -> engine, kernels, models, data, apps/inference: it is part of the library
 #   apps          -> engine, kernels, models, data, apps
 #   bench, tests  -> everything, but nobody else includes them
 # Every #include "..." is written from the root of the repository and must exist.
@@ -29,6 +30,8 @@ check_tree() {  # reads file names from stdin, run in the root of the tree; prin
         echo "$file: \"$included\" does not exist (paths start at the root of the repository)"
       elif [[ " $allowed " != *" $target "* ]]; then
         echo "$file: $layer may not include $target (\"$included\"); allowed: $allowed"
+      elif [[ "$file" == apps/inference/* && "$target" == apps && "$included" != apps/inference/* ]]; then
+        echo "$file: a part of the library may not include the program's \"$included\""
       elif [[ "$included" == *.cpp || "$included" == *.cu ]]; then
         echo "$file: includes a source file (\"$included\")"
       elif [[ "$included" == kernels/*/* && "$included" != kernels/common/* ]]; then
@@ -54,9 +57,9 @@ self_test() {  # every rule broken once must be found, and nothing else
   trap 'rm -rf "$tree"' RETURN
   (
     cd "$tree"
-    mkdir -p engine/a kernels/op kernels/common models data apps tests
+    mkdir -p engine/a kernels/op kernels/common models data apps/inference tests
     touch engine/a/a.h kernels/op/op.h kernels/op/fast.h kernels/op/op_fast.cpp kernels/common/c.h \
-      models/m.h data/d.h tests/t.h apps/p.h
+      models/m.h data/d.h apps/inference/i.h tests/t.h apps/p.h
     echo '#include "kernels/op/op.h"' >engine/a/bad1.cpp
     echo '#include "models/m.h"' >kernels/op/bad2.cpp
     echo '#include "data/d.h"' >models/bad3.cpp
@@ -65,14 +68,16 @@ self_test() {  # every rule broken once must be found, and nothing else
     echo '#include "kernels/op/fast.h"' >kernels/op/op_slow_bad6.cpp
     echo '#include "kernels/op/op_fast.cpp"' >kernels/op/op_slow_bad7.cpp
     echo '#include "a.h"' >engine/a/bad8.cpp
+    echo '#include "apps/inference/i.h"' >data/bad9.cpp
+    echo '#include "apps/p.h"' >apps/inference/bad10.cpp
     printf '#include "kernels/op/op.h"\n#include "kernels/op/fast.h"\n#include "kernels/common/c.h"\n#include <vector>\n' \
       >kernels/op/op_fast.cpp
     printf '#include "engine/a/a.h"\n#include "models/m.h"\n#include "data/d.h"\n' >apps/good.cpp
     found=$(find . -type f -name '*.cpp' | sed 's|^\./||' | sort | check_tree)
-    for n in 1 2 3 4 5 6 7 8; do
-      grep -q "bad$n" <<<"$found" || { echo "check_includes.sh: rule $n is not enforced" >&2; exit 1; }
+    for n in 1 2 3 4 5 6 7 8 9 10; do
+      grep -q "bad$n\." <<<"$found" || { echo "check_includes.sh: rule $n is not enforced" >&2; exit 1; }
     done
-    [ "$(wc -l <<<"$found")" -eq 8 ] || { echo "check_includes.sh: false alarm in: $found" >&2; exit 1; }
+    [ "$(wc -l <<<"$found")" -eq 10 ] || { echo "check_includes.sh: false alarm in: $found" >&2; exit 1; }
   )
 }
 

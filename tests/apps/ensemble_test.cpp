@@ -5,7 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "apps/views.h"
+#include "apps/inference/mirror.h"
 #include "data/decode.h"
 #include "data/encode.h"
 #include "data/image.h"
@@ -142,7 +142,7 @@ TEST_CASE("an image and its mirror image: probabilities, masks, heatmaps") {
   fs::create_directories(mirrored);
   for (const auto& entry : fs::directory_iterator(n.images()))
     thorax::save_image(mirrored / entry.path().filename(),
-                       thorax::to_u8(thorax::app::mirror(thorax::load_gray(entry.path(), {}))));
+                       thorax::to_u8(thorax::mirror(thorax::load_gray(entry.path(), {}))));
   const Arguments flip{"--classifier", n.a, "--tta", "flip"};
   const json plain = n.predict({"--classifier", n.a}), both = n.predict(flip);
   const json other = json::parse(run({"predict", mirrored, "--classifier", n.a, "--json"}));
@@ -174,7 +174,7 @@ TEST_CASE("an image and its mirror image: probabilities, masks, heatmaps") {
       ++files;
       const fs::path twin = fs::path(n / two) / fs::relative(entry.path(), n / one);
       const thorax::Image a = thorax::load_gray(entry.path(), {}),
-                          b = thorax::app::mirror(thorax::load_gray(twin, {}));
+                          b = thorax::mirror(thorax::load_gray(twin, {}));
       REQUIRE(a.pixels.size() == b.pixels.size());
       float worst = 0;
       std::size_t differ = 0;

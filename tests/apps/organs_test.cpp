@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-#include "apps/views.h"
+#include "apps/inference/mirror.h"
 #include "data/csv.h"
 #include "data/decode.h"
 #include "data/decode_mask.h"
@@ -276,7 +276,7 @@ TEST_CASE("mirror images of organs: turned back, left and right exchanged") {
   fs::create_directories(t / "mirrored");
   for (const auto& entry : fs::directory_iterator(t / "p/CXR_png"))
     thorax::save_image(t.path() / "mirrored" / entry.path().filename(),
-                       thorax::to_u8(thorax::app::mirror(thorax::load_gray(entry.path(), {}))));
+                       thorax::to_u8(thorax::mirror(thorax::load_gray(entry.path(), {}))));
   const auto segment = [&](const std::string& images, const std::string& out) {
     const Outcome outcome =
         run_thorax({"segment", t / images, "--model", t / "m.safetensors", "--tta", "flip", "--out",

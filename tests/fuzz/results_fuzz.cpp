@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/fold_files.h"
-#include "apps/model_file.h"
+#include "apps/inference/model_file.h"
 #include "apps/run_events.h"
 #include "apps/run_index.h"
 #include "engine/io/checksum.h"
@@ -103,8 +103,8 @@ void model_metadata(Bytes bytes) {
   const std::vector<std::string> parts = pieces(bytes, '\0', 4);
   for (std::size_t i = 0; i < parts.size(); ++i)
     if (!parts[i].empty()) metadata[keys[i]] = parts[i];
-  app::ModelInput input;
-  if (!accepted(name, [&] { input = app::read_model_input(metadata, name); })) return;
+  ModelInput input;
+  if (!accepted(name, [&] { input = read_model_input(metadata, name); })) return;
   FUZZ_REQUIRE(input.size > 0, "size {}", input.size);
   FUZZ_REQUIRE(input.thresholds.empty() || input.thresholds.size() == input.classes.size(),
                "{} thresholds of {} findings", input.thresholds.size(), input.classes.size());
@@ -116,9 +116,9 @@ void model_metadata(Bytes bytes) {
   if (!input.organs.plain())
     FUZZ_REQUIRE(parse_json(parts[0], name).at("values") == nlohmann::json(input.organs.values),
                  "other values of organs than are stated");
-  const auto written = app::input_metadata(input);
-  const app::ModelInput again = app::read_model_input(written, name);
-  FUZZ_REQUIRE(app::input_metadata(again) == written && again.organs == input.organs,
+  const auto written = input_metadata(input);
+  const ModelInput again = read_model_input(written, name);
+  FUZZ_REQUIRE(input_metadata(again) == written && again.organs == input.organs,
                "another input when written and read again");
 }
 const Enter enter_metadata("model_metadata", {model_metadata});

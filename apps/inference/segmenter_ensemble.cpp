@@ -1,4 +1,4 @@
-#include "apps/segmenter_ensemble.h"
+#include "apps/inference/segmenter_ensemble.h"
 
 #include <fmt/format.h>
 
@@ -7,11 +7,11 @@
 #include <filesystem>
 #include <set>
 
-#include "apps/views.h"
+#include "apps/inference/mirror.h"
 #include "data/resize.h"
 #include "engine/io/checksum.h"
 
-namespace thorax::app {
+namespace thorax {
 namespace {
 
 constexpr int kSide = 512;
@@ -66,6 +66,7 @@ void to_probabilities(std::vector<Image>& planes, bool softmax) {
 SegmenterEnsemble::SegmenterEnsemble(const std::vector<std::string>& checkpoints,
                                      const Compute& compute)
     : files_(checkpoints), compute_(compute) {
+  THORAX_CHECK(!files_.empty(), "[segment] no segmenter: name a checkpoint (--model, --segmenter)");
   std::set<std::filesystem::path> seen;
   Checksum all;
   for (const std::string& file : files_) {
@@ -75,6 +76,7 @@ SegmenterEnsemble::SegmenterEnsemble(const std::vector<std::string>& checkpoints
                  file);
     TrainedModel trained = load_trained(file, "segmenter");
     trained.model->to(compute.device);
+    notes_.insert(notes_.end(), trained.notes.begin(), trained.notes.end());
     members_.push_back({std::move(trained.model), std::move(trained.input)});
     THORAX_CHECK(members_.back().input.intensity == intensity(),
                  "[segment] {} and {}: were trained with different intensities, {} and {}, and one "
@@ -128,4 +130,4 @@ std::vector<std::vector<Image>> SegmenterEnsemble::logits(const std::vector<Imag
   return sums;
 }
 
-}  // namespace thorax::app
+}  // namespace thorax

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-namespace thorax::app {
+namespace thorax {
 
 // `organs` is empty for the one organ of masks without names, the lungs, and a sigmoid: then
 // everything is as the study has it.
@@ -27,4 +27,4 @@ nlohmann::json to_json(const OrganOutputs& organs);
 // From an object that may have them. Throws Error naming `where` when they do not fit together.
 OrganOutputs read_organ_outputs(const nlohmann::json& json, const std::string& where);
 
-}  // namespace thorax::app
+}  // namespace thorax

@@ -1,11 +1,11 @@
-#include "apps/ensemble_maps.h"
+#include "apps/inference/ensemble_maps.h"
 
 #include <algorithm>
 
-#include "apps/views.h"
+#include "apps/inference/mirror.h"
 #include "engine/stats/multiclass.h"
 
-namespace thorax::app {
+namespace thorax {
 namespace {
 
 float largest_value(const Tensor& map) {
@@ -58,29 +58,27 @@ std::vector<ExplainedImage> by_one(const Classifier& member, const std::vector<I
   return explained;
 }
 
-}  // namespace
-
-std::vector<ExplainedImage> explain_images(std::span<const Classifier* const> members,
-                                           std::span<const std::string> layers,
-                                           const std::vector<Image>& seen,
-                                           const std::vector<std::pair<int, int>>& sizes,
-                                           const CamOptions& options, const std::string& what) {
+std::vector<ExplainedImage> explained(const Explainers& members,
+                                      std::span<const std::string> layers,
+                                      const std::vector<Image>& seen,
+                                      const std::vector<std::pair<int, int>>& sizes,
+                                      const CamOptions& options, const std::string& what) {
   CamOptions cam = options;
   cam.layer = layers.front();
   if (members.size() == 1 && !members.front()->flips())
     return by_one(*members.front(), seen, sizes, cam, what);
-  std::vector<ExplainedImage> explained(seen.size());
+  std::vector<ExplainedImage> result(seen.size());
   for (const Classifier* member : members) {
     const std::vector<std::vector<double>> own = (*member)(seen);
     for (std::size_t i = 0; i < seen.size(); ++i) {
-      std::vector<double>& sum = explained[i].probabilities;
+      std::vector<double>& sum = result[i].probabilities;
       sum.resize(own[i].size(), 0.0);
       for (std::size_t c = 0; c < sum.size(); ++c)
         sum[c] += own[i][c] / static_cast<double>(members.size());
     }
   }
   for (std::size_t i = 0; i < seen.size(); ++i) {
-    ExplainedImage& e = explained[i];
+    ExplainedImage& e = result[i];
     e.target = options.target != kPredictedClass ? options.target
                : members.front()->binary()       ? e.probabilities[1] >= 0.5
                                                  : largest(e.probabilities);
@@ -101,7 +99,43 @@ std::vector<ExplainedImage> explain_images(std::span<const Classifier* const> me
     e.peak = largest_value(e.map);
     if (e.peak > 0) scale_(e.map, 1 / e.peak);
   }
-  return explained;
+  return result;
 }
 
-}  // namespace thorax::app
+}  // namespace
+
+std::vector<OfferedLayer> heatmap_layers(const Classifier& classifier) {
+  const std::int64_t size = classifier.input().size;
+  return offered_layers(classifier.network(), {1, size, size, 1});
+}
+
+std::vector<std::string> chosen_layers(const Explainers& classifiers, const std::string& wanted) {
+  std::vector<std::string> chosen;
+  for (const Classifier* classifier : classifiers) {
+    const std::vector<OfferedLayer> layers = heatmap_layers(*classifier);
+    const std::string layer = wanted.empty() ? last_spatial_layer(layers) : wanted;
+    THORAX_CHECK(std::any_of(layers.begin(), layers.end(),
+                             [&](const OfferedLayer& l) { return l.name == layer; }),
+                 "[explain] the classifier has no layer '{}'; there are: {}", layer,
+                 layer_list(layers));
+    chosen.push_back(layer);
+  }
+  return chosen;
+}
+
+std::vector<ExplainedImage> explain_images(const Explainers& members,
+                                           std::span<const std::string> layers,
+                                           const std::vector<Image>& seen,
+                                           const std::vector<std::pair<int, int>>& sizes,
+                                           const CamOptions& options, const std::string& what) {
+  // One finding: its logit speaks for class 1 of two, of which only that one is meant.
+  const bool one = members.front()->multilabel() && members.front()->classes().size() == 1;
+  CamOptions cam = options;
+  if (one) cam.target = 1;
+  std::vector<ExplainedImage> result = explained(members, layers, seen, sizes, cam, what);
+  if (one)
+    for (ExplainedImage& e : result) e.target = 0;
+  return result;
+}
+
+}  // namespace thorax

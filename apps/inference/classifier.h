@@ -7,12 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "apps/command.h"
-#include "apps/model_file.h"
+#include "apps/inference/compute.h"
+#include "apps/inference/model_file.h"
 #include "data/image.h"
 #include "models/model.h"
 
-namespace thorax::app {
+namespace thorax {
 
 class Classifier {
  public:
@@ -24,6 +24,8 @@ class Classifier {
   // Files are read as in training, unless changed.
   void set_intensity(Intensity intensity) { input_.intensity = intensity; }
   const std::vector<std::string>& classes() const { return input_.classes; }
+  // What whoever uses it should know, a line each.
+  const std::vector<std::string>& notes() const { return notes_; }
   // Of two classes; they have a positive one and a threshold.
   bool binary() const { return input_.classes.size() == 2 && !input_.multilabel; }
   // The classes are findings, each with a probability of its own.
@@ -53,6 +55,7 @@ class Classifier {
   std::vector<std::vector<double>> probabilities_of(const std::vector<Image>& grays) const;
 
   ModelInput input_;
+  std::vector<std::string> notes_;
   std::unique_ptr<Model> model_;
   Compute compute_;
   double temperature_ = 1;
@@ -67,4 +70,4 @@ std::vector<double> class_probabilities(std::span<const float> logits, double te
 // Of several findings: each logit by itself (sigmoid).
 std::vector<double> finding_probabilities(std::span<const float> logits);
 
-}  // namespace thorax::app
+}  // namespace thorax

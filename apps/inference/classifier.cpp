@@ -1,15 +1,15 @@
-#include "apps/classifier.h"
+#include "apps/inference/classifier.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "apps/views.h"
+#include "apps/inference/mirror.h"
 #include "data/resize.h"
 #include "engine/stats/temperature.h"
 
-namespace thorax::app {
+namespace thorax {
 
 double probability(double logit) {
   return logit >= 0 ? 1 / (1 + std::exp(-logit)) : std::exp(logit) / (1 + std::exp(logit));
@@ -46,15 +46,15 @@ Classifier::Classifier(const std::filesystem::path& checkpoint, const Compute& c
   TrainedModel trained = load_trained(checkpoint, "classifier");
   input_ = std::move(trained.input);
   model_ = std::move(trained.model);
+  notes_ = std::move(trained.notes);
   THORAX_CHECK(input_.classes.size() >= (input_.multilabel ? 1 : 2),
                "[model] {}: is a classifier of {} classes, not of two or more", checkpoint.string(),
                input_.classes.size());
   if (!input_.positive_stated)
-    fmt::print(
-        stderr,
-        "note: {}: was written before checkpoints named the positive class: it is the last of "
-        "{}: {}\n",
-        checkpoint.string(), fmt::join(input_.classes, ", "), positive_class());
+    notes_.push_back(fmt::format(
+        "{}: was written before checkpoints named the positive class: it is the last of "
+        "{}: {}",
+        checkpoint.string(), fmt::join(input_.classes, ", "), positive_class()));
   model_->to(compute.device);
 }
 
@@ -107,4 +107,4 @@ std::vector<std::vector<double>> Classifier::probabilities_of(
   return result;
 }
 
-}  // namespace thorax::app
+}  // namespace thorax

@@ -3,32 +3,26 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
-#include "apps/classifier.h"
+#include "apps/inference/classifier.h"
 #include "data/image.h"
 
-namespace CLI {
-class App;
-}
-
-namespace thorax::app {
+namespace thorax {
 
 // What commands with trained classifiers are given about them.
 struct ClassifierOptions {
   std::vector<std::string> files;          // --classifier: checkpoints, and folders of runs
   std::string temperature = "checkpoint";  // --temperature: checkpoint, off, or a number
   std::string tta = "none";                // --tta
-  std::string intensity;                   // --intensity; empty: as in training
+  std::string intensity = {};              // --intensity; empty: as in training
 };
-// All but --intensity.
-void add_classifier_options(CLI::App& command, ClassifierOptions& options);
-
-// The checkpoints meant: a file is itself, the folder of a `kfold` run (or of a row of `compare`)
-// its folds, the folder of a `train` run its network. Throws Error "[ensemble] ..." for a folder
-// without networks, one whose folds are not all finished, and a file that is named twice.
-std::vector<std::filesystem::path> classifier_files(const std::vector<std::string>& given);
+// The number that --temperature gives; none for "checkpoint", 1 for "off". Throws Error
+// "[ensemble] ..." for what is neither of them nor a number from 0.001 to 1000.
+std::optional<double> parse_temperature(const std::string& text);
 
 // What an ensemble says of an image.
 struct Opinion {
@@ -40,7 +34,7 @@ struct Opinion {
 class Ensemble {
  public:
   // Throws Error naming two files where classes, their order, the view or (unless chosen) the
-  // intensity differ; what it says about intensities and temperatures goes to stderr.
+  // intensity differ, and for options that are none.
   Ensemble(const ClassifierOptions& options, const Compute& compute);
 
   const std::vector<std::unique_ptr<Classifier>>& members() const { return members_; }
@@ -59,6 +53,9 @@ class Ensemble {
   std::vector<Opinion> operator()(const std::vector<Image>& grays) const;
   Opinion opinion(std::vector<std::vector<double>> members) const;
 
+  // What whoever uses it should know of the files, a line each: lacking checksums, an intensity
+  // other than that of training.
+  const std::vector<std::string>& notes() const { return notes_; }
   // What a person should know before the results, a line each: members, temperature, views.
   std::vector<std::string> lines() const;
   // Where the threshold is from: "the checkpoint's: Youden's point of ...".
@@ -68,6 +65,14 @@ class Ensemble {
   std::vector<std::filesystem::path> files_;
   std::vector<std::unique_ptr<Classifier>> members_;
   std::string temperature_;  // as given
+  std::vector<std::string> notes_;
 };
 
-}  // namespace thorax::app
+// Several findings: the threshold of each, `stated` for all, else the checkpoint's, else 0.5; of
+// several classifiers the mean of theirs.
+std::vector<double> thresholds_of(const Ensemble& classifier, std::optional<double> stated);
+// "Edema, Mass": the findings whose probability reaches their threshold; "none".
+std::string findings_verdict(const Ensemble& classifier, std::span<const double> probabilities,
+                             std::span<const double> thresholds);
+
+}  // namespace thorax

@@ -5,11 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "apps/organ_outputs.h"
-#include "apps/segmenter_ensemble.h"
+#include "apps/inference/organ_outputs.h"
+#include "apps/inference/radiograph.h"
+#include "apps/inference/segmenter_ensemble.h"
 #include "data/image.h"
 
-namespace thorax::app {
+namespace thorax {
 
 // One organ's, or several organs' joined, against all else: the logit of the probability that a
 // pixel is theirs. Of sigmoids the largest; of a softmax from all outputs, where it is above 0 when
@@ -48,9 +49,13 @@ class OrganSegmenter {
   void set_intensity(Intensity intensity) { intensity_ = intensity; }
   // SegmenterEnsemble::checksum.
   const std::string& checksum() const { return ensemble_.checksum(); }
-  // For each image its organs, in order, computed as one batch. With softmax no two share a pixel:
+  // What whoever uses it should know, a line each.
+  const std::vector<std::string>& notes() const { return ensemble_.notes(); }
+  // For each image its organs, in order, computed as one batch; none of them is in an image that
+  // shows nothing. With softmax no two share a pixel:
   // what Algorithm 1 adds to a lung is taken from the background alone.
-  std::vector<std::vector<OrganFound>> operator()(const std::vector<Image>& grays) const;
+  std::vector<std::vector<OrganFound>> operator()(const std::vector<Radiograph>& images) const;
+  std::vector<OrganFound> operator()(const Image& gray) const;
 
  private:
   SegmenterEnsemble ensemble_;
@@ -63,4 +68,4 @@ class OrganSegmenter {
 // Organs as a label map: the value of the organ, 0 elsewhere. For organs that do not overlap.
 ImageU8 label_map(const std::vector<OrganFound>& found, const OrganOutputs& organs);
 
-}  // namespace thorax::app
+}  // namespace thorax

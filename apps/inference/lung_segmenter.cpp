@@ -1,15 +1,15 @@
-#include "apps/segmenter.h"
+#include "apps/inference/lung_segmenter.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "apps/organ_segmenter.h"
+#include "apps/inference/organ_segmenter.h"
 #include "data/organs.h"
 #include "data/overlay.h"
 #include "data/resize.h"
 #include "models/lung_postprocess.h"
 
-namespace thorax::app {
+namespace thorax {
 namespace {
 
 constexpr int kStudySize = 512;
@@ -42,6 +42,8 @@ LungSegmenter::LungSegmenter(const std::filesystem::path& checkpoint, double min
 LungSegmenter::LungSegmenter(const std::vector<std::string>& checkpoints, double min_area,
                              const Compute& compute)
     : ensemble_(checkpoints, compute), min_area_(min_area), intensity_(ensemble_.intensity()) {
+  THORAX_CHECK(min_area >= 0 && min_area <= 1e9,
+               "[segment] min_area {}: a number of pixels of 512 x 512, from 0 to 1e9", min_area);
   for (std::size_t m = 0; m < checkpoints.size(); ++m) {
     const OrganOutputs& organs = ensemble_.input(m).organs;
     lungs_.push_back(organs.plain() ? std::vector<std::size_t>{} : lungs_among(organs.organs));
@@ -55,7 +57,7 @@ LungSegmenter::LungSegmenter(const std::vector<std::string>& checkpoints, double
 }
 
 Lungs LungSegmenter::operator()(const Image& gray) const {
-  return (*this)(std::vector<Image>{gray}).front();
+  return judged(logits({gray}).front(), gray);
 }
 
 std::vector<Image> LungSegmenter::logits(const std::vector<Image>& grays) const {
@@ -70,14 +72,22 @@ std::vector<Image> LungSegmenter::logits(const std::vector<Image>& grays) const 
   return result;
 }
 
-std::vector<Lungs> LungSegmenter::operator()(const std::vector<Image>& grays) const {
+Lungs LungSegmenter::judged(const Image& logits, const Image& gray) const {
+  const LungMask lungs = lung_postprocess(positive(logits), {.min_area = min_area_});
+  return {resize_nearest(picture(lungs.mask), gray.height, gray.width), lungs.area_512,
+          static_cast<int>(lungs.regions.size()), lungs.kept,
+          lungs.kept ? std::string() : fmt::format("lung area under {:.0f}", min_area_)};
+}
+
+std::vector<Lungs> LungSegmenter::operator()(const std::vector<Radiograph>& images) const {
+  std::vector<Image> grays;
+  for (const Radiograph& image : images) grays.push_back(image.gray);
   const std::vector<Image> planes = logits(grays);
   std::vector<Lungs> result;
-  for (std::size_t n = 0; n < grays.size(); ++n) {
-    const LungMask lungs = lung_postprocess(positive(planes[n]), {.min_area = min_area_});
-    result.push_back({resize_nearest(picture(lungs.mask), grays[n].height, grays[n].width),
-                      lungs.area_512, static_cast<int>(lungs.regions.size()), lungs.kept});
-  }
+  for (std::size_t n = 0; n < images.size(); ++n)
+    result.push_back(images[n].blank.empty() ? judged(planes[n], grays[n])
+                                             : Lungs{ImageU8(grays[n].height, grays[n].width), 0, 0,
+                                                     false, images[n].blank_text()});
   return result;
 }
 
@@ -98,4 +108,4 @@ LungSteps LungSegmenter::steps(const Image& gray) const {
   return steps;
 }
 
-}  // namespace thorax::app
+}  // namespace thorax

@@ -5,16 +5,18 @@
 #include <string>
 #include <vector>
 
-#include "apps/segmenter_ensemble.h"
+#include "apps/inference/radiograph.h"
+#include "apps/inference/segmenter_ensemble.h"
 #include "data/image.h"
 
-namespace thorax::app {
+namespace thorax {
 
 struct Lungs {
   ImageU8 mask;     // size of the image, 0 or 255, after Algorithm 1
   double area = 0;  // pixels of the mask on an image scaled to 512 x 512
   int regions = 0;  // connected regions
   bool kept = false;
+  std::string reason = {};  // why it was not kept
 };
 
 // What happens on the way, every picture 512 x 512: the study's Figure 6.
@@ -52,8 +54,11 @@ class LungSegmenter {
   void set_intensity(Intensity intensity) { intensity_ = intensity; }
   // SegmenterEnsemble::checksum.
   const std::string& checksum() const { return ensemble_.checksum(); }
-  // Masks of gray images of any size, computed as one batch.
-  std::vector<Lungs> operator()(const std::vector<Image>& grays) const;
+  // What whoever uses it should know, a line each.
+  const std::vector<std::string>& notes() const { return ensemble_.notes(); }
+  // Masks of gray images of any size, computed as one batch. An image that shows nothing has no
+  // lungs.
+  std::vector<Lungs> operator()(const std::vector<Radiograph>& images) const;
   Lungs operator()(const Image& gray) const;
   // The same for one image, with every step.
   LungSteps steps(const Image& gray) const;
@@ -62,6 +67,7 @@ class LungSegmenter {
   // Logits of each image, scaled to 512 x 512; of several members or views those of the mean
   // probability.
   std::vector<Image> logits(const std::vector<Image>& grays) const;
+  Lungs judged(const Image& logits, const Image& gray) const;
 
   SegmenterEnsemble ensemble_;
   // By member, of several organs those that are the lungs, joined; empty where the one output is
@@ -71,4 +77,4 @@ class LungSegmenter {
   Intensity intensity_;
 };
 
-}  // namespace thorax::app
+}  // namespace thorax

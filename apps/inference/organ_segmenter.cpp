@@ -1,4 +1,4 @@
-#include "apps/organ_segmenter.h"
+#include "apps/inference/organ_segmenter.h"
 
 #include <fmt/format.h>
 
@@ -10,7 +10,7 @@
 #include "kernels/morphology/morphology.h"
 #include "models/lung_postprocess.h"
 
-namespace thorax::app {
+namespace thorax {
 namespace {
 
 constexpr int kSide = 512;
@@ -105,8 +105,14 @@ void OrganSegmenter::set_flips(bool flips) {
   ensemble_.set_flips(flips);
 }
 
+std::vector<OrganFound> OrganSegmenter::operator()(const Image& gray) const {
+  return (*this)(std::vector<Radiograph>{{{}, gray, {}, {}}}).front();
+}
+
 std::vector<std::vector<OrganFound>> OrganSegmenter::operator()(
-    const std::vector<Image>& grays) const {
+    const std::vector<Radiograph>& images) const {
+  std::vector<Image> grays;
+  for (const Radiograph& image : images) grays.push_back(image.gray);
   const std::vector<std::vector<Image>> logits = ensemble_.logits(
       grays, organs_.softmax, [&](std::vector<Image>&& outputs, std::size_t, bool mirrored) {
         if (!mirrored) return std::move(outputs);
@@ -138,6 +144,7 @@ std::vector<std::vector<OrganFound>> OrganSegmenter::operator()(
           static_cast<std::int64_t>(connected_components(tensor_of(mask)).components.size());
       organ.mask = resize_nearest(mask, grays[n].height, grays[n].width);
       organ.pixels = mask_area(organ.mask);
+      if (!images[n].blank.empty()) organ = {ImageU8(grays[n].height, grays[n].width), 0, 0, 0};
       found.push_back(std::move(organ));
     }
     result.push_back(std::move(found));
@@ -153,4 +160,4 @@ ImageU8 label_map(const std::vector<OrganFound>& found, const OrganOutputs& orga
   return map;
 }
 
-}  // namespace thorax::app
+}  // namespace thorax

@@ -4,13 +4,12 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
-#include "apps/model_file.h"
-#include "apps/settings.h"
+#include "apps/inference/model_file.h"
 #include "engine/io/config.h"
 #include "engine/io/json_text.h"
 #include "engine/stats/curves.h"
 
-namespace thorax::app {
+namespace thorax {
 namespace {
 
 constexpr const char* kThresholdKey = "thorax.threshold";
@@ -86,7 +85,7 @@ ModelInput read_model_input(const std::map<std::string, std::string>& metadata,
   const ConfigObject entry(parse_json(found->second, what), what);
   ModelInput input;
   input.task = entry.choice("task", {"segmenter", "classifier"});
-  input.size = static_cast<int>(entry.integer("size", limits::kSize.low, limits::kSize.high));
+  input.size = static_cast<int>(entry.integer("size", kSmallestInput, kLargestInput));
   input.view = parse_view(entry.choice("view", view_names()));
   input.classes = entry.texts_or("classes", {});
   input.intensity =
@@ -118,4 +117,4 @@ ModelInput read_model_input(const std::map<std::string, std::string>& metadata,
   return input;
 }
 
-}  // namespace thorax::app
+}  // namespace thorax

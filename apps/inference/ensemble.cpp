@@ -1,91 +1,43 @@
-#include "apps/ensemble.h"
+#include "apps/inference/ensemble.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <set>
 
-#include "apps/fold_files.h"
-#include "apps/intensity.h"
-#include "engine/io/config.h"
+#include "apps/inference/mirror.h"
+#include "apps/inference/run_networks.h"
 
-namespace thorax::app {
+namespace thorax {
 namespace {
 
 namespace fs = std::filesystem;
 
-// The number of "fold_7"; -1 for another name.
-int fold_number(const fs::path& folder) {
-  const std::string name = folder.filename().string();
-  constexpr std::string_view kPrefix = "fold_";
-  int number = -1;
-  if (!name.starts_with(kPrefix)) return -1;
-  const char *first = name.data() + kPrefix.size(), *last = name.data() + name.size();
-  const auto [end, error] = std::from_chars(first, last, number);
-  return error == std::errc() && end == last ? number : -1;
-}
-
-std::vector<fs::path> networks_of(const fs::path& run) {
-  std::set<int> numbers;
-  for (const fs::directory_entry& entry : fs::directory_iterator(run))
-    if (const int number = fold_number(entry.path()); number >= 0 && entry.is_directory())
-      numbers.insert(number);
-  if (numbers.empty()) {
-    THORAX_CHECK(fs::exists(run / "last.safetensors") || fs::exists(run / "model.safetensors"),
-                 "[ensemble] {}: holds neither folds nor last.safetensors: give the folder of a "
-                 "train or kfold run, of a row of compare (RUN/rows/NAME), or a checkpoint",
-                 run.string());
-    return {fold_model(run)};
-  }
-  // Which folds there must be stands in the run's splits; folds of one row share those of the run.
-  int wanted = *numbers.rbegin() + 1;
-  for (const fs::path& folder : {run, run.parent_path().parent_path()})
-    if (fs::exists(folder / "splits.json")) {
-      const nlohmann::json splits = load_json(folder / "splits.json");
-      if (splits.contains("folds") && splits["folds"].is_array())
-        wanted = static_cast<int>(splits["folds"].size());
-      break;
-    }
-  std::vector<fs::path> files;
-  for (int k = 0; k < wanted; ++k) {
-    const fs::path folder = run / fmt::format("fold_{}", k);
-    THORAX_CHECK(fold_finished(folder),
-                 "[ensemble] {}: of its {} folds, fold_{} is not finished: finish the run with "
-                 "--resume, or name the checkpoints that are meant",
-                 run.string(), wanted, k);
-    files.push_back(fold_model(folder));
-  }
-  return files;
-}
-
 double chosen_temperature(const std::string& given, const ModelInput& input) {
-  if (given == "off") return 1;
-  if (given == "checkpoint") return input.temperature ? input.temperature->temperature : 1;
-  return std::stod(given);  // checked as the option was read
+  if (const std::optional<double> stated = parse_temperature(given)) return *stated;
+  return input.temperature ? input.temperature->temperature : 1;
 }
 
 }  // namespace
 
-std::vector<fs::path> classifier_files(const std::vector<std::string>& given) {
-  std::vector<fs::path> files;
-  for (const std::string& name : given) {
-    const std::vector<fs::path> more =
-        fs::is_directory(name) ? networks_of(name) : std::vector<fs::path>{name};
-    files.insert(files.end(), more.begin(), more.end());
-  }
-  std::set<fs::path> seen;
-  for (const fs::path& file : files) {
-    std::error_code error;
-    THORAX_CHECK(seen.insert(fs::weakly_canonical(file, error)).second,
-                 "[ensemble] {}: is named twice, and would count twice in the mean", file.string());
-  }
-  return files;
+std::optional<double> parse_temperature(const std::string& text) {
+  if (text == "checkpoint") return std::nullopt;
+  if (text == "off") return 1;
+  double value = 0;
+  const char* last = text.data() + text.size();
+  const auto [end, error] = std::from_chars(text.data(), last, value);
+  THORAX_CHECK(error == std::errc() && end == last && value >= 1e-3 && value <= 1e3,
+               "[ensemble] temperature '{}' is neither checkpoint nor off nor a number in "
+               "0.001..1000",
+               text);
+  return value;
 }
 
 Ensemble::Ensemble(const ClassifierOptions& options, const Compute& compute)
     : files_(classifier_files(options.files)), temperature_(options.temperature) {
+  THORAX_CHECK(!files_.empty(), "[ensemble] no classifier: name a checkpoint (--classifier)");
+  const bool flips = parse_tta(options.tta);
   for (const fs::path& file : files_) {
     Classifier& member = *members_.emplace_back(std::make_unique<Classifier>(file, compute));
     const Classifier& first = *members_.front();
@@ -100,8 +52,10 @@ Ensemble::Ensemble(const ClassifierOptions& options, const Compute& compute)
           fmt::format("{}", fmt::join(member.classes(), ", ")), kApart);
     agree(member.input().view == first.input().view, "the views they were trained on",
           name_of(first.input().view), name_of(member.input().view), kApart);
+    std::vector<std::string> own = member.notes();
     member.set_intensity(
-        chosen_intensity(options.intensity, member.input().intensity, file.string()));
+        chosen_intensity(options.intensity, member.input().intensity, file.string(), own));
+    notes_.insert(notes_.end(), own.begin(), own.end());
     agree(member.input().intensity == first.input().intensity, "the intensities",
           name_of(first.input().intensity), name_of(member.input().intensity),
           "choose one with --intensity");
@@ -114,7 +68,7 @@ Ensemble::Ensemble(const ClassifierOptions& options, const Compute& compute)
                  "threshold of its own, for probabilities as they are: off, or leave it out",
                  file.string(), options.temperature);
     member.set_temperature(chosen_temperature(options.temperature, member.input()));
-    member.set_flips(options.tta == "flip");
+    member.set_flips(flips);
   }
 }
 
@@ -222,4 +176,25 @@ std::string Ensemble::threshold_origin() const {
                      calibrated);
 }
 
-}  // namespace thorax::app
+std::vector<double> thresholds_of(const Ensemble& classifier, std::optional<double> stated) {
+  std::vector<double> thresholds(classifier.classes().size(), stated.value_or(0));
+  if (stated) return thresholds;
+  for (std::size_t f = 0; f < thresholds.size(); ++f) {
+    for (const auto& member : classifier.members()) {
+      const auto& own = member->input().thresholds;
+      thresholds[f] += f < own.size() && own[f] ? own[f]->threshold : 0.5;
+    }
+    thresholds[f] /= static_cast<double>(classifier.members().size());
+  }
+  return thresholds;
+}
+
+std::string findings_verdict(const Ensemble& classifier, std::span<const double> probabilities,
+                             std::span<const double> thresholds) {
+  std::vector<std::string> present;
+  for (std::size_t f = 0; f < probabilities.size(); ++f)
+    if (probabilities[f] >= thresholds[f]) present.push_back(classifier.classes()[f]);
+  return present.empty() ? "none" : fmt::format("{}", fmt::join(present, ", "));
+}
+
+}  // namespace thorax

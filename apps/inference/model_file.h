@@ -11,13 +11,13 @@
 #include <string>
 #include <vector>
 
-#include "apps/organ_outputs.h"
+#include "apps/inference/organ_outputs.h"
 #include "data/decode.h"
 #include "data/view.h"
 #include "engine/stats/temperature.h"
 #include "models/model.h"
 
-namespace thorax::app {
+namespace thorax {
 
 // The probability from which an image counts as positive, as validation found it: Youden's point of
 // the held-out images, which describes them better than it will new ones.
@@ -32,6 +32,8 @@ struct LearntTemperature {
   double temperature = 1;
   std::int64_t images = 0;  // held out
 };
+// Sides of a network's square input, pixels.
+inline constexpr std::int64_t kSmallestInput = 8, kLargestInput = 8192;
 inline constexpr const char* kInputKey = "thorax.input";
 inline constexpr const char* kThresholdsKey = "thorax.thresholds";  // of several findings
 
@@ -72,15 +74,21 @@ ModelInput read_model_input(const std::filesystem::path& checkpoint);  // its he
 
 // A network with what it expects, from one reading of its checkpoint, in eval mode on the CPU.
 // Throws Error naming the file when it is damaged (its checksum is compared), incomplete or for
-// another task; says on stderr when a file has no checksum that could tell.
+// another task.
 struct TrainedModel {
   ModelInput input;
   std::unique_ptr<Model> model;
+  std::vector<std::string> notes = {};  // what whoever uses it should know, a line each
 };
 TrainedModel load_trained(const std::filesystem::path& checkpoint, const std::string& task);
-// "note: FILE has no checksum ..." on stderr, for a file whose metadata has none.
-void note_unverified(const std::map<std::string, std::string>& metadata,
-                     const std::filesystem::path& file);
+// "FILE has no checksum ...", for a file whose metadata has none; else empty.
+std::vector<std::string> unverified_notes(const std::map<std::string, std::string>& metadata,
+                                          const std::filesystem::path& file);
+
+// The intensity that was given (a name, data/decode.h), or without one that of training; where the
+// two differ, `notes` gets a line that says so.
+Intensity chosen_intensity(const std::string& given, Intensity trained, const std::string& file,
+                           std::vector<std::string>& notes);
 
 // Logits of which one is NaN or infinite would end as a verdict: a NaN is not >= any threshold.
 // `module` and `what` begin the message: "[predict] IMAGE: ...".
@@ -91,4 +99,4 @@ void normalise(const std::vector<float>& pixels, float* out);
 inline constexpr double kInputMean = 0.5;
 inline constexpr double kInputDeviation = 0.25;
 
-}  // namespace thorax::app
+}  // namespace thorax

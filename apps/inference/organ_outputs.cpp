@@ -1,4 +1,4 @@
-#include "apps/organ_outputs.h"
+#include "apps/inference/organ_outputs.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include "engine/io/config.h"
 #include "engine/tensor/error.h"
 
-namespace thorax::app {
+namespace thorax {
 
 nlohmann::json to_json(const OrganOutputs& organs) {
   if (organs.plain()) return {};
@@ -46,4 +46,4 @@ OrganOutputs read_organ_outputs(const nlohmann::json& json, const std::string& w
   return out;
 }
 
-}  // namespace thorax::app
+}  // namespace thorax

@@ -7,12 +7,12 @@
 #include <string>
 #include <vector>
 
-#include "apps/command.h"
-#include "apps/model_file.h"
+#include "apps/inference/compute.h"
+#include "apps/inference/model_file.h"
 #include "data/decode.h"
 #include "data/image.h"
 
-namespace thorax::app {
+namespace thorax {
 
 class SegmenterEnsemble {
  public:
@@ -22,6 +22,8 @@ class SegmenterEnsemble {
 
   const std::vector<std::string>& files() const { return files_; }
   const ModelInput& input(std::size_t member) const { return members_[member].input; }
+  // What whoever uses them should know, a line each.
+  const std::vector<std::string>& notes() const { return notes_; }
   // Whether probabilities are means over an image and its mirror image (left and right swapped).
   void set_flips(bool flips) { flips_ = flips; }
   Intensity intensity() const { return members_.front().input.intensity; }
@@ -45,9 +47,10 @@ class SegmenterEnsemble {
   };
   std::vector<std::string> files_;
   std::vector<Member> members_;
+  std::vector<std::string> notes_;
   bool flips_ = false;
   std::string checksum_;
   Compute compute_;
 };
 
-}  // namespace thorax::app
+}  // namespace thorax

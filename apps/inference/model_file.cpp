@@ -1,11 +1,11 @@
-#include "apps/model_file.h"
+#include "apps/inference/model_file.h"
 
 #include <fmt/format.h>
 
 #include "engine/io/safetensors.h"
 #include "models/factory.h"
 
-namespace thorax::app {
+namespace thorax {
 
 namespace fs = std::filesystem;
 
@@ -19,10 +19,20 @@ ModelInput read_model_input(const fs::path& checkpoint) {
   }
 }
 
-void note_unverified(const std::map<std::string, std::string>& metadata, const fs::path& file) {
-  if (has_checksum(metadata)) return;
-  fmt::print(stderr, "note: {} has no checksum: damage to it would not be noticed\n",
-             file.string());
+std::vector<std::string> unverified_notes(const std::map<std::string, std::string>& metadata,
+                                          const fs::path& file) {
+  if (has_checksum(metadata)) return {};
+  return {fmt::format("{} has no checksum: damage to it would not be noticed", file.string())};
+}
+
+Intensity chosen_intensity(const std::string& given, Intensity trained, const std::string& file,
+                           std::vector<std::string>& notes) {
+  if (given.empty()) return trained;
+  const Intensity chosen = parse_intensity(given);
+  if (chosen != trained)
+    notes.push_back(
+        fmt::format("--intensity {}; {} was trained with {}", given, file, name_of(trained)));
+  return chosen;
 }
 
 TrainedModel load_trained(const fs::path& checkpoint, const std::string& task) {
@@ -31,8 +41,8 @@ TrainedModel load_trained(const fs::path& checkpoint, const std::string& task) {
   THORAX_CHECK(claimed.task == task, "[model] {}: holds a {}, not a {}", checkpoint.string(),
                claimed.task, task);
   ModelFile file = read_model(checkpoint);
-  note_unverified(file.metadata, checkpoint);
-  return {read_model_input(file.metadata, checkpoint.string()), std::move(file.model)};
+  return {read_model_input(file.metadata, checkpoint.string()), std::move(file.model),
+          unverified_notes(file.metadata, checkpoint)};
 }
 
 void check_logits(const Tensor& logits, const char* module, const std::string& what) {
@@ -47,4 +57,4 @@ void normalise(const std::vector<float>& pixels, float* out) {
     out[i] = static_cast<float>((pixels[i] - kInputMean) / kInputDeviation);
 }
 
-}  // namespace thorax::app
+}  // namespace thorax
