@@ -17,6 +17,7 @@
 #include "apps/inference/predictor.h"
 #include "apps/intensity.h"
 #include "apps/number_checks.h"
+#include "apps/verdict_colour.h"
 #include "data/csv.h"
 #include "data/encode.h"
 #include "data/formats/format.h"
@@ -167,8 +168,7 @@ void run(const Options& o) {
       const fs::path file =
           fs::path(o.out) /
           fmt::format("{:04}_{}.png", i, output_name(image_stem(images[i])).text());
-      const Rgb colour = !p.predicted ? kVermillion : *p.predicted > 0 ? kOrange : kBlue;
-      save_image(file, overlay_mask(p.gray, p.lungs->mask, colour));
+      save_image(file, overlay_mask(p.gray, p.lungs->mask, verdict_colour(p)));
       p.overlay = file.string();
     }
     show(p);

@@ -19,7 +19,7 @@ packages=(
   libcpp-httplib-dev
   doctest-dev libbenchmark-dev gnuplot-nox
 )
-dev_packages=(git ca-certificates clang libclang-rt-14-dev clang-format dcmtk chromium libxml2-utils
+dev_packages=(git ca-certificates clang libclang-rt-14-dev clang-format dcmtk chromium curl libxml2-utils
   zsh fish mandoc pkg-config dpkg-dev file mmdebstrap qemu-user clang-tidy)
 aarch64_packages=(g++-aarch64-linux-gnu qemu-user mmdebstrap)
 

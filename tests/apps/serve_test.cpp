@@ -109,7 +109,8 @@ TEST_CASE("serve: runs, metrics as they grow, and files of runs only") {
                   .json()["parts"][0]["epochs"];
     }
     CHECK(grown == nlohmann::json({3.0}));
-    for (const char* have : {"x", "[1]", R"({"": -1})", R"({"": 1.5})"})
+    for (const std::string& have : {std::string("x"), std::string("[1]"), std::string(2000, '['),
+                                    std::string(R"({"": -1})"), std::string(R"({"": 1.5})")})
       CHECK(served.get("/api/metrics?run=deep/lungs&have=" + encoded(have)).status == 400);
   }
 

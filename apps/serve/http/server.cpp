@@ -129,9 +129,9 @@ class Server final : public HttpServer, private httplib::Server {
     port_ = options.port == 0 ? bind_to_any_port(options.host)
                               : (bind_to_port(options.host, options.port) ? options.port : -1);
     THORAX_CHECK(port_ > 0,
-                 "[serve] {}: cannot be listened at: the host is no address of this machine, or "
-                 "another program has the port; give another --host or --port (--port 0 takes any "
-                 "free one)",
+                 "[serve] {}: cannot be listened at: the host is no address of this machine, "
+                 "another program has the port, or it is one below 1024, which need rights; give "
+                 "another --host or --port (--port 0 takes any free one)",
                  http_url(options, options.port));
     // The library's own queue of 5 lets a browser's connections wait a second for another try.
     ::listen(svr_sock_, kWaiting);
