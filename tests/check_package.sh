@@ -20,6 +20,34 @@ export PKG_CONFIG_PATH
 read -ra flags <<<"$(pkg-config --cflags --libs thorax)"
 g++ -O1 tests/package/main.cpp "${flags[@]}" -o "$folder/consumer"
 LD_LIBRARY_PATH=$(pkg-config --variable=libdir thorax) "$folder/consumer"
+# The C interface: the examples in C and Python, on networks that saw a few phantoms.
+thorax=$folder/thorax/bin/thorax
+library=$(dirname "$(find "$folder/thorax" -name libthorax_c.so)")
+"$thorax" data phantoms --out "$folder/phantoms" --patients 6 --size 64 -q
+"$thorax" train segmenter --data "manifest:$folder/phantoms/manifest.csv" --size 32 --width 4 --epochs 1 --batch 4 --out "$folder/lungs" -q
+"$thorax" train classifier --data "manifest:$folder/phantoms/manifest.csv" --model resnet18 --size 32 --epochs 1 --batch 4 --out "$folder/covid" -q
+lungs=$folder/lungs/last.safetensors
+covid=$folder/covid/last.safetensors
+image=$(find "$folder/phantoms/CXR_png" -name '*.png' | sort | head -n 1)
+gcc -std=c11 -Wall -Wextra -Werror -pedantic -I"$folder/thorax/include" apps/examples/embedding/predict.c -L"$library" -lthorax_c -o "$folder/predict"
+options="{\"classifier\": [\"$covid\"], \"segmenter\": [\"$lungs\"], \"min_area\": 0}"
+LD_LIBRARY_PATH=$library "$folder/predict" "$options" "$image" | tee "$folder/predict.txt"
+grep -q '^lungs: ' "$folder/predict.txt"
+if LD_LIBRARY_PATH=$library "$folder/predict" '{"clasifier": []}' "$image" 2>"$folder/error.txt"; then exit 1; fi
+grep -q 'clasifier' "$folder/error.txt"
+# What the library says to the linker is its C interface and nothing else.
+if nm -D --defined-only "$library/libthorax_c.so" | grep -v ' T thorax_'; then
+  echo "check_package.sh: libthorax_c exports more than its interface" >&2
+  exit 1
+fi
+if python3 -c 'import numpy' 2>/dev/null || [ -n "${CI:-}" ]; then
+  . tests/support/pypi_python.sh
+  python_with build numpy numpy
+  "$python" -c "import numpy; numpy.save('$folder/image.npy', numpy.add.outer(numpy.arange(96) * 7 % 61, numpy.arange(80) * 13 % 97).astype('uint8'))"
+  THORAX_LIBRARY=$library/libthorax_c.so.0 "$python" tests/package/c_interface.py "$thorax" "$lungs" "$covid" "$folder/image.npy" "$folder"
+else
+  echo "check_package.sh: SKIPPED: the example in Python: python3 has no numpy"
+fi
 [ "$(pkg-config --modversion thorax)" = "$("$folder/thorax/bin/thorax" --version)" ] ||
   { echo "check_package.sh: pkg-config and the program name different versions" >&2; exit 1; }
 for file in man/man1/thorax.1.gz bash-completion/completions/thorax zsh/vendor-completions/_thorax fish/vendor_completions.d/thorax.fish; do

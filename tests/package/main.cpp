@@ -1,7 +1,10 @@
 // Uses the installed headers and library: a convolution whose provider registered itself, and the
 // gradient that the tape finds.
 #include <cstdio>
+#include <string>
 
+#include "apps/inference/predictor.h"
+#include "apps/inference/segmenter.h"
 #include "engine/autograd/variable.h"
 #include "engine/tensor/tensor.h"
 #include "kernels/conv2d/conv2d.h"
@@ -18,5 +21,16 @@ int main() {
   const float inner = values[(1 * 4 + 1) * 3];
   const float corner = w.grad().data<float>()[0];
   std::printf("inner %g, corner gradient %g\n", inner, corner);
-  return inner == 9.0F && corner == 9.0F ? 0 : 1;
+  // The calls behind `thorax predict` are installed, too.
+  std::string error;
+  try {
+    PredictorOptions options;
+    options.classifier.files = {"nowhere.safetensors"};
+    const Predictor predictor(options);
+  } catch (const Error& caught) {
+    error = caught.what();
+  }
+  std::printf("%s\n", error.c_str());
+  const bool named = error.find("nowhere.safetensors") != std::string::npos;
+  return inner == 9.0F && corner == 9.0F && named ? 0 : 1;
 }
