@@ -1,5 +1,7 @@
 #include "engine/runtime/ptx/library.h"
 
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -64,11 +66,21 @@ bool has_ptx(const fs::path& folder) {
   return false;
 }
 
+// `ptx` beside the library, which in a build is the folder of the build: an installed one holds no
+// path of the machine that built it.
+std::string folder_beside_library() {
+  Dl_info info{};
+  static const char here = 0;
+  if (::dladdr(&here, &info) == 0 || info.dli_fname == nullptr) return "ptx";
+  return (fs::path(info.dli_fname).parent_path() / "ptx").string();
+}
+
 }  // namespace
 
 std::string find_folder(std::string& why) {
   const char* chosen = std::getenv("THORAX_PTX");
-  const std::string folder = chosen != nullptr && *chosen != '\0' ? chosen : THORAX_PTX_FOLDER;
+  const std::string folder =
+      chosen != nullptr && *chosen != '\0' ? chosen : folder_beside_library();
   if (has_ptx(folder)) return folder;
   why = fmt::format(
       "no PTX files below {}: 'cmake --build --preset cuda --target kernel_ptx' makes them (needs "
