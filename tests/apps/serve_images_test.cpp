@@ -285,7 +285,11 @@ TEST_CASE("serve: what is sent in the place of an image") {
     served.post("/api/predict", "no image");
     served.get("/api/runs");
   }
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // which keep what is freed
   CHECK(resident_kilobytes(served.process()) < before + 8000);
+#else
+  CHECK(before > 0);
+#endif
   CHECK(served.end(SIGTERM) == 0);
 }
 
