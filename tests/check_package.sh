@@ -14,6 +14,10 @@ mv "$folder/prefix" "$folder/thorax"
 cmake -S tests/package -B "$folder/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$folder/thorax"
 cmake --build "$folder/build"
 "$folder/build/consumer"
+# Every installed header finds what it includes among the installed ones.
+(cd "$folder/thorax/include/thorax" && find . -name '*.h' | sort | sed 's|^\./\(.*\)|#include "\1"|') >"$folder/headers.cpp"
+PKG_CONFIG_PATH=$(dirname "$(find "$folder/thorax" -name thorax.pc)") pkg-config --cflags thorax |
+  xargs g++ -fopenmp -fsyntax-only "$folder/headers.cpp"
 # The same program by pkg-config.
 PKG_CONFIG_PATH=$(dirname "$(find "$folder/thorax" -name thorax.pc)")
 export PKG_CONFIG_PATH
