@@ -1,8 +1,5 @@
 // TOML as JSON values, by toml++.
 #define TOML_HEADER_ONLY 1
-// TOML 1.0 as it is: what toml++ 3.3 has of later drafts runs into __builtin_unreachable for
-// letters outside ASCII in a key.
-#define TOML_ENABLE_UNRELEASED_FEATURES 0
 #include <toml++/toml.h>
 
 #include <cmath>
@@ -59,6 +56,14 @@ struct Converter {
 }  // namespace
 
 json parse_toml(std::string_view text, std::string_view what, ConfigLines* lines) {
+  // toml++ 3.3 is undefined for some letters outside ASCII between keys.
+  int line = 1;
+  for (const char c : text) {
+    line += c == '\n' ? 1 : 0;
+    if ((c & 0x80) != 0)
+      fail("[config] {}:{}: a character outside ASCII; in a text it is written \\u00e9", what,
+           line);
+  }
   try {
     return Converter{what, lines}.convert(toml::parse(text), "", 0);
   } catch (const toml::parse_error& error) {
