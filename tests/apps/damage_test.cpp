@@ -4,16 +4,14 @@
 #include <fstream>
 
 #include "engine/io/safetensors.h"
+#include "tests/apps/commands.h"
 #include "tests/apps/tiny_models.h"
 #include "tests/support/places.h"
-#include "tests/support/program.h"
 #include "tests/support/zip_writer.h"
 
 using namespace thorax::test;
 
 namespace {
-
-using Arguments = std::vector<std::string>;
 
 void says(const Arguments& arguments, const std::string& wanted, int code = 1) {
   const Outcome outcome = run_thorax(arguments);

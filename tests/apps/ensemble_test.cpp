@@ -11,8 +11,8 @@
 #include "data/image.h"
 #include "engine/io/safetensors.h"
 #include "engine/stats/temperature.h"
+#include "tests/apps/commands.h"
 #include "tests/apps/tiny_models.h"
-#include "tests/support/program.h"
 
 using namespace thorax::test;
 using nlohmann::json;
@@ -20,23 +20,11 @@ namespace fs = std::filesystem;
 
 namespace {
 
-using Arguments = std::vector<std::string>;
-
-std::string run(const Arguments& arguments, int wanted = 0) {
-  const Outcome outcome = run_thorax(arguments);
-  INFO(outcome.output);
-  REQUIRE(outcome.exit_code == wanted);
-  return outcome.output;
-}
 void fails(const Arguments& arguments, const std::string& wanted, int code = 1) {
   const std::string output = run(arguments, code);
   INFO(output);
   CHECK(output.find(wanted) != std::string::npos);
 }
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 // A tiny classifier whose logits are `factor` times those of the others.
 void save_classifier(const std::string& path, float factor, double threshold,
                      std::map<std::string, std::string> more = {}) {

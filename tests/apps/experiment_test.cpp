@@ -10,42 +10,21 @@
 
 #include "data/csv.h"
 #include "data/decode.h"
-#include "tests/support/program.h"
+#include "tests/apps/commands.h"
 
 using namespace thorax::test;
 namespace fs = std::filesystem;
 
 namespace {
 
-using Arguments = std::vector<std::string>;
-
-Arguments operator+(Arguments a, const Arguments& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
-std::string succeed(const Arguments& arguments) {
-  const Outcome outcome = run_thorax(arguments);
-  INFO(outcome.output);
-  REQUIRE(outcome.exit_code == 0);
-  return outcome.output;
-}
-
-std::string refuse(const Arguments& arguments) {
-  const Outcome outcome = run_thorax(arguments);
-  INFO(outcome.output);
-  CHECK(outcome.exit_code == 1);
-  return outcome.output;
-}
-
 // Phantoms of 12 patients, and a segmenter of sorts.
 struct Data {
   TemporaryFolder folder;
   Data() {
-    succeed({"data", "phantoms", "--out", folder / "phantoms", "--patients", "12", "--max-images",
-             "2", "--size", "64", "--seed", "4"});
-    succeed({"train", "segmenter", "--data", "shenzhen:" + (folder / "phantoms"), "--size", "32",
-             "--width", "4", "--epochs", "2", "--batch", "2", "--out", folder / "lungs"});
+    run({"data", "phantoms", "--out", folder / "phantoms", "--patients", "12", "--max-images", "2",
+         "--size", "64", "--seed", "4"});
+    run({"train", "segmenter", "--data", "shenzhen:" + (folder / "phantoms"), "--size", "32",
+         "--width", "4", "--epochs", "2", "--batch", "2", "--out", folder / "lungs"});
     std::ofstream(folder / "narrow.json") << R"({"model": {"model": "resnet18", "in_channels": 1,
       "head": "study", "hidden": [16], "outputs": 1, "stem": 8, "width": 8}})";
   }
@@ -73,20 +52,20 @@ TEST_CASE("kfold: folds trained apart and merged are the folds trained together"
   const TemporaryFolder t;
   const Arguments common =
       Arguments{"kfold", "classifier", "--model", "resnet18"} + data().classifier();
-  const std::string whole = succeed(common + Arguments{"--out", t / "whole"});
+  const std::string whole = run(common + Arguments{"--out", t / "whole"});
   CHECK(whole.find("AUC") != std::string::npos);
   for (const char* name : {"report.html", "crossval/summary.json", "crossval/folds.csv",
                            "crossval/roc.svg", "crossval/roc.png", "crossval/confusion.svg",
                            "crossval/heatmaps.csv", "crossval/heatmaps/fold_1/heatmaps.csv"})
     CHECK(fs::file_size(t.path() / "whole" / name) > 0);
 
-  const std::string half = succeed(common + Arguments{"--out", t / "a", "--only", "0"});
+  const std::string half = run(common + Arguments{"--out", t / "a", "--only", "0"});
   CHECK(half.find("folds 1 left") != std::string::npos);
   CHECK_FALSE(fs::exists(t.path() / "a/report.html"));
   CHECK_FALSE(fs::exists(t.path() / "a/fold_1/result.json"));
-  succeed(common + Arguments{"--out", t / "b", "--only", "1"});
+  run(common + Arguments{"--out", t / "b", "--only", "1"});
   const std::string merged =
-      succeed(common + Arguments{"--out", t / "a", "--resume", "--only", "0", "--merge", t / "b"});
+      run(common + Arguments{"--out", t / "a", "--resume", "--only", "0", "--merge", t / "b"});
   CHECK(merged.find("1 folds taken over") != std::string::npos);
   for (const char* fold : {"fold_0", "fold_1"})
     for (const char* file : {"predictions.csv", "last.safetensors"})
@@ -98,7 +77,7 @@ TEST_CASE("kfold: folds trained apart and merged are the folds trained together"
   // A folder of other settings is no part of this run, and nothing of it is taken.
   const Arguments other = Arguments{"kfold", "classifier", "--model", "resnet18", "--lr", "0.001"} +
                           data().classifier();
-  succeed(other + Arguments{"--out", t / "c", "--only", "0"});
+  run(other + Arguments{"--out", t / "c", "--only", "0"});
   const std::string refused =
       refuse(other + Arguments{"--out", t / "c", "--resume", "--merge", t / "b"});
   CHECK(refused.find("is another experiment") != std::string::npos);
@@ -106,14 +85,14 @@ TEST_CASE("kfold: folds trained apart and merged are the folds trained together"
   CHECK_FALSE(fs::exists(t.path() / "c/fold_1/result.json"));
   // A broken fold is named.
   fs::resize_file(t.path() / "b/fold_1/predictions.csv", 40);
-  succeed(common + Arguments{"--out", t / "d", "--only", "0"});
+  run(common + Arguments{"--out", t / "d", "--only", "0"});
   CHECK(refuse(common + Arguments{"--out", t / "d", "--resume", "--merge", t / "b"})
             .find("predictions.csv") != std::string::npos);
 }
 
 TEST_CASE("kfold segmenter: figures by fold, and pictures of the worst and the best images") {
   const TemporaryFolder t;
-  const std::string output = succeed(
+  const std::string output = run(
       {"kfold", "segmenter", "--data", "shenzhen:" + (data().folder / "phantoms"), "--size", "32",
        "--width", "4", "--epochs", "1", "--batch", "2", "--folds", "2", "--out", t / "k"});
   CHECK(output.find("Hausdorff") != std::string::npos);
@@ -146,7 +125,7 @@ TEST_CASE("compare: every network on every view, tables, tests, report; it goes 
   const Arguments common =
       Arguments{"compare", "--models", "resnet18,resnet34", "--out", t / "compare"} +
       data().classifier();
-  const std::string part = succeed(common + Arguments{"--only", "resnet18-whole/1"});
+  const std::string part = run(common + Arguments{"--only", "resnet18-whole/1"});
   CHECK(part.find("resnet18-whole: folds 0 left") != std::string::npos);
   CHECK(part.find("resnet34-lungs: folds 0, 1 left") != std::string::npos);
   const auto when =
@@ -154,7 +133,7 @@ TEST_CASE("compare: every network on every view, tables, tests, report; it goes 
   CHECK(refuse(common).find("holds a run already") != std::string::npos);
   CHECK(refuse(common + Arguments{"--resume", "--only", "resnet50-whole"})
             .find("there is no such row; rows: resnet18-whole") != std::string::npos);
-  const std::string all = succeed(common + Arguments{"--resume"});
+  const std::string all = run(common + Arguments{"--resume"});
   CHECK(fs::last_write_time(t.path() / "compare/rows/resnet18-whole/fold_1/model.safetensors") ==
         when);
   const auto table = thorax::CsvTable::read(t.path() / "compare/comparison/table7.csv");
@@ -191,7 +170,7 @@ TEST_CASE("audit: headline, controls, duplicates, heatmaps and a verdict") {
   const Arguments common =
       Arguments{"audit", "--model", "resnet18", "--heatmaps", "4", "--out", t / "audit"} +
       data().classifier();
-  const std::string output = succeed(common);
+  const std::string output = run(common);
   CHECK(output.find("Verdict: ") != std::string::npos);
   const auto table = thorax::CsvTable::read(t.path() / "audit/audit/controls.csv");
   CHECK(table.rows() == 9);

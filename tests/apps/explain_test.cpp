@@ -7,7 +7,7 @@
 
 #include "data/csv.h"
 #include "data/decode.h"
-#include "tests/support/program.h"
+#include "tests/apps/commands.h"
 
 using namespace thorax::test;
 namespace fs = std::filesystem;
@@ -17,13 +17,6 @@ namespace {
 std::vector<std::string> operator+(std::vector<std::string> a, const std::vector<std::string>& b) {
   a.insert(a.end(), b.begin(), b.end());
   return a;
-}
-
-std::string run(const std::vector<std::string>& arguments, int wanted = 0) {
-  const Outcome outcome = run_thorax(arguments);
-  INFO(outcome.output);
-  REQUIRE(outcome.exit_code == wanted);
-  return outcome.output;
 }
 
 // Progress goes to stderr, which is in the output, too.

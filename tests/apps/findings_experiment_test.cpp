@@ -10,7 +10,7 @@
 #include <numeric>
 
 #include "data/csv.h"
-#include "tests/support/program.h"
+#include "tests/apps/commands.h"
 
 using namespace thorax;
 using namespace thorax::test;
@@ -19,24 +19,6 @@ using nlohmann::json;
 
 namespace {
 
-using Arguments = std::vector<std::string>;
-
-Arguments operator+(Arguments a, const Arguments& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
-std::string succeed(const Arguments& arguments) {
-  const Outcome outcome = run_thorax(arguments);
-  INFO(outcome.output);
-  REQUIRE(outcome.exit_code == 0);
-  return outcome.output;
-}
-
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 const std::vector<std::string> kFindings{"opacity", "effusion", "mass"};
 
 // Phantoms of 18 patients with up to two images and three findings, some not known: one that is
@@ -44,11 +26,11 @@ const std::vector<std::string> kFindings{"opacity", "effusion", "mass"};
 struct Data {
   TemporaryFolder folder;
   Data() {
-    succeed({"data", "phantoms", "--out", folder / "phantoms", "--patients", "18", "--max-images",
-             "2", "--size", "48", "--seed", "6"});
-    succeed({"train", "segmenter", "--data", "shenzhen:" + (folder / "phantoms"), "--size", "32",
-             "--width", "4", "--epochs", "4", "--lr", "0.03", "--batch", "2", "--out",
-             folder / "lungs"});
+    run({"data", "phantoms", "--out", folder / "phantoms", "--patients", "18", "--max-images", "2",
+         "--size", "48", "--seed", "6"});
+    run({"train", "segmenter", "--data", "shenzhen:" + (folder / "phantoms"), "--size", "32",
+         "--width", "4", "--epochs", "4", "--lr", "0.03", "--batch", "2", "--out",
+         folder / "lungs"});
     std::ofstream(folder / "narrow.json") << R"({"model": {"model": "resnet18", "in_channels": 1,
       "head": "study", "hidden": [8], "outputs": 1, "stem": 4, "width": 4}})";
     const CsvTable before = CsvTable::read(folder / "phantoms/manifest.csv");
@@ -173,8 +155,8 @@ TEST_CASE("compare of several findings: each and the macro mean, as predictions.
   const Arguments what = Arguments{"compare",    "--models", "resnet18", "--views", "whole,lungs",
                                    "--heatmaps", "2",        "--out",    t / "c"} +
                          data().common();
-  CHECK(has(succeed(what + Arguments{"--only", "resnet18-lungs/1"}), "resnet18-whole: folds 0, 1"));
-  const std::string output = succeed(what + Arguments{"--resume"});
+  CHECK(has(run(what + Arguments{"--only", "resnet18-lungs/1"}), "resnet18-whole: folds 0, 1"));
+  const std::string output = run(what + Arguments{"--resume"});
   CHECK(has(output, "macro AUC"));
   CHECK(has(output, "Paired tests of each finding"));
   const fs::path out = t.path() / "c/comparison";
@@ -270,7 +252,7 @@ TEST_CASE("compare of several findings: each and the macro mean, as predictions.
 
   // Nothing is left to be done: the same files once more.
   const std::string before = file_text(out / "tests.csv");
-  succeed(what + Arguments{"--resume"});
+  run(what + Arguments{"--resume"});
   CHECK(file_text(out / "tests.csv") == before);
   CHECK(json::parse(file_text(out / "summary.json")) == summary);
   CHECK(file_text(t.path() / "c/report.html") == page);
@@ -297,7 +279,7 @@ TEST_CASE("audit of several findings: every control by finding and macro, a verd
                                    "--out",
                                    t / "a"} +
                          data().common();
-  const std::string output = succeed(what);
+  const std::string output = run(what);
   for (const char* text :
        {": macro AUC ", "Verdict: ", "findings that the networks do not know are left out: nodule",
         "macro figures are of effusion only", "\nopacity: ", "\nmass: "})

@@ -10,31 +10,13 @@
 #include "data/csv.h"
 #include "engine/io/safetensors.h"
 #include "engine/train/checkpoint.h"
-#include "tests/support/program.h"
+#include "tests/apps/commands.h"
 
 using namespace thorax::test;
 namespace fs = std::filesystem;
 using nlohmann::json;
 
 namespace {
-
-using Arguments = std::vector<std::string>;
-
-Arguments operator+(Arguments a, const Arguments& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
-std::string run(const Arguments& arguments, int wanted = 0) {
-  const Outcome outcome = run_thorax(arguments);
-  INFO(outcome.output);
-  REQUIRE(outcome.exit_code == wanted);
-  return outcome.output;
-}
-
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 // Phantoms of 20 patients with two findings each, some unknown: one that is drawn, one that is not.
 struct Findings {

@@ -11,14 +11,12 @@
 #include "engine/io/atomic_file.h"
 #include "engine/io/file_lock.h"
 #include "engine/train/checkpoint.h"
-#include "tests/support/program.h"
+#include "tests/apps/commands.h"
 
 using namespace thorax::test;
 namespace fs = std::filesystem;
 
 namespace {
-
-using Arguments = std::vector<std::string>;
 
 bool says(const Outcome& outcome, const std::string& text) {
   return outcome.output.find(text) != std::string::npos;

@@ -7,31 +7,24 @@
 #include <nlohmann/json.hpp>
 
 #include "data/csv.h"
-#include "tests/support/program.h"
+#include "tests/apps/commands.h"
 
 using namespace thorax::test;
 namespace fs = std::filesystem;
 
 namespace {
 
-std::string succeed(const std::vector<std::string>& arguments) {
-  const Outcome outcome = run_thorax(arguments);
-  INFO(outcome.output);
-  REQUIRE(outcome.exit_code == 0);
-  return outcome.output;
-}
-
 // A folder with a trained segmenter, a cross-validated classifier, and a folder that is no run.
 struct Runs {
   TemporaryFolder folder;
   Runs() {
-    succeed({"data", "phantoms", "--out", folder / "data", "--patients", "12", "--max-images", "1",
-             "--size", "32"});
+    run({"data", "phantoms", "--out", folder / "data", "--patients", "12", "--max-images", "1",
+         "--size", "32"});
     const std::string data = "manifest:" + (folder / "data/manifest.csv");
-    succeed({"train", "segmenter", "--data", data, "--out", folder / "runs/deep/lungs", "--width",
-             "2", "--size", "32", "--epochs", "2", "--batch", "4"});
-    succeed({"kfold", "classifier", "--data", data, "--out", folder / "runs/covid", "--model",
-             "resnet18", "--size", "32", "--folds", "2", "--epochs", "1", "--batch", "4"});
+    run({"train", "segmenter", "--data", data, "--out", folder / "runs/deep/lungs", "--width", "2",
+         "--size", "32", "--epochs", "2", "--batch", "4"});
+    run({"kfold", "classifier", "--data", data, "--out", folder / "runs/covid", "--model",
+         "resnet18", "--size", "32", "--folds", "2", "--epochs", "1", "--batch", "4"});
     fs::create_directories(folder / "runs/other");
     std::ofstream(folder / "runs/other/config.json") << R"({"name": "not ours"})";
   }
@@ -47,10 +40,10 @@ TEST_CASE("runs: table, metrics and event files") {
   const Runs runs;
   const std::string root = runs.folder / "runs";
 
-  const std::string text = succeed({"runs", root});
+  const std::string text = run({"runs", root});
   CHECK(text.find("left out: ") != std::string::npos);  // and why
   CHECK(text.find("runs/other") != std::string::npos);
-  const nlohmann::json rows = rows_of(succeed({"runs", root, "--json"}));
+  const nlohmann::json rows = rows_of(run({"runs", root, "--json"}));
   REQUIRE(rows.size() == 2);
   CHECK(rows[0]["run"] == "covid");
   CHECK(rows[0]["command"] == "kfold classifier");
@@ -74,7 +67,7 @@ TEST_CASE("runs: table, metrics and event files") {
     }
     CHECK(rows[0]["loss"].get<double>() == doctest::Approx(mean).epsilon(1e-14));
 
-    succeed({"runs", root, "--metrics", runs.folder / "metrics.csv"});
+    run({"runs", root, "--metrics", runs.folder / "metrics.csv"});
     const auto table = thorax::CsvTable::read(runs.folder / "metrics.csv");
     bool found = false;
     for (std::int64_t r = 0; r < table.rows(); ++r)
@@ -86,18 +79,18 @@ TEST_CASE("runs: table, metrics and event files") {
   }
 
   SUBCASE("rows for folds, chosen and sorted") {
-    CHECK(rows_of(succeed({"runs", root, "--json", "--folds"})).size() == 3);
-    const auto chosen = rows_of(succeed({"runs", root, "--json", "--filter", "command=train"}));
+    CHECK(rows_of(run({"runs", root, "--json", "--folds"})).size() == 3);
+    const auto chosen = rows_of(run({"runs", root, "--json", "--filter", "command=train"}));
     REQUIRE(chosen.size() == 1);
     CHECK(chosen[0]["run"] == "deep/lungs");
-    CHECK(rows_of(succeed({"runs", root, "--json", "--sort", "epochs"}))[0]["epochs"] == 2);
-    CHECK(rows_of(succeed({"runs", root, "--json", "--sort", "-run"}))[0]["run"] == "deep/lungs");
+    CHECK(rows_of(run({"runs", root, "--json", "--sort", "epochs"}))[0]["epochs"] == 2);
+    CHECK(rows_of(run({"runs", root, "--json", "--sort", "-run"}))[0]["run"] == "deep/lungs");
     const Outcome wrong = run_thorax({"runs", root, "--sort", "auc"});
     CHECK(wrong.exit_code == 1);
     CHECK(wrong.output.find("there is no such column; there are: run, command") !=
           std::string::npos);
     CHECK(run_thorax({"runs", root, "--filter", "state"}).exit_code == 1);
-    CHECK(succeed({"runs", root, "--filter", "state=at work"}).find("no run is below it") !=
+    CHECK(run({"runs", root, "--filter", "state=at work"}).find("no run is below it") !=
           std::string::npos);
     CHECK(run_thorax({"runs", root + "/nowhere"}).exit_code == 1);
   }
@@ -105,20 +98,18 @@ TEST_CASE("runs: table, metrics and event files") {
   SUBCASE("event files say the same at any time and are appended to by a run that goes on") {
     const std::string out = runs.folder / "board";
     const std::string file = out + "/deep/lungs/events.out.tfevents.0.thorax";
-    CHECK(succeed({"runs", root, "--tensorboard", out}).find("4 event files, 4 of them new") !=
+    CHECK(run({"runs", root, "--tensorboard", out}).find("4 event files, 4 of them new") !=
           std::string::npos);
     CHECK(fs::exists(out + "/covid/fold_1/events.out.tfevents.0.thorax"));
     const std::string before = file_text(file);
     CHECK(before.find("validation/dice") != std::string::npos);
-    CHECK(succeed({"runs", root, "--tensorboard", out}).find(", 0 of them new") !=
-          std::string::npos);
+    CHECK(run({"runs", root, "--tensorboard", out}).find(", 0 of them new") != std::string::npos);
     CHECK(file_text(file) == before);
     // Another epoch, as the trainer would write it.
     std::ofstream(root + "/deep/lungs/metrics.jsonl", std::ios::app)
         << R"({"dice":0.5,"epoch":3,"kind":"epoch","loss":0.4,"lr":0.1,"step":9,"train_loss":0.4})"
         << "\n";
-    CHECK(succeed({"runs", root, "--tensorboard", out}).find(", 1 of them new") !=
-          std::string::npos);
+    CHECK(run({"runs", root, "--tensorboard", out}).find(", 1 of them new") != std::string::npos);
     const std::string after = file_text(file);
     CHECK(after.size() > before.size());
     CHECK(after.starts_with(before));

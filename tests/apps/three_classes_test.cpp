@@ -8,7 +8,7 @@
 
 #include "data/csv.h"
 #include "engine/stats/multiclass.h"
-#include "tests/support/program.h"
+#include "tests/apps/commands.h"
 
 using namespace thorax;
 using namespace thorax::test;
@@ -16,28 +16,14 @@ namespace fs = std::filesystem;
 
 namespace {
 
-using Arguments = std::vector<std::string>;
-
-Arguments operator+(Arguments a, const Arguments& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
-std::string succeed(const Arguments& arguments) {
-  const Outcome outcome = run_thorax(arguments);
-  INFO(outcome.output);
-  REQUIRE(outcome.exit_code == 0);
-  return outcome.output;
-}
-
 // Phantoms of 18 patients, every third patient's in a class of its own; a segmenter of sorts.
 struct Data {
   TemporaryFolder folder;
   Data() {
-    succeed({"data", "phantoms", "--out", folder / "phantoms", "--patients", "18", "--max-images",
-             "1", "--size", "48", "--seed", "6"});
-    succeed({"train", "segmenter", "--data", "shenzhen:" + (folder / "phantoms"), "--size", "32",
-             "--width", "4", "--epochs", "2", "--batch", "2", "--out", folder / "lungs"});
+    run({"data", "phantoms", "--out", folder / "phantoms", "--patients", "18", "--max-images", "1",
+         "--size", "48", "--seed", "6"});
+    run({"train", "segmenter", "--data", "shenzhen:" + (folder / "phantoms"), "--size", "32",
+         "--width", "4", "--epochs", "2", "--batch", "2", "--out", folder / "lungs"});
     std::ofstream(folder / "narrow.json") << R"({"model": {"model": "resnet18", "in_channels": 1,
       "head": "study", "hidden": [8], "outputs": 1, "stem": 4, "width": 4}})";
     const CsvTable before = CsvTable::read(folder / "phantoms/manifest.csv");
@@ -88,10 +74,9 @@ MulticlassReport report_of(const fs::path& row, const std::vector<std::string>& 
 
 TEST_CASE("compare of three classes: tables, tests, curves and matrices of all of them") {
   const TemporaryFolder t;
-  const std::string output =
-      succeed(Arguments{"compare", "--models", "resnet18,resnet34", "--views", "whole",
-                        "--heatmaps", "2", "--out", t / "c"} +
-              data().common());
+  const std::string output = run(Arguments{"compare", "--models", "resnet18,resnet34", "--views",
+                                           "whole", "--heatmaps", "2", "--out", t / "c"} +
+                                 data().common());
   CHECK(output.find("macro AUC difference") != std::string::npos);
   const fs::path out = t.path() / "c/comparison";
   const auto summary = nlohmann::json::parse(file_text(out / "summary.json"));
@@ -130,9 +115,9 @@ TEST_CASE("compare of three classes: tables, tests, curves and matrices of all o
 TEST_CASE("audit of three classes: every control by macro AUC, by class, and a verdict in words") {
   const TemporaryFolder t;
   const std::string output =
-      succeed(Arguments{"audit", "--model", "resnet18", "--heatmaps", "3", "--external",
-                        "manifest:" + (data().folder / "phantoms/three.csv"), "--out", t / "a"} +
-              data().common());
+      run(Arguments{"audit", "--model", "resnet18", "--heatmaps", "3", "--external",
+                    "manifest:" + (data().folder / "phantoms/three.csv"), "--out", t / "a"} +
+          data().common());
   CHECK(output.find(": macro AUC ") != std::string::npos);
   CHECK(output.find("Verdict: ") != std::string::npos);
   const fs::path out = t.path() / "a/audit";

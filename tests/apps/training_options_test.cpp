@@ -11,34 +11,13 @@
 
 #include "data/csv.h"
 #include "engine/io/safetensors.h"
+#include "tests/apps/commands.h"
 #include "tests/support/check.h"
-#include "tests/support/program.h"
 
 using namespace thorax::test;
 namespace fs = std::filesystem;
 
 namespace {
-
-using Arguments = std::vector<std::string>;
-
-Arguments operator+(Arguments a, const Arguments& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
-std::string succeed(const Arguments& arguments) {
-  const Outcome outcome = run_thorax(arguments);
-  INFO(outcome.output);
-  REQUIRE(outcome.exit_code == 0);
-  return outcome.output;
-}
-
-std::string refuse(const Arguments& arguments, int code = 1) {
-  const Outcome outcome = run_thorax(arguments);
-  INFO(outcome.output);
-  CHECK(outcome.exit_code == code);
-  return outcome.output;
-}
 
 // A run's two streams apart.
 struct Streams {

@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/csv.h"
-#include "tests/support/program.h"
+#include "tests/apps/commands.h"
 
 using namespace thorax;
 using namespace thorax::test;
@@ -14,24 +14,6 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 namespace {
-
-using Arguments = std::vector<std::string>;
-
-Arguments operator+(Arguments a, const Arguments& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
-std::string run(const Arguments& arguments, int wanted = 0) {
-  const Outcome outcome = run_thorax(arguments);
-  INFO(outcome.output);
-  REQUIRE(outcome.exit_code == wanted);
-  return outcome.output;
-}
-
-bool has(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
 
 // P of each image of a fold, by file name.
 std::map<std::string, double> held_out(const fs::path& fold, const std::string& column) {

@@ -7,34 +7,16 @@
 #include <nlohmann/json.hpp>
 
 #include "data/csv.h"
-#include "tests/support/program.h"
+#include "tests/apps/commands.h"
 
 using namespace thorax::test;
 namespace fs = std::filesystem;
 
 namespace {
 
-using Arguments = std::vector<std::string>;
-
-std::string run(const Arguments& arguments, int wanted = 0) {
-  const Outcome outcome = run_thorax(arguments);
-  INFO(outcome.output);
-  REQUIRE(outcome.exit_code == wanted);
-  return outcome.output;
-}
-
 void make_phantoms(const std::string& folder) {
   run({"data", "phantoms", "--out", folder, "--patients", "10", "--max-images", "1", "--size",
        "64"});
-}
-
-Arguments with(Arguments a, const Arguments& more) {
-  a.insert(a.end(), more.begin(), more.end());
-  return a;
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 struct Path {
@@ -76,26 +58,26 @@ TEST_CASE("skipped images are decided on before the split, and listed") {
                         "2",
                         "--epochs",
                         "1"};
-  run(with(train, {"--out", t / "fail"}), 1);
-  const std::string said = run(with(train, {"--out", t / "run", "--on-error", "skip"}));
+  run(train + Arguments{"--out", t / "fail"}, 1);
+  const std::string said = run(train + Arguments{"--out", t / "run", "--on-error", "skip"});
   const auto list = thorax::CsvTable::read(t / "run/unreadable.csv");
   CHECK(list.rows() == 3);
-  CHECK(contains(said, "left out: "));
-  for (const std::size_t i : {0, 2, 5}) CHECK(contains(said, images[i].string()));
-  CHECK(contains(said, "3 removed by all: readable file"));
+  CHECK(has(said, "left out: "));
+  for (const std::size_t i : {0, 2, 5}) CHECK(has(said, images[i].string()));
+  CHECK(has(said, "3 removed by all: readable file"));
   // Who reads only the result sees it, too.
   const auto result = nlohmann::json::parse(file_text(t / "run/result.json"));
   CHECK(result["left_out"] == nlohmann::json{{"readable file", 3}});
   const auto splits = nlohmann::json::parse(file_text(t / "run/splits.json"));
   CHECK(splits["folds"][0]["train"].size() + splits["folds"][0]["validation"].size() == 7);
-  run(with(train, {"--out", t / "run", "--on-error", "skip", "--resume"}));
+  run(train + Arguments{"--out", t / "run", "--on-error", "skip", "--resume"});
   const std::string none = run({"predict", images[0].string(), images[1].string(), "--classifier",
                                 t / "run/last.safetensors", "--on-error", "skip", "--json"});
   const auto rows = nlohmann::json::parse(none.substr(none.find("[\n")));
   REQUIRE(rows.size() == 2);
   CHECK(rows[0]["verdict"] == "unreadable");
   CHECK(rows[0]["probability"].is_null());
-  CHECK(contains(rows[0]["reason"], images[0].filename().string()));
+  CHECK(has(rows[0]["reason"], images[0].filename().string()));
 }
 
 TEST_CASE("a batch of one that batch norm cannot take is refused before anything is made") {
@@ -104,9 +86,9 @@ TEST_CASE("a batch of one that batch norm cannot take is refused before anything
   const Arguments train{"train",    "classifier", "--data",  "manifest:" + (t / "ph/manifest.csv"),
                         "--model",  "resnet18",   "--batch", "1",
                         "--epochs", "1",          "--out",   t / "run"};
-  const std::string said = run(with(train, {"--size", "32"}), 1);
-  CHECK(contains(said, "--batch 1 with --size 32"));
-  CHECK(contains(said, "give --batch 2 or more"));
+  const std::string said = run(train + Arguments{"--size", "32"}, 1);
+  CHECK(has(said, "--batch 1 with --size 32"));
+  CHECK(has(said, "give --batch 2 or more"));
   CHECK(!fs::exists(t / "run"));
 }
 
@@ -118,7 +100,7 @@ TEST_CASE("without gnuplot a run says so first, and its tables are written all t
   const std::size_t note = said.find("the report will have its tables and no figures");
   REQUIRE(note != std::string::npos);
   CHECK(note < said.find("epoch 1/1"));
-  CHECK(contains(file_text(t / "run/report.html"), "gnuplot is not installed"));
+  CHECK(has(file_text(t / "run/report.html"), "gnuplot is not installed"));
   // The mean distance says over how many images it is.
   const auto folds = thorax::CsvTable::read(t / "run/crossval/folds.csv");
   for (int k = 0; k < 2; ++k) {
@@ -133,9 +115,8 @@ TEST_CASE("without gnuplot a run says so first, and its tables are written all t
     CHECK(folds.at(k, folds.column("with distance")) == std::to_string(measured));
     CHECK(folds.at(k, folds.column("missed")) == std::to_string(missed));
   }
-  CHECK(
-      contains(run({"data", "figures", "--data", "shenzhen:" + (t / "ph"), "--out", t / "fig"}, 1),
-               "gnuplot is not installed"));
+  CHECK(has(run({"data", "figures", "--data", "shenzhen:" + (t / "ph"), "--out", t / "fig"}, 1),
+            "gnuplot is not installed"));
   CHECK(!fs::exists(t / "fig"));
 }
 
@@ -146,9 +127,8 @@ TEST_CASE("a gnuplot that hangs is ended") {
   std::ofstream(t / "bin/gnuplot") << "#!/bin/sh\nexec /bin/sleep 1000\n";
   fs::permissions(t / "bin/gnuplot", fs::perms::owner_all);
   const Path path(t / "bin");
-  CHECK(
-      contains(run({"data", "figures", "--data", "shenzhen:" + (t / "ph"), "--out", t / "fig"}, 1),
-               "gnuplot did not end within"));
+  CHECK(has(run({"data", "figures", "--data", "shenzhen:" + (t / "ph"), "--out", t / "fig"}, 1),
+            "gnuplot did not end within"));
 }
 
 TEST_CASE("a scheduler's signal: a checkpoint is written, exit code 3, and the run goes on") {
@@ -164,7 +144,7 @@ TEST_CASE("a scheduler's signal: a checkpoint is written, exit code 3, and the r
     const Outcome outcome = run_thorax(all, 3000, signal);
     INFO(outcome.output);
     CHECK(outcome.exit_code == 3);
-    CHECK(contains(outcome.output, "stopped; continue with --resume"));
+    CHECK(has(outcome.output, "stopped; continue with --resume"));
     CHECK(fs::exists(t / "run/last.safetensors"));
   }
 }
