@@ -61,6 +61,8 @@ bool exclusive(const ModelInput& input) {
 }
 
 void run(const Options& o) {
+  THORAX_CHECK(!is_onnx_file(o.file), "[export] {}: an ONNX file already; export its checkpoint",
+               o.file);
   const ModelInput claimed = read_model_input(fs::path(o.file));
   const TrainedModel trained = load_trained(o.file, claimed.task);
   print_notes(trained.notes);
@@ -81,7 +83,8 @@ void run(const Options& o) {
   options.metadata = read_safetensors_header(o.file).metadata;
   std::erase_if(options.metadata, [](const auto& entry) {
     return entry.first != "thorax.model" && !entry.first.starts_with("thorax.input") &&
-           entry.first != "thorax.threshold" && entry.first != kThresholdsKey;
+           entry.first != "thorax.threshold" && entry.first != kThresholdsKey &&
+           entry.first != "thorax.temperature";
   });
   const std::vector<std::string> channels = channel_names(input);
   options.metadata["channels"] = dump_json(nlohmann::json(channels));

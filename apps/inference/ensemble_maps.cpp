@@ -106,7 +106,11 @@ std::vector<ExplainedImage> explained(const Explainers& members,
 
 std::vector<OfferedLayer> heatmap_layers(const Classifier& classifier) {
   const std::int64_t size = classifier.input().size;
-  return offered_layers(classifier.network(), {1, size, size, 1});
+  std::vector<OfferedLayer> layers = offered_layers(classifier.network(), {1, size, size, 1});
+  THORAX_CHECK(!layers.empty(),
+               "[explain] the classifier offers no layers to look into, as networks of ONNX files "
+               "do not; give its checkpoint");
+  return layers;
 }
 
 std::vector<std::string> chosen_layers(const Explainers& classifiers, const std::string& wanted) {

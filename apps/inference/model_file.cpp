@@ -2,14 +2,52 @@
 
 #include <fmt/format.h>
 
+#include "engine/io/config.h"
 #include "engine/io/safetensors.h"
 #include "models/factory.h"
+#include "models/onnx/import.h"
 
 namespace thorax {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+// A file of `thorax export`: its metadata say what a checkpoint's say.
+TrainedModel load_onnx(const fs::path& file, const onnx::ParsedFile& parsed) {
+  const std::string name = file.string();
+  ModelInput input = read_model_input(parsed.metadata, name);
+  onnx::Imported network = onnx::import_model(parsed);
+  if (!network.normalises) {
+    const auto found = parsed.metadata.find("preprocessing");
+    THORAX_CHECK(found != parsed.metadata.end(),
+                 "[model] {}: neither the graph nor metadata 'preprocessing' says how pixels are "
+                 "normalised; thorax export writes both",
+                 name);
+    const std::string what = name + ": metadata 'preprocessing'";
+    const ConfigObject said(parse_json(found->second, what), what);
+    network.mean = said.number("mean");
+    network.deviation = said.number("deviation");
+  }
+  THORAX_CHECK(network.mean == kInputMean && network.deviation == kInputDeviation,
+               "[model] {}: its pixels are (x - {}) / {}; networks here take (x - {}) / {}", name,
+               network.mean, network.deviation, kInputMean, kInputDeviation);
+  for (const std::int64_t side : {network.height, network.width})
+    THORAX_CHECK(side == -1 || side == input.size,
+                 "[model] {}: its input is {} x {}, its metadata say {}", name, network.height,
+                 network.width, input.size);
+  return {std::move(input), std::move(network.model), unverified_notes(parsed.metadata, file)};
+}
+
+}  // namespace
+
+bool is_onnx_file(const fs::path& file) {
+  return file.extension() == ".onnx";
+}
+
 ModelInput read_model_input(const fs::path& checkpoint) {
+  if (is_onnx_file(checkpoint))
+    return read_model_input(onnx::read_file(checkpoint).metadata, checkpoint.string());
   try {
     return read_model_input(read_safetensors_header(checkpoint).metadata, checkpoint.string());
   } catch (const Error&) {
@@ -36,6 +74,12 @@ Intensity chosen_intensity(const std::string& given, Intensity trained, const st
 }
 
 TrainedModel load_trained(const fs::path& checkpoint, const std::string& task) {
+  if (is_onnx_file(checkpoint)) {
+    TrainedModel trained = load_onnx(checkpoint, onnx::read_file(checkpoint));
+    THORAX_CHECK(trained.input.task == task, "[model] {}: holds a {}, not a {}",
+                 checkpoint.string(), trained.input.task, task);
+    return trained;
+  }
   // The task first: that a file is for the other network is more helpful than what it lacks.
   const ModelInput claimed = read_model_input(checkpoint);
   THORAX_CHECK(claimed.task == task, "[model] {}: holds a {}, not a {}", checkpoint.string(),

@@ -72,7 +72,12 @@ ModelInput read_model_input(const std::map<std::string, std::string>& metadata,
                             const std::string& name);
 ModelInput read_model_input(const std::filesystem::path& checkpoint);  // its header's metadata
 
-// A network with what it expects, from one reading of its checkpoint, in eval mode on the CPU.
+// Whether a file is read as ONNX (what `thorax export` wrote) and not as a checkpoint: by its
+// ending.
+bool is_onnx_file(const std::filesystem::path& file);
+
+// A network with what it expects, from one reading of its checkpoint or ONNX file, in eval mode on
+// the CPU. One from an ONNX file has no layers to look into.
 // Throws Error naming the file when it is damaged (its checksum is compared), incomplete or for
 // another task.
 struct TrainedModel {

@@ -127,3 +127,63 @@ TEST_CASE(
     CHECK(row.find(p >= threshold ? " covid " : " normal ") != std::string::npos);
   }
 }
+
+TEST_CASE("predict and segment take exported networks and give what the checkpoints give") {
+  const TemporaryFolder t;
+  save_tiny_segmenter(t / "lungs.safetensors");
+  save_tiny_classifier(t / "covid.safetensors");
+  REQUIRE(run_thorax({"data", "phantoms", "--out", t / "d", "--patients", "3", "--max-images", "1",
+                      "--size", "48"})
+              .exit_code == 0);
+  const std::string images = t / "d/CXR_png";
+  const auto predict = [&](const std::string& ending) {
+    const Outcome outcome =
+        run_thorax({"predict", images, "--segmenter", t / ("lungs" + ending), "--classifier",
+                    t / ("covid" + ending), "--min-area", "0", "--json"});
+    INFO(outcome.output);
+    REQUIRE(outcome.exit_code == 0);
+    // Notes about files without a checksum come first.
+    return json::parse(outcome.output.substr(outcome.output.find("[\n")));
+  };
+  const auto segment = [&](const std::string& ending, const std::string& out) {
+    const Outcome outcome = run_thorax({"segment", images, "--model", t / ("lungs" + ending),
+                                        "--min-area", "0", "--out", t / out});
+    INFO(outcome.output);
+    REQUIRE(outcome.exit_code == 0);
+  };
+  const json wanted = predict(".safetensors");
+  REQUIRE(wanted.size() == 3);
+  segment(".safetensors", "wanted");
+  for (const char* preprocess : {"graph", "caller"}) {
+    CAPTURE(preprocess);
+    for (const char* name : {"lungs", "covid"})
+      REQUIRE(run_thorax({"export", t / (name + std::string(".safetensors")), "--onnx",
+                          t / (name + std::string(".onnx")), "--preprocess", preprocess})
+                  .exit_code == 0);
+    CHECK(predict(".onnx") == wanted);
+    segment(".onnx", preprocess);
+    std::size_t masks = 0;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(t / "wanted")) {
+      if (entry.path().extension() != ".png") continue;
+      const auto below = entry.path().lexically_relative(t / "wanted");
+      CHECK_MESSAGE(
+          file_text(entry.path()) == file_text(std::filesystem::path(t / preprocess) / below),
+          below.string());
+      ++masks;
+    }
+    CHECK(masks >= 3);
+  }
+  const auto refused = [](const std::vector<std::string>& command, const std::string& text) {
+    const Outcome outcome = run_thorax(command);
+    CHECK(outcome.exit_code == 1);
+    CHECK_MESSAGE(outcome.output.find(text) != std::string::npos, outcome.output);
+  };
+  refused({"predict", images, "--classifier", t / "lungs.onnx"},
+          "holds a segmenter, not a classifier");
+  refused({"explain", images, "--classifier", t / "covid.onnx", "--segmenter", t / "lungs.onnx",
+           "--out", t / "e"},
+          "the classifier offers no layers to look into");
+  refused({"export", t / "covid.onnx", "--onnx", t / "again.onnx"}, "an ONNX file already");
+  std::filesystem::copy_file(t / "covid.safetensors", t / "wrong.onnx");
+  refused({"predict", images, "--classifier", t / "wrong.onnx"}, "[onnx] ");
+}
