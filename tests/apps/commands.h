@@ -29,8 +29,8 @@ inline std::string run(const Arguments& arguments, int wanted = 0) {
   return outcome.output;
 }
 
-inline std::string refuse(const Arguments& arguments) {
-  return run(arguments, 1);
+inline std::string refuse(const Arguments& arguments, int code = 1) {
+  return run(arguments, code);
 }
 
 }  // namespace thorax::test

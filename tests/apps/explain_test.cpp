@@ -14,11 +14,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-std::vector<std::string> operator+(std::vector<std::string> a, const std::vector<std::string>& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
 // Progress goes to stderr, which is in the output, too.
 nlohmann::json json_in(const std::string& output) {
   return nlohmann::json::parse(output.substr(output.find("{\n")));

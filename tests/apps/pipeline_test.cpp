@@ -9,17 +9,12 @@
 
 #include "data/csv.h"
 #include "data/decode.h"
-#include "tests/support/program.h"
+#include "tests/apps/commands.h"
 
 using namespace thorax::test;
 namespace fs = std::filesystem;
 
 namespace {
-
-std::vector<std::string> operator+(std::vector<std::string> a, const std::vector<std::string>& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
 
 void make_phantoms(const std::string& folder) {
   const Outcome made = run_thorax({"data", "phantoms", "--out", folder, "--patients", "10",

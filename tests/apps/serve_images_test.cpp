@@ -7,6 +7,7 @@
 
 #include "apps/report/text.h"
 #include "engine/io/crc32.h"
+#include "tests/apps/commands.h"
 #include "tests/apps/serve_support.h"
 #include "tests/apps/tiny_models.h"
 #include "tests/support/run_program.h"
@@ -16,31 +17,13 @@ namespace fs = std::filesystem;
 
 namespace {
 
-using Words = std::vector<std::string>;
-
-Words operator+(Words a, const Words& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
-std::string succeed(const Words& arguments) {
-  const Outcome outcome = run_thorax(arguments);
-  INFO(outcome.output);
-  REQUIRE(outcome.exit_code == 0);
-  return outcome.output;
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
-}
-
 // Phantoms of 64 x 64 and untrained networks.
 struct Networks {
   TemporaryFolder folder;
   std::vector<fs::path> images;
   explicit Networks(const std::string& patients = "3") {
-    succeed({"data", "phantoms", "--out", folder / "data", "--patients", patients, "--max-images",
-             "1", "--size", "64"});
+    run({"data", "phantoms", "--out", folder / "data", "--patients", patients, "--max-images", "1",
+         "--size", "64"});
     for (const auto& entry : fs::directory_iterator(folder / "data/CXR_png"))
       images.push_back(entry.path());
     std::sort(images.begin(), images.end());
@@ -48,7 +31,7 @@ struct Networks {
     save_tiny_segmenter(folder / "lungs.safetensors");
     save_tiny_classifier(folder / "covid.safetensors");
   }
-  Words serve(const Words& networks) const { return Words{folder / "runs"} + networks; }
+  Arguments serve(const Arguments& networks) const { return Arguments{folder / "runs"} + networks; }
 };
 
 // The picture of an answer as a file holds it.
@@ -86,15 +69,15 @@ TEST_CASE("serve: an ensemble says what predict and explain write") {
                                             {"width", 2}},
                                            8),
                      n.folder / "other.safetensors", classifier_metadata());
-  const Words networks{"--classifier", n.folder / "covid.safetensors",
-                       "--classifier", n.folder / "other.safetensors",
-                       "--segmenter",  n.folder / "lungs.safetensors",
-                       "--min-area",   "0",
-                       "--tta",        "flip"};
-  const Words threshold{"--threshold", "0.4"};
+  const Arguments networks{"--classifier", n.folder / "covid.safetensors",
+                           "--classifier", n.folder / "other.safetensors",
+                           "--segmenter",  n.folder / "lungs.safetensors",
+                           "--min-area",   "0",
+                           "--tta",        "flip"};
+  const Arguments threshold{"--threshold", "0.4"};
   const std::string images = n.folder / "data/CXR_png";
-  succeed(Words{"predict", images, "--out", n.folder / "seen"} + networks + threshold);
-  succeed(Words{"explain", images, "--raw", "--out", n.folder / "why"} + networks);
+  run(Arguments{"predict", images, "--out", n.folder / "seen"} + networks + threshold);
+  run(Arguments{"explain", images, "--raw", "--out", n.folder / "why"} + networks);
   const nlohmann::json rows = nlohmann::json::parse(file_text(n.folder / "seen/predictions.json"));
   REQUIRE(rows.size() == n.images.size());
 
@@ -150,7 +133,7 @@ TEST_CASE("serve: an ensemble says what predict and explain write") {
     int done = 0;
     for (const Answer& answer : answers) {
       if (answer.status == 503) {
-        CHECK(contains(answer.head, "Retry-After: 1"));
+        CHECK(has(answer.head, "Retry-After: 1"));
         continue;
       }
       ++done;
@@ -171,7 +154,7 @@ TEST_CASE("serve: a segmenter alone finds what segment writes") {
   const std::string stem = n.images[0].stem().string();
   struct Case {
     std::string model, picture, file;
-    Words more;
+    Arguments more;
   };
   for (const Case& c : {Case{"lungs", "mask", "masks/" + stem, {"--min-area", "0"}},
                         Case{"softmax", "mask", "labels/" + stem, {}},
@@ -179,8 +162,8 @@ TEST_CASE("serve: a segmenter alone finds what segment writes") {
     CAPTURE(c.model);
     const std::string model = n.folder / (c.model + ".safetensors");
     const std::string out = n.folder / ("cut_" + c.model);
-    succeed(Words{"segment", n.images[0].string(), "--model", model, "--out", out} + c.more);
-    Served served(n.serve(Words{"--segmenter", model} + c.more));
+    run(Arguments{"segment", n.images[0].string(), "--model", model, "--out", out} + c.more);
+    Served served(n.serve(Arguments{"--segmenter", model} + c.more));
     const Answer answer =
         served.post("/api/predict?pictures=overlay," + c.picture, file_text(n.images[0]));
     INFO(answer.body.substr(0, 300));
@@ -209,7 +192,7 @@ TEST_CASE("serve: what is sent in the place of an image") {
   const auto refused = [&](const Answer& answer, int status, const std::string& why) {
     INFO(answer.head << answer.body.substr(0, 300));
     CHECK(answer.status == status);
-    CHECK(contains(answer.error(), why));
+    CHECK(has(answer.error(), why));
   };
   const std::string start = "POST /api/predict HTTP/1.1\r\nHost: localhost\r\n";
 
@@ -323,11 +306,10 @@ TEST_CASE("serve: an image that is dropped on the page") {
   const nlohmann::json answer =
       served.post("/api/predict?pictures=heatmap&side=1024", file_text(n.images[0])).json();
   const std::string verdict = answer["prediction"]["verdict"];
-  CHECK(contains(dom.out, "<h2 class=\"verdict\">" + verdict + "</h2>"));
-  CHECK(contains(dom.out,
-                 "data:image/png;base64," + answer["pictures"]["heatmap"].get<std::string>()));
+  CHECK(has(dom.out, "<h2 class=\"verdict\">" + verdict + "</h2>"));
+  CHECK(has(dom.out, "data:image/png;base64," + answer["pictures"]["heatmap"].get<std::string>()));
   for (const char* text : {"Probability of lung", "Outline found", "What speaks for",
                            "&lt;img src=x onerror=", "Not for diagnostic use."})
-    CHECK_MESSAGE(contains(dom.out, text), text);
-  CHECK_FALSE(contains(dom.out, "data-canary=\"ran\""));
+    CHECK_MESSAGE(has(dom.out, text), text);
+  CHECK_FALSE(has(dom.out, "data-canary=\"ran\""));
 }

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/apps/commands.h"
 #include "tests/apps/serve_support.h"
 #include "tests/support/run_program.h"
 
@@ -15,12 +16,6 @@ using namespace thorax::test;
 namespace fs = std::filesystem;
 
 namespace {
-
-void succeed(const std::vector<std::string>& arguments) {
-  const Outcome outcome = run_thorax(arguments);
-  INFO(outcome.output);
-  REQUIRE(outcome.exit_code == 0);
-}
 
 // Would mark the root element of a page that took it for markup.
 const std::string kHostile =
@@ -31,11 +26,11 @@ struct Runs {
   TemporaryFolder folder;
   std::string root = folder / "runs";
   Runs() {
-    succeed({"data", "phantoms", "--out", folder / "data", "--patients", "6", "--max-images", "1",
-             "--size", "32"});
-    succeed({"train", "segmenter", "--data", "manifest:" + (folder / "data/manifest.csv"), "--out",
-             folder / "runs/deep/lungs", "--width", "2", "--size", "32", "--epochs", "2", "--batch",
-             "4"});
+    run({"data", "phantoms", "--out", folder / "data", "--patients", "6", "--max-images", "1",
+         "--size", "32"});
+    run({"train", "segmenter", "--data", "manifest:" + (folder / "data/manifest.csv"), "--out",
+         folder / "runs/deep/lungs", "--width", "2", "--size", "32", "--epochs", "2", "--batch",
+         "4"});
     fs::create_directories(root + "/deep/lungs/pictures");
     fs::copy(some_image(), root + "/deep/lungs/pictures/a b.png");
     fs::copy(root + "/deep/lungs", fs::path(root) / kHostile, fs::copy_options::recursive);
@@ -56,10 +51,6 @@ std::string dom_of(const std::string& url, const fs::path& profile,
   const ProgramOutcome dom = run_program(arguments);
   REQUIRE(dom.exit_code == 0);
   return dom.out;
-}
-
-bool contains(const std::string& text, const std::string& part) {
-  return text.find(part) != std::string::npos;
 }
 
 std::string encoded(const std::string& text) {
@@ -120,15 +111,15 @@ TEST_CASE("serve: runs, metrics as they grow, and files of runs only") {
     CHECK(run["config"]["settings"]["epochs"] == 2);
     CHECK(run["report"] == false);
     REQUIRE(run["pictures"].size() >= 1);
-    CHECK(contains(run["pictures"].dump(), "pictures/a b.png"));
+    CHECK(has(run["pictures"].dump(), "pictures/a b.png"));
     const Answer picture = served.get("/picture?run=deep/lungs&file=pictures/a%20b.png");
     CHECK(picture.status == 200);
-    CHECK(contains(picture.head, "Content-Type: image/png"));
+    CHECK(has(picture.head, "Content-Type: image/png"));
     CHECK(picture.body == file_text(runs.some_image()));
     std::ofstream(runs.root + "/deep/lungs/report.html") << "<p>a report</p>";
     const Answer report = served.get("/report?run=deep/lungs");
     CHECK(report.body == "<p>a report</p>");
-    CHECK(contains(report.head, "frame-ancestors 'none'; sandbox"));
+    CHECK(has(report.head, "frame-ancestors 'none'; sandbox"));
   }
 
   SUBCASE("nothing outside of a run's folder is shown") {
@@ -142,7 +133,7 @@ TEST_CASE("serve: runs, metrics as they grow, and files of runs only") {
     REQUIRE(mkfifo((lungs + "/pipe.png").c_str(), 0600) == 0);
     const auto file = [&](const std::string& name) {
       const Answer answer = served.get("/picture?run=deep/lungs&file=" + name);
-      CHECK_FALSE(contains(answer.body, "PNG"));
+      CHECK_FALSE(has(answer.body, "PNG"));
       return answer.status;
     };
     CHECK(served.get("/picture?run=deep/lungs&file=pictures/same.png").status == 200);
@@ -157,7 +148,7 @@ TEST_CASE("serve: runs, metrics as they grow, and files of runs only") {
       CAPTURE(name);
       CHECK(file(name) == 404);
     }
-    CHECK_FALSE(contains(served.get("/api/run?run=deep/lungs").body, "link.png"));
+    CHECK_FALSE(has(served.get("/api/run?run=deep/lungs").body, "link.png"));
     for (const char* name : {"..", "deep", "deep/lungs/..", "/", "", "deep/lungs%00", "nowhere"})
       CHECK(served.get(std::string("/api/run?run=") + name).status == 404);
     for (const char* path : {"/../secret.png", "/%2e%2e/secret.png", "//etc/passwd",
@@ -173,22 +164,22 @@ TEST_CASE("serve: runs, metrics as they grow, and files of runs only") {
       gone = served.get("/api/metrics?run=deep/lungs");
     }
     CHECK(gone.status == 404);
-    CHECK(contains(served.get("/api/runs").body, "deep/lungs: has a symbolic link that leaves"));
+    CHECK(has(served.get("/api/runs").body, "deep/lungs: has a symbolic link that leaves"));
   }
 
   SUBCASE("in a browser: runs side by side, nothing of a name is run") {
     if (!have_program("chromium", "the page of runs was not opened in a browser")) return;
     const std::string dom =
         dom_of(served.url() + "?run=deep/lungs&run=" + encoded(kHostile), runs.folder / "profile");
-    CHECK(contains(dom, "&lt;img src=x onerror="));
-    CHECK_FALSE(contains(dom, "data-canary=\"ran\""));
-    CHECK_FALSE(contains(dom, "<img src=\"x\""));
-    CHECK(contains(dom, "<h3>Dice</h3>"));
-    CHECK(contains(dom, "class=\"line s0\""));
-    CHECK(contains(dom, "class=\"line s1\""));
-    CHECK(contains(dom, "These runs have the same settings."));
-    CHECK(contains(dom, "file=pictures%2Fa+b.png"));
-    CHECK(contains(dom, "id=\"problem\" class=\"problem\" role=\"alert\" hidden"));
+    CHECK(has(dom, "&lt;img src=x onerror="));
+    CHECK_FALSE(has(dom, "data-canary=\"ran\""));
+    CHECK_FALSE(has(dom, "<img src=\"x\""));
+    CHECK(has(dom, "<h3>Dice</h3>"));
+    CHECK(has(dom, "class=\"line s0\""));
+    CHECK(has(dom, "class=\"line s1\""));
+    CHECK(has(dom, "These runs have the same settings."));
+    CHECK(has(dom, "file=pictures%2Fa+b.png"));
+    CHECK(has(dom, "id=\"problem\" class=\"problem\" role=\"alert\" hidden"));
   }
 }
 
@@ -236,7 +227,7 @@ TEST_CASE("serve: curves grow while a run trains") {
   };
   CHECK(last_epoch("data-first") >= 2);
   CHECK(last_epoch("aria-label") > last_epoch("data-first"));
-  CHECK(contains(dom, "at work"));
+  CHECK(has(dom, "at work"));
 }
 
 TEST_CASE("serve: requests that are refused") {
@@ -262,13 +253,13 @@ TEST_CASE("serve: requests that are refused") {
     CHECK(served.get("/", "Origin: " + served.url().substr(0, served.url().size() - 1) + "\r\n")
               .status == 200);
     const Answer answer = served.get("/api/runs");
-    CHECK_FALSE(contains(answer.head, "Access-Control"));
+    CHECK_FALSE(has(answer.head, "Access-Control"));
     for (const char* header :
          {"X-Content-Type-Options: nosniff", "Cross-Origin-Resource-Policy: same-origin",
           "Cache-Control: no-store", "Content-Security-Policy: default-src 'none'"})
-      CHECK_MESSAGE(contains(answer.head, header), header);
-    CHECK(contains(served.get("/nothing").head, "Content-Security-Policy: default-src 'none'"));
-    CHECK(contains(served.get("/").head, "script-src 'self'; style-src 'self'"));
+      CHECK_MESSAGE(has(answer.head, header), header);
+    CHECK(has(served.get("/nothing").head, "Content-Security-Policy: default-src 'none'"));
+    CHECK(has(served.get("/").head, "script-src 'self'; style-src 'self'"));
   }
 
   SUBCASE("what is asked") {
@@ -285,7 +276,7 @@ TEST_CASE("serve: requests that are refused") {
       const Answer answer = served.raw(line + "\r\nHost: localhost\r\n\r\n");
       CAPTURE(line);
       CHECK(answer.status == 400);
-      CHECK(contains(answer.error(), "[serve] the request is malformed"));
+      CHECK(has(answer.error(), "[serve] the request is malformed"));
     }
     for (const char* query : {"?", "?&&&", "?run", "?run=&run=", "?=x", "?run=%", "?run=%zz",
                               "?run=%u0000", "?%00=%ff%fe", "?run=a&run=b"}) {
@@ -351,8 +342,8 @@ TEST_CASE("serve: begins and ends") {
   Served served({root});
   const Outcome second = run_thorax({"serve", root, "--port", std::to_string(served.port())});
   CHECK(second.exit_code == 1);
-  CHECK(contains(second.output, "cannot be listened at"));
-  CHECK_FALSE(contains(served.said(), "warning"));
+  CHECK(has(second.output, "cannot be listened at"));
+  CHECK_FALSE(has(served.said(), "warning"));
   // A client that never says anything does not hold up the end.
   const int silent = served.connect();
   const auto begin = std::chrono::steady_clock::now();
@@ -360,7 +351,7 @@ TEST_CASE("serve: begins and ends") {
   CHECK(std::chrono::steady_clock::now() - begin < std::chrono::seconds(5));
   ::close(silent);
   Served open({root, "--host", "0.0.0.0"}, "0.0.0.0");
-  CHECK(contains(open.said(), "[serve] warning: whoever reaches this address sees these runs"));
+  CHECK(has(open.said(), "[serve] warning: whoever reaches this address sees these runs"));
   CHECK(open.get("/").status == 200);
   CHECK(open.end(SIGHUP) == 0);
 }

@@ -36,8 +36,8 @@ Streams apart(const Arguments& arguments) {
 struct Data {
   TemporaryFolder folder;
   Data() {
-    succeed({"data", "phantoms", "--out", folder / "phantoms", "--patients", "10", "--max-images",
-             "1", "--size", "64", "--seed", "4"});
+    run({"data", "phantoms", "--out", folder / "phantoms", "--patients", "10", "--max-images", "1",
+         "--size", "64", "--seed", "4"});
     std::ofstream(folder / "narrow.json") << R"({"model": {"model": "resnet18", "in_channels": 1,
       "head": "study", "hidden": [16], "outputs": 1, "stem": 8, "width": 8}, "size": 64,
       "batch": 2})";
@@ -75,7 +75,7 @@ const Arguments kAll{"--early-stop",
 TEST_CASE(
     "all of it together: said, frozen, resumed to the same bytes, repeated from config.json") {
   const TemporaryFolder t;
-  const std::string output = succeed(data().train(t / "whole") + kAll);
+  const std::string output = run(data().train(t / "whole") + kAll);
   CHECK(output.find("[freeze] 15 of 64 parameters") != std::string::npos);
   CHECK(output.find("5 batch norm layers use their running statistics") != std::string::npos);
   CHECK(output.find("2 batches of 2 make a step of 4 images") != std::string::npos);
@@ -107,8 +107,8 @@ TEST_CASE(
 
   const Outcome first = run_thorax(data().train(t / "parts") + kAll, 1500, SIGINT);
   CHECK((first.exit_code == 3 || first.exit_code == 0));
-  if (first.exit_code == 3) succeed(data().train(t / "parts") + kAll + Arguments{"--resume"});
-  succeed({"train", "classifier", "--config", t / "whole/config.json", "--out", t / "again"});
+  if (first.exit_code == 3) run(data().train(t / "parts") + kAll + Arguments{"--resume"});
+  run({"train", "classifier", "--config", t / "whole/config.json", "--out", t / "again"});
   for (const char* other : {"parts", "again"})
     for (const char* file : {"last.safetensors", "best.safetensors", "metrics.jsonl"})
       CHECK(file_text(t.path() / other / file) == file_text(t.path() / "whole" / file));
@@ -149,12 +149,13 @@ TEST_CASE("what makes no sense is refused before there is a folder") {
 
 TEST_CASE("--dry-run says what a run would be and writes nothing") {
   const TemporaryFolder t;
-  const Arguments run = data().train(t / "run") + Arguments{"--freeze", "conv1.*", "--dry-run"};
-  const std::string text = succeed(run);
+  const Arguments training =
+      data().train(t / "run") + Arguments{"--freeze", "conv1.*", "--dry-run"};
+  const std::string text = run(training);
   for (const char* part : {"parameters", "of them trained", "FLOP an image forward", "measured",
                            "estimate", "of disk", "free", "training 8 images"})
     CHECK_MESSAGE(text.find(part) != std::string::npos, part);
-  const Streams streams = apart(run + Arguments{"--json"});
+  const Streams streams = apart(training + Arguments{"--json"});
   REQUIRE(streams.exit_code == 0);
   const auto plan = nlohmann::json::parse(streams.out);
   CHECK_FALSE(fs::exists(t / "run"));
@@ -171,14 +172,14 @@ TEST_CASE("--dry-run says what a run would be and writes nothing") {
   CHECK(fold.at("train").at("images").get<int>() + fold.at("validation").at("images").get<int>() ==
         10);
   // The estimate of the disk is what the run takes, but for small files.
-  succeed(data().train(t / "run") + Arguments{"--freeze", "conv1.*", "--epochs", "2"});
+  run(data().train(t / "run") + Arguments{"--freeze", "conv1.*", "--epochs", "2"});
   double bytes = 0;
   for (const char* file : {"last.safetensors", "last.prev.safetensors", "best.safetensors"})
     bytes += static_cast<double>(fs::file_size(t.path() / "run" / file));
   CHECK(plan.at("disk_bytes").get<double>() == doctest::Approx(bytes).epsilon(0.2));
-  CHECK(refuse(run).find("holds a run already") != std::string::npos);
+  CHECK(refuse(training).find("holds a run already") != std::string::npos);
 
-  const std::string folds = succeed(
+  const std::string folds = run(
       {"kfold", "classifier", "--data", "manifest:" + (data().folder / "phantoms/manifest.csv"),
        "--config", data().folder / "narrow.json", "--folds", "2", "--out", t / "k", "--dry-run"});
   CHECK(folds.find("fold 2: training") != std::string::npos);
@@ -254,5 +255,5 @@ TEST_CASE("--quiet and --verbose change what is said, and nothing else") {
   for (const Arguments& command :
        {Arguments{"data", "describe"}, Arguments{"predict"}, Arguments{"weights", "show"},
         Arguments{"info"}, Arguments{"audit"}})
-    CHECK(succeed(command + Arguments{"--help"}).find("--quiet") != std::string::npos);
+    CHECK(run(command + Arguments{"--help"}).find("--quiet") != std::string::npos);
 }
