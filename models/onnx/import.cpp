@@ -275,13 +275,19 @@ class Builder {
     aliases_[at.node().outputs[0]] = from;
   }
 
-  void conv(std::size_t index, NodeReader& at, const std::string& last) {
+  // Filter and bias (or undefined) of a convolution.
+  std::pair<Variable, Variable> filter_of(NodeReader& at) {
     at.inputs_between(2, 3);
     const Variable w = weight(at.input(1), 4, at), bias = optional_weight(at.input(2), at);
     at.only("auto_pad", "NOTSET");
     const Integers kernel{w.shape()[1], w.shape()[2]};
     THORAX_CHECK(at.integers("kernel_shape", kernel) == kernel,
                  "{}: kernel_shape is not the filter's", at.where());
+    return {w, bias};
+  }
+
+  void conv(std::size_t index, NodeReader& at, const std::string& last) {
+    const auto [w, bias] = filter_of(at);
     Conv2dOptions options{.stride = at.square("strides", 2, 1),
                           .padding = at.square("pads", 4, 0),
                           .dilation = at.square("dilations", 2, 1),
@@ -290,7 +296,7 @@ class Builder {
     options.relu = b.relu;
     std::vector<std::string> inputs{at.input(0)};
     if (!b.residual.empty()) inputs.push_back(b.residual);
-    step(b.end, at, inputs, [w, bias, options](const Values& v) {
+    step(b.end, at, inputs, [w = w, bias = bias, options](const Values& v) {
       Conv2dOptions all = options;
       if (v.size() > 1) all.residual = v[1].value();
       return conv2d(v[0], w, bias, all);
@@ -298,19 +304,15 @@ class Builder {
   }
 
   void conv_transpose(std::size_t index, NodeReader& at) {
-    at.inputs_between(2, 3);
-    const Variable w = weight(at.input(1), 4, at), bias = optional_weight(at.input(2), at);
-    at.only("auto_pad", "NOTSET");
-    const Integers kernel{w.shape()[1], w.shape()[2]};
-    THORAX_CHECK(at.integers("kernel_shape", kernel) == kernel,
-                 "{}: kernel_shape is not the filter's", at.where());
+    const auto [w, bias] = filter_of(at);
     const ConvTranspose2dOptions options{.stride = at.square("strides", 2, 1),
                                          .padding = at.square("pads", 4, 0),
                                          .output_padding = at.square("output_padding", 2, 0),
                                          .dilation = at.square("dilations", 2, 1),
                                          .groups = at.integer("group", 1)};
-    step(index, at, {at.input(0)},
-         [w, bias, options](const Values& v) { return conv_transpose2d(v[0], w, bias, options); });
+    step(index, at, {at.input(0)}, [w = w, bias = bias, options](const Values& v) {
+      return conv_transpose2d(v[0], w, bias, options);
+    });
   }
 
   void batch_normalization(std::size_t index, NodeReader& at, const std::string& last) {

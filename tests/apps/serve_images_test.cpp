@@ -59,16 +59,7 @@ const std::string kForm = "Content-Type: multipart/form-data; boundary=limit\r\n
 
 TEST_CASE("serve: an ensemble says what predict and explain write") {
   const Networks n;
-  thorax::save_model(*thorax::create_model({{"model", "resnet18"},
-                                            {"in_channels", 1},
-                                            {"head", "study"},
-                                            {"outputs", 1},
-                                            {"hidden", {4}},
-                                            {"layers", {1, 1, 1, 1}},
-                                            {"stem", 4},
-                                            {"width", 2}},
-                                           8),
-                     n.folder / "other.safetensors", classifier_metadata());
+  thorax::save_model(*tiny_classifier(8), n.folder / "other.safetensors", classifier_metadata());
   const Arguments networks{"--classifier", n.folder / "covid.safetensors",
                            "--classifier", n.folder / "other.safetensors",
                            "--segmenter",  n.folder / "lungs.safetensors",

@@ -37,17 +37,7 @@ class Served {
   explicit Served(std::vector<std::string> arguments, const std::string& host = "127.0.0.1") {
     arguments.insert(arguments.begin(), {thorax_program().string(), "serve"});
     arguments.insert(arguments.end(), {"--port", "0"});
-    child_ = fork();
-    if (child_ == 0) {
-      const int file = open(log().c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
-      dup2(file, STDOUT_FILENO);
-      dup2(file, STDERR_FILENO);
-      std::vector<char*> argv;
-      for (std::string& argument : arguments) argv.push_back(argument.data());
-      argv.push_back(nullptr);
-      execv(argv[0], argv.data());
-      _exit(127);
-    }
+    child_ = start_program(std::move(arguments), log());
     for (int i = 0; i < 3000 && port_ == 0; ++i) {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
       const std::string text = said();

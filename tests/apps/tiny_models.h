@@ -25,7 +25,7 @@ inline void save_tiny_organs(const std::string& path, bool softmax) {
                    activation + "\"}"}});
 }
 
-inline std::unique_ptr<Model> tiny_classifier() {
+inline std::unique_ptr<Model> tiny_classifier(std::uint64_t seed = 3) {
   return create_model({{"model", "resnet18"},
                        {"in_channels", 1},
                        {"head", "study"},
@@ -34,7 +34,7 @@ inline std::unique_ptr<Model> tiny_classifier() {
                        {"layers", {1, 1, 1, 1}},
                        {"stem", 4},
                        {"width", 2}},
-                      3);
+                      seed);
 }
 
 // "SIZE" stands in `input` as text, so that a test can write nonsense.

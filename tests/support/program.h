@@ -34,12 +34,8 @@ struct Outcome {
   std::string output;  // stdout and stderr
 };
 
-// `signal_after` >= 0: sends `signal` after so many milliseconds, unless the program has ended.
-inline Outcome run_thorax(std::vector<std::string> arguments, int signal_after = -1,
-                          int signal = SIGKILL) {
-  arguments.insert(arguments.begin(), thorax::test::thorax_program().string());
-  const TemporaryFolder folder;
-  const std::string log = folder / "log";
+// A process whose stdout and stderr go to the file `log`.
+inline pid_t start_program(std::vector<std::string> arguments, const std::string& log) {
   const pid_t child = fork();
   if (child == 0) {
     const int file = open(log.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -51,6 +47,16 @@ inline Outcome run_thorax(std::vector<std::string> arguments, int signal_after =
     execv(argv[0], argv.data());
     _exit(127);
   }
+  return child;
+}
+
+// `signal_after` >= 0: sends `signal` after so many milliseconds, unless the program has ended.
+inline Outcome run_thorax(std::vector<std::string> arguments, int signal_after = -1,
+                          int signal = SIGKILL) {
+  arguments.insert(arguments.begin(), thorax::test::thorax_program().string());
+  const TemporaryFolder folder;
+  const std::string log = folder / "log";
+  const pid_t child = start_program(std::move(arguments), log);
   if (signal_after >= 0) {
     std::this_thread::sleep_for(std::chrono::milliseconds(signal_after));
     kill(child, signal);

@@ -3,9 +3,11 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -16,21 +18,28 @@
 
 namespace thorax::test {
 
-// Device memory of a test.
+// Device memory of a test, aligned as cudaMalloc's, so that sectors are counted from its beginning.
 template <class T>
 class PtxMemory {
  public:
-  explicit PtxMemory(std::vector<T> values) : values_(std::move(values)) {
-    ptx::note_memory(values_.data(), values_.size() * sizeof(T));
+  explicit PtxMemory(const std::vector<T>& values)
+      : count_(values.size()),
+        data_(static_cast<T*>(::operator new (count_ * sizeof(T), std::align_val_t{256}))) {
+    std::copy(values.begin(), values.end(), data_);
+    ptx::note_memory(data_, count_ * sizeof(T));
   }
-  ~PtxMemory() { ptx::forget_memory(values_.data()); }
+  ~PtxMemory() {
+    ptx::forget_memory(data_);
+    ::operator delete (data_, std::align_val_t{256});
+  }
   PtxMemory(const PtxMemory&) = delete;
   PtxMemory& operator=(const PtxMemory&) = delete;
-  T* data() { return values_.data(); }
-  const std::vector<T>& values() const { return values_; }
+  T* data() { return data_; }
+  std::vector<T> values() const { return {data_, data_ + count_}; }
 
  private:
-  std::vector<T> values_;
+  std::size_t count_;
+  T* data_;
 };
 
 // A kernel with the parameters a, b (.u64) and n (.u32): `body` with registers of every kind.
