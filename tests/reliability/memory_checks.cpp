@@ -34,7 +34,7 @@ const std::map<std::string, std::int64_t> kBounds{{"train segmenter", 2'300'000}
                                                   {"runs --metrics", 940'000},
                                                   {"runs --tensorboard", 2'200'000},
                                                   {"train on a simulated GPU", 3'300'000},
-                                                  {"data phantoms", 1'300'000},
+                                                  {"data phantoms", 1'700'000},
                                                   {"data describe", 3'500'000},
                                                   {"data figures", 21'800'000},
                                                   {"data duplicates", 4'900'000}};
