@@ -1,5 +1,7 @@
 #include "apps/inference/lung_segmenter.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 

@@ -1,5 +1,7 @@
 #include "apps/inference/predictor.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "apps/inference/mirror.h"

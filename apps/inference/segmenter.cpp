@@ -1,5 +1,7 @@
 #include "apps/inference/segmenter.h"
 
+#include <fmt/format.h>
+
 #include "apps/inference/mirror.h"
 #include "data/organs.h"
 #include "engine/runtime/device.h"
