@@ -127,7 +127,8 @@ class Worker {
     const Program& program = *block.program;
     const std::uint64_t threads = threads_of(block);
     shared_.resize(std::max(shared_.size(), block.shared_bytes));
-    std::memset(shared_.data(), 0xff, block.shared_bytes);  // NaN, as in memory nobody wrote
+    // NaN, as in memory nobody wrote.
+    std::fill_n(shared_.begin(), block.shared_bytes, std::uint8_t{0xff});
     block.shared = shared_.data();
     for (std::size_t i = 0; i < count_; ++i) {
       Warp& warp = warps_[i];
