@@ -2,6 +2,9 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
+#include <array>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "apps/command.h"
@@ -105,9 +108,7 @@ void census(Options o) {
       {.threads = 0, .device = o.device, .memory_limit = {}, .providers = {}, .autotune = false});
   work.precision = parse_precision(o.precision, work.device);
   work.train = o.mode == "train";
-  const auto names = segmenter_names();
-  const bool masks = std::find(names.begin(), names.end(), work.model) != names.end();
-  if (work.size == 0) work.size = masks ? 512 : 224;
+  if (work.size == 0) work.size = gives_masks(work.model) ? 512 : 224;
   if (work.batch == 0) work.batch = 8;
   if (!o.csv.empty()) check_output_file(o.csv);
   const LaunchCensus counted = count_launches(work);

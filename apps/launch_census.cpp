@@ -16,18 +16,13 @@
 namespace thorax::app {
 namespace {
 
-bool segments(const std::string& model) {
-  const std::vector<std::string> names = segmenter_names();
-  return std::find(names.begin(), names.end(), model) != names.end();
-}
-
 // As `thorax train` runs it, without the host's questions: the loss's value and whether gradients
 // overflowed would mean nothing here.
 void train_step(const CensusWork& work, const Model& model, Optimizer& optimizer,
                 const Variable& input, const Tensor& target) {
   const Variable logits = model.logits(input, work.precision);
   const Variable loss =
-      segments(work.model) ? dice_loss(logits, target) : bce_with_logits(logits, target);
+      gives_masks(work.model) ? dice_loss(logits, target) : bce_with_logits(logits, target);
   backward(loss, Tensor::full(loss.shape(), 1, loss.value().dtype(), work.device));
   if (work.precision == DType::f16) {
     optimizer.step(1e-3, 1, grad_squares(optimizer.parameters()).non_finite);
@@ -60,11 +55,16 @@ int resident_blocks(int capability, const CensusRow& launch) {
 
 }  // namespace
 
+bool gives_masks(const std::string& model) {
+  const std::vector<std::string> names = segmenter_names();
+  return std::find(names.begin(), names.end(), model) != names.end();
+}
+
 LaunchCensus count_launches(const CensusWork& work) {
   THORAX_CHECK(work.device.kind == DeviceKind::sim,
                "[bench] launches are counted on a simulated device (sim:0, sim:1, ...), not on {}",
                to_string(work.device));
-  const bool masks = segments(work.model);
+  const bool masks = gives_masks(work.model);
   nlohmann::json config = {
       {"model", work.model}, {"in_channels", 1}, {"recompute", work.recompute}};
   if (!masks) {

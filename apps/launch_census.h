@@ -43,6 +43,9 @@ struct LaunchCensus {
   std::size_t peak_bytes = 0;  // of tensors alive at once, parameters included
 };
 
+// Whether a network gives masks, not one score per image and class.
+bool gives_masks(const std::string& model);
+
 // Tensors take address space of this machine and not its memory; the card's own size is not
 // enforced, so that one learns what would not fit. Throws Error "[bench] ..." for a device that is
 // not simulated, and the network's own errors.
