@@ -375,14 +375,15 @@ void batch_norms(Table& table, const std::vector<Shape>& shapes) {
     const Tensor x = normals(shape, 1, 1), weight = normals({c}, 2, 1), bias = normals({c}, 3, 1);
     const Tensor mean = Tensor::empty({c}, DType::f64), variance = Tensor::empty({c}, DType::f64);
     const Tensor y = Tensor::empty(shape);
-    batch_norm_providers().named("cpu").forward(problem, x, weight, bias, {}, mean, variance, y);
+    batch_norm_providers().named("cpu").forward(problem, x, weight, bias, {}, {mean, variance}, y);
     const Device d = table.device;
     const Tensor dx = x.to(d), dw = weight.to(d), db = bias.to(d), dm = mean.to(d),
                  dv = variance.to(d), dy = Tensor::empty(shape, DType::f32, d);
+    const BatchNormStatistics known{dm, dv, Tensor::empty({3, c}, DType::f32, d)};
     for (const BatchNormProvider& p : batch_norm_providers().all()) {
       if (p.device != d.kind || p.priority(problem) < 0) continue;
       const bool ran = table.attempt("batch_norm", problem.to_string(), "f32", "fwd", p.name, [&] {
-        const auto forward = [&] { p.forward(problem, dx, dw, db, {}, dm, dv, dy); };
+        const auto forward = [&] { p.forward(problem, dx, dw, db, {}, known, dy); };
         forward();
         const double error = relative_error(dy, y);
         table.row("batch_norm", problem.to_string(), "f32", "fwd", p.name,
@@ -394,13 +395,13 @@ void batch_norms(Table& table, const std::vector<Shape>& shapes) {
         const Tensor grad = Tensor::empty(shape, DType::f32, d),
                      gw = Tensor::empty({c}, DType::f32, d), gb = Tensor::empty({c}, DType::f32, d);
         const auto backward = [&] {
-          p.backward(problem, dx, dx, dy, dw, db, dm, dv, grad, {}, gw, gb);
+          p.backward(problem, dx, dx, dy, dw, db, known, grad, {}, gw, gb);
         };
         backward();
         const Tensor wanted = Tensor::empty(shape), hw = Tensor::empty({c}),
                      hb = Tensor::empty({c});
         batch_norm_providers().named("cpu").backward(problem, x, x, dy.to(Device{}), weight, bias,
-                                                     dm.to(Device{}), dv.to(Device{}), wanted, {},
+                                                     {dm.to(Device{}), dv.to(Device{})}, wanted, {},
                                                      hw, hb);
         table.row("batch_norm", problem.to_string(), "f32", "bwd", p.name,
                   table.timer.median(backward), 20.0 * static_cast<double>(x.numel()), false, 0,

@@ -90,11 +90,11 @@ std::vector<bench::Measured> prepare_batch_norm(const BatchNormProblem& pr,
   };
   const Result want = memory(), got = memory();
   const auto forward = [=](const BatchNormProvider& p, const Result& m) {
-    p.forward(pr, x, w, b, r, m.mean, m.variance, m.y);
+    p.forward(pr, x, w, b, r, {m.mean, m.variance}, m.y);
   };
   // Backward of both from one forward result: a y beside zero may differ in sign.
   const auto backward = [=](const BatchNormProvider& p, const Result& m) {
-    p.backward(pr, dy, x, got.y, w, b, got.mean, got.variance, m.dx, m.dr, m.dw, m.db);
+    p.backward(pr, dy, x, got.y, w, b, {got.mean, got.variance}, m.dx, m.dr, m.dw, m.db);
   };
   const BatchNormProvider& reference = batch_norm_providers().named("reference");
   forward(reference, want);

@@ -7,8 +7,9 @@ Registry<BatchNormProvider>& batch_norm_providers() {
   return registry;
 }
 
-void update_running_on_cpu(const Tensor& mean, const Tensor& variance, std::int64_t count,
-                           double momentum, const Tensor& running_mean, const Tensor& running_var) {
+void update_running_on_cpu(const BatchNormProblem& problem, const BatchNormStatistics& statistics) {
+  if (!problem.training || !statistics.running_mean.defined()) return;
+  const double momentum = statistics.momentum;
   const auto blend = [&]<class T>(const Tensor& running, const Tensor& batch, T, double factor) {
     T* values = running.data<T>();
     const double* fresh = batch.data<double>();
@@ -17,10 +18,10 @@ void update_running_on_cpu(const Tensor& mean, const Tensor& variance, std::int6
                                  momentum * factor * fresh[c]);
   };
   const auto both = [&](auto tag) {
-    blend(running_mean, mean, tag, 1.0);
-    blend(running_var, variance, tag, unbiasing_factor(count));
+    blend(statistics.running_mean, statistics.mean, tag, 1.0);
+    blend(statistics.running_var, statistics.variance, tag, unbiasing_factor(problem.pixels()));
   };
-  running_mean.dtype() == DType::f64 ? both(double{}) : both(float{});
+  statistics.running_mean.dtype() == DType::f64 ? both(double{}) : both(float{});
 }
 
 std::string BatchNormProblem::to_string() const {

@@ -34,35 +34,43 @@ struct BatchNormProblem {
   std::string to_string() const;
 };
 
+// What a batch norm knows of the channels of x, C elements each, on x's device.
+struct BatchNormStatistics {
+  // f64. Training: forward writes mean and (biased) variance of x. Evaluation: it reads them. The
+  // backward pass reads what forward saw.
+  Tensor mean, variance;
+  // 3 x C, f32, or undefined: for coefficients that a provider's forward leaves for its backward.
+  Tensor coefficients = {};
+  // Training, both f32, both f64, or undefined: forward sets
+  //   running = (1 - momentum) * running + momentum * batch,
+  // with the unbiased variance (times n / (n - 1), n > 1 values per channel), unless x is empty.
+  Tensor running_mean = {}, running_var = {};
+  double momentum = 0.1;
+};
+
 // x, y, residual, dy, dx and dresidual have problem.dtype and may be channel slices. weight, bias,
-// dweight and dbias hold `channels` elements of problem.parameter_dtype(); mean and variance hold
-// `channels` elements of f64. An undefined tensor is absent (residual) or not wanted (dx,
-// dresidual, dweight, dbias).
+// dweight and dbias hold `channels` elements of problem.parameter_dtype(). An undefined tensor is
+// absent (residual) or not wanted (dx, dresidual, dweight, dbias).
 struct BatchNormProvider {
   const char* name;
   DeviceKind device;
   int (*priority)(const BatchNormProblem&);
-  // Training: writes mean and (biased) variance of x; else reads them. y may be x or residual.
+  // y may be x or residual. Nothing waits for a GPU.
   void (*forward)(const BatchNormProblem&, const Tensor& x, const Tensor& weight,
-                  const Tensor& bias, const Tensor& residual, const Tensor& mean,
-                  const Tensor& variance, const Tensor& y);
-  // The gradients, from x and the mean and variance that forward used. With ReLU no gradient
+                  const Tensor& bias, const Tensor& residual, const BatchNormStatistics&,
+                  const Tensor& y);
+  // The gradients, from x and what forward used and left in the statistics. With ReLU no gradient
   // passes where y <= 0 (y as this provider's forward made it). dx or dresidual (one of them) may
   // be the memory of dy. dresidual is only wanted with ReLU: without, it is dy itself.
   void (*backward)(const BatchNormProblem&, const Tensor& dy, const Tensor& x, const Tensor& y,
-                   const Tensor& weight, const Tensor& bias, const Tensor& mean,
-                   const Tensor& variance, const Tensor& dx, const Tensor& dresidual,
-                   const Tensor& dweight, const Tensor& dbias);
-  // running = (1 - momentum) * running + momentum * batch, for mean and variance, the variance
-  // unbiased: times count / (count - 1), count > 1 values per channel. The running tensors are both
-  // f32 or both f64. Nothing waits for a GPU.
-  void (*update_running)(const Tensor& mean, const Tensor& variance, std::int64_t count,
-                         double momentum, const Tensor& running_mean, const Tensor& running_var);
+                   const Tensor& weight, const Tensor& bias, const BatchNormStatistics&,
+                   const Tensor& dx, const Tensor& dresidual, const Tensor& dweight,
+                   const Tensor& dbias);
   // Optional. Training forward with the statistics that whoever made x has left: x is not read for
   // them again.
   void (*forward_from_parts)(const BatchNormProblem&, const Tensor& x, const ChannelParts& parts,
                              const Tensor& weight, const Tensor& bias, const Tensor& residual,
-                             const Tensor& mean, const Tensor& variance, const Tensor& y) = nullptr;
+                             const BatchNormStatistics&, const Tensor& y) = nullptr;
 };
 
 Registry<BatchNormProvider>& batch_norm_providers();
@@ -74,9 +82,8 @@ bool batch_norm_takes_parts(DeviceKind device);
 inline double unbiasing_factor(std::int64_t count) {
   return static_cast<double>(count) / static_cast<double>(count - 1);
 }
-// update_running of the providers on the CPU.
-void update_running_on_cpu(const Tensor& mean, const Tensor& variance, std::int64_t count,
-                           double momentum, const Tensor& running_mean, const Tensor& running_var);
+// The running statistics of a training forward pass of the providers on the CPU, if any are wanted.
+void update_running_on_cpu(const BatchNormProblem& problem, const BatchNormStatistics& statistics);
 
 // What a layer keeps between steps; copies share the tensors' memory.
 struct BatchNormState {

@@ -26,16 +26,18 @@ Variable batch_norm(const Variable& x, const Variable& weight, const Variable& b
   THORAX_CHECK(!tracked || !options.out.defined() || options.out.raw() != x.value().raw(),
                "[batch_norm] the destination is the input {}, which the backward pass needs",
                x.shape());
-  Tensor mean, variance;
-  if (problem.training) {
-    mean = Tensor::empty({problem.channels()}, DType::f64, device);
-    variance = Tensor::empty({problem.channels()}, DType::f64, device);
-  } else {
+  BatchNormStatistics known{Tensor::empty({problem.channels()}, DType::f64, device),
+                            Tensor::empty({problem.channels()}, DType::f64, device)};
+  if (device.kind != DeviceKind::cpu)
+    known.coefficients = Tensor::empty({3, problem.channels()}, DType::f32, device);
+  if (!problem.training) {
     // A copy: what backward sees must not follow later updates of the running statistics.
-    mean = Tensor::empty({problem.channels()}, DType::f64, device);
-    variance = Tensor::empty({problem.channels()}, DType::f64, device);
-    mean.copy_from(state.running_mean);
-    variance.copy_from(state.running_var);
+    known.mean.copy_from(state.running_mean);
+    known.variance.copy_from(state.running_var);
+  } else if (!recomputing()) {
+    known.running_mean = state.running_mean;
+    known.running_var = state.running_var;
+    known.momentum = state.momentum;
   }
   const Tensor y =
       options.out.defined() ? options.out : Tensor::empty(problem.shape, problem.dtype, device);
@@ -43,14 +45,11 @@ Variable batch_norm(const Variable& x, const Variable& weight, const Variable& b
   if (problem.training && options.statistics.values.defined() &&
       provider.forward_from_parts != nullptr && y.numel() > 0) {
     provider.forward_from_parts(problem, x.value(), options.statistics, weight.value(),
-                                bias.value(), residual_value, mean, variance, y);
+                                bias.value(), residual_value, known, y);
   } else {
-    provider.forward(problem, x.value(), weight.value(), bias.value(), residual_value, mean,
-                     variance, y);
+    provider.forward(problem, x.value(), weight.value(), bias.value(), residual_value, known, y);
   }
-  if (problem.training && state.running_mean.defined() && problem.pixels() > 1 && !recomputing())
-    provider.update_running(mean, variance, problem.pixels(), state.momentum, state.running_mean,
-                            state.running_var);
+  known.running_mean = known.running_var = {};  // backward has no use for them
   if (tracing())
     trace_operation(
         {"batch_norm",
@@ -61,7 +60,7 @@ Variable batch_norm(const Variable& x, const Variable& weight, const Variable& b
   if (!tracked) return Variable(y);
   return record(
       "batch_norm", y, {x, weight, bias, residual},
-      [problem, mean, variance, saved_x = x.value(), saved_y = problem.relu ? y : Tensor{},
+      [problem, &provider, known, saved_x = x.value(), saved_y = problem.relu ? y : Tensor{},
        w = weight.value(), b = bias.value()](const Tensor& dy, const std::vector<bool>& needs) {
         const ProfileScope backward_scope("batch_norm", "backward",
                                           [&] { return problem.to_string(); });
@@ -77,10 +76,9 @@ Variable batch_norm(const Variable& x, const Variable& weight, const Variable& b
         if (needs[1]) grads[1] = fresh(channels, problem.parameter_dtype());
         if (needs[2]) grads[2] = fresh(channels, problem.parameter_dtype());
         if (needs[0] || needs[1] || needs[2] || masked_residual)
-          batch_norm_providers()
-              .select(problem, dy.device().kind)
-              .backward(problem, dy, saved_x, saved_y, w, b, mean, variance, grads[0],
-                        masked_residual ? grads[3] : Tensor{}, grads[1], grads[2]);
+          // The provider of the forward pass: the coefficients are its own.
+          provider.backward(problem, dy, saved_x, saved_y, w, b, known, grads[0],
+                            masked_residual ? grads[3] : Tensor{}, grads[1], grads[2]);
         return grads;
       });
 }

@@ -244,13 +244,13 @@ void with_bool(bool value, const Fn& fn) {
 }
 
 void forward(const BatchNormProblem& pr, const Tensor& x, const Tensor& weight, const Tensor& bias,
-             const Tensor& residual, const Tensor& mean, const Tensor& variance, const Tensor& y) {
+             const Tensor& residual, const BatchNormStatistics& known, const Tensor& y) {
   if (pr.pixels() == 0) return;
-  if (pr.training)
-    statistics(Plan(pr, x.contiguous()), x, mean.data<double>(), variance.data<double>());
+  double *mean = known.mean.data<double>(), *variance = known.variance.data<double>();
+  if (pr.training) statistics(Plan(pr, x.contiguous()), x, mean, variance);
   const Plan plan(pr, all_contiguous({&x, &residual, &y}));
   const Rows in(plan, x), added(plan, residual), out(plan, y);
-  const Affine map(plan, pr, weight, bias, mean.data<double>(), variance.data<double>());
+  const Affine map(plan, pr, weight, bias, mean, variance);
   const float *center = map.center.data(), *scale = map.scale.data(), *shift = map.shift.data();
   with_bool(pr.residual, [&](auto with_residual) {
     with_bool(pr.relu, [&](auto with_relu) {
@@ -271,6 +271,7 @@ void forward(const BatchNormProblem& pr, const Tensor& x, const Tensor& weight, 
       });
     });
   });
+  update_running_on_cpu(pr, known);
 }
 
 // Where the mask of ReLU comes from.
@@ -300,7 +301,7 @@ inline V masked(V grad, V centered, const float* scale, const float* shift, cons
 }
 
 void backward(const BatchNormProblem& pr, const Tensor& dy, const Tensor& x, const Tensor& y,
-              const Tensor& weight, const Tensor& bias, const Tensor& mean, const Tensor& variance,
+              const Tensor& weight, const Tensor& bias, const BatchNormStatistics& known,
               const Tensor& dx, const Tensor& dresidual, const Tensor& dweight,
               const Tensor& dbias) {
   const std::int64_t channels = pr.channels();
@@ -310,7 +311,7 @@ void backward(const BatchNormProblem& pr, const Tensor& dy, const Tensor& x, con
     return;
   }
   const Plan plan(pr, all_contiguous({&dy, &x, &y, &dx, &dresidual}));
-  const double *m = mean.data<double>(), *v = variance.data<double>();
+  const double *m = known.mean.data<double>(), *v = known.variance.data<double>();
   const Affine map(plan, pr, weight, bias, m, v);
   const float *center = map.center.data(), *scale = map.scale.data(), *shift = map.shift.data();
   const Rows grad(plan, dy), in(plan, x), out(plan, dx), dz_out(plan, dresidual);
@@ -415,7 +416,6 @@ THORAX_PROVIDER(batch_norm_cpu, batch_norm_providers(),
                  .priority =
                      [](const BatchNormProblem& p) { return p.dtype == DType::f32 ? 10 : -1; },
                  .forward = forward,
-                 .backward = backward,
-                 .update_running = update_running_on_cpu});
+                 .backward = backward});
 
 }  // namespace thorax

@@ -1,16 +1,14 @@
-// Batch normalisation, forward. Training makes three passes over channels or pixels:
-//   batch_norm_statistics  reads x once. A block sums x - k and (x - k)^2 over a chunk of pixels, k
-//                          = the chunk's own first pixel, so that a mean far from zero costs no
-//                          digits: stretches of 32 values in float, added up in float (at most 32
-//                          of them), then over the rows of threads. Out come mean and squared
-//                          distance of the chunk, in double.
-//   batch_norm_merge       merges the chunks in a fixed order (Chan, Golub, LeVeque, "Algorithms
-//                          for computing the sample variance", 1983) in double, and writes the map
-//                          of each channel in float.
+// Batch normalisation, forward. Training makes two passes over the map:
+//   batch_norm_statistics  reads x once. A block sums over a chunk of pixels: stretches of 32
+//   values
+//                          in float, added up in float (at most 32 of them), then over the rows of
+//                          threads. The last block of each column of blocks merges the chunks and
+//                          writes statistics, running statistics and the map of each channel.
 //   batch_norm_map         reads x (and the residual), writes y: normalisation, residual, ReLU. The
 //                          last chunk first: the first pass left it in the L2 cache.
-// The first pass is not made when the convolution before has summed up its own output (provider
-// "cuda/epilogue", kernels/common/channel_parts.h).
+// Small maps take one launch instead, batch_norm_small. The first pass is not made when the
+// convolution before has summed up its own output (provider "cuda/epilogue",
+// kernels/common/channel_parts.h); batch_norm_merge merges what that has left.
 // Evaluation computes the maps from the running statistics and makes the last pass only. A thread
 // owns a group of N channels, so that its parameters stay in registers.
 #include <algorithm>
@@ -22,12 +20,66 @@ namespace THORAX_GPU {
 namespace batch_norm_detail {
 namespace {
 
-template <class T, int N>
-__global__ void __launch_bounds__(kThreads)
-    batch_norm_statistics(Cut cut, Pixels<const T> x, double* parts) {
-  THORAX_SHARED(RowSums<N>, shared);
-  const Part part(cut, N, blockIdx.x);
-  Floats<N> shift = broadcast<N>(0), sum = shift, squares = shift;
+// What is made of a channel's mean and variance, and where it goes.
+struct Channels {
+  double *mean, *variance;
+  Affine map;
+  double epsilon;
+  const float *weight, *bias;
+  void *running_mean, *running_var;  // f64 if `wide`, else f32; nullptr: none
+  bool wide;
+  double momentum, unbiased;
+
+  Channels(const BatchNormProblem& pr, const BatchNormStatistics& s, const Tensor& w,
+           const Tensor& b, const Affine& to)
+      : mean(s.mean.device_data<double>()),
+        variance(s.variance.device_data<double>()),
+        map(to),
+        epsilon(pr.epsilon),
+        weight(w.device_data<float>()),
+        bias(b.device_data<float>()) {
+    const bool running = s.running_mean.defined();
+    running_mean = running ? s.running_mean.raw() : nullptr;
+    running_var = running ? s.running_var.raw() : nullptr;
+    wide = running && s.running_mean.dtype() == DType::f64;
+    momentum = s.momentum;
+    unbiased = running ? unbiasing_factor(pr.pixels()) : 1;
+  }
+  template <class R>
+  __device__ void blend(void* running, std::int64_t c, double fresh) const {
+    R& value = static_cast<R*>(running)[c];
+    value = static_cast<R>((1 - momentum) * static_cast<double>(value) + momentum * fresh);
+  }
+  __device__ void set(std::int64_t c, double m, double v) const {
+    mean[c] = m;
+    variance[c] = v;
+    map.set(c, m, v, epsilon, weight[c], bias[c]);
+    if (running_mean == nullptr) return;
+    if (wide) {
+      blend<double>(running_mean, c, m);
+      blend<double>(running_var, c, unbiased * v);
+    } else {
+      blend<float>(running_mean, c, m);
+      blend<float>(running_var, c, unbiased * v);
+    }
+  }
+  // From the sums of d and d^2 over all pixels, d = x - pivot.
+  __device__ void set_from(std::int64_t c, double pivot, float sum, float squares,
+                           std::int64_t pixels) const {
+    const double n = static_cast<double>(pixels), s = static_cast<double>(sum);
+    const double m2 = static_cast<double>(squares) - s * s / n;
+    set(c, pivot + s / n, m2 < 0 ? 0.0 : m2 / n);  // a NaN stays one
+  }
+};
+
+// The sums of x - shift and (x - shift)^2 over the pixels of a block, in row 0 and in `shared`;
+// shift = its first pixel, so that a mean far from zero costs no digits.
+template <class T, int N, int kBlock>
+__device__ void sum_pixels(RowSums<N, kBlock>& shared, const Cut& cut, const Part& part,
+                           Pixels<const T> x, Floats<N>& shift, Floats<N>& sum,
+                           Floats<N>& squares) {
+  shift = broadcast<N>(0);
+  sum = squares = shift;
   if (part.active) {
     shift = load<N>(x.at(blockIdx.x * cut.chunk_pixels, part.channel));
     Floats<N> a = broadcast<N>(0), b = a;
@@ -58,59 +110,70 @@ __global__ void __launch_bounds__(kThreads)
         });
   }
   add_rows(shared, cut, sum, squares);
-  if (threadIdx.y != 0 || !part.active) return;
-  // Row 0 starts at the chunk's first pixel.
-  const double count = static_cast<double>(part.end - part.first);
-  double* to = parts + static_cast<std::int64_t>(blockIdx.x) * 2 * cut.channels + part.channel;
-#pragma unroll
-  for (int k = 0; k < N; ++k) {
-    const double s = static_cast<double>(sum[k]);
-    const double m2 = static_cast<double>(squares[k]) - s * s / count;
-    to[k] = static_cast<double>(shift[k]) + s / count;
-    to[cut.channels + k] = m2 < 0 ? 0.0 : m2;  // a NaN stays one
-  }
 }
 
-// What a block of a merging kernel shares: one sum per thread.
-struct MergeSums {
-  double values[kMergeRows][kMergeChannels];
-};
-// The sum over chunks of value(chunk) for the caller's channel, the same in all rows of threads.
-template <class Value>
-__device__ double merge(MergeSums& shared, std::int64_t chunks, bool active, const Value& value) {
-  double sum = 0;
-  if (active)
-    for (std::int64_t chunk = threadIdx.y; chunk < chunks; chunk += kMergeRows) sum += value(chunk);
-  shared.values[threadIdx.y][threadIdx.x] = sum;
-  sum_rows<1>(&shared.values[0][threadIdx.x], kMergeChannels);
-  __syncthreads();
-  sum = shared.values[0][threadIdx.x];
-  __syncthreads();
-  return sum;
-}
-
-__global__ void __launch_bounds__(kMergeChannels* kMergeRows)
-    batch_norm_merge(Cut cut, const double* parts, double epsilon, const float* weight,
-                     const float* bias, double* mean, double* variance, Affine map) {
-  THORAX_SHARED(MergeSums, shared);
-  const std::int64_t c = static_cast<std::int64_t>(blockIdx.x) * kMergeChannels + threadIdx.x;
-  const bool active = c < cut.channels;
-  const double total = static_cast<double>(cut.pixels);
-  const auto pixels = [&](std::int64_t chunk) {
-    return static_cast<double>(min(cut.chunk_pixels, cut.pixels - chunk * cut.chunk_pixels));
+// Mean and variance of the block's channels from all chunks (kernels/common/channel_parts.h), after
+// Chan, Golub, LeVeque, "Algorithms for computing the sample variance", 1983: with d = the chunk's
+// mean - that of the first one, the sums over all pixels are those of n d and of m2 + n d^2.
+__device__ void merge_statistics(float* scratch, const Cut& cut, const BlockChannels& own,
+                                 const float* parts, const Channels& to) {
+  const std::int64_t row = cut.channels;
+  const auto at = [&](std::int64_t channel, std::int64_t chunk) {
+    return parts + chunk * 3 * row + channel;
   };
-  const double m = merge(shared, cut.chunks, active, [&](std::int64_t chunk) {
-    return pixels(chunk) / total * parts[chunk * 2 * cut.channels + c];
-  });
-  const double v = merge(shared, cut.chunks, active, [&](std::int64_t chunk) {
-    const double* of = parts + chunk * 2 * cut.channels + c;
-    const double d = of[0] - m;
-    return (of[cut.channels] + pixels(chunk) * d * d) / total;
-  });
-  if (threadIdx.y != 0 || !active) return;
-  mean[c] = m;
-  variance[c] = v;
-  map.set(c, m, v, epsilon, weight[c], bias[c]);
+  float sum = 0, squares = 0;
+  merge_chunks(
+      scratch, own, cut.chunks,
+      [&](std::int64_t channel, std::int64_t chunk, float& a, float& b) {
+        const float *of = at(channel, chunk), *first = at(channel, 0);
+        const float d = (__ldcg(of) - __ldcg(first)) + (__ldcg(of + row) - __ldcg(first + row));
+        a = static_cast<float>(min(cut.chunk_pixels, cut.pixels - chunk * cut.chunk_pixels)) * d;
+        b = fmaf(a, d, __ldcg(of + 2 * row));
+      },
+      sum, squares);
+  if (!own.active()) return;
+  const std::int64_t c = own.channel();
+  const float* first = at(c, 0);
+  const double pivot =
+      static_cast<double>(__ldcg(first)) + static_cast<double>(__ldcg(first + row));
+  to.set_from(c, pivot, sum, squares, cut.pixels);
+}
+
+template <int N>
+struct StatisticsShared {
+  RowSums<N> sums;
+  int last;
+};
+
+template <class T, int N>
+__global__ void __launch_bounds__(kThreads)
+    batch_norm_statistics(Cut cut, Pixels<const T> x, float* parts, unsigned* arrivals,
+                          Channels to) {
+  THORAX_SHARED(StatisticsShared<N>, shared);
+  const Part part(cut, N, blockIdx.x);
+  Floats<N> shift, sum, squares;
+  sum_pixels<T>(shared.sums, cut, part, x, shift, sum, squares);
+  if (threadIdx.y == 0 && part.active) {
+    // Row 0 starts at the chunk's first pixel.
+    const float count = static_cast<float>(part.end - part.first);
+    float* of = parts + static_cast<std::int64_t>(blockIdx.x) * 3 * cut.channels + part.channel;
+#pragma unroll
+    for (int k = 0; k < N; ++k) {
+      const float offset = sum[k] / count, m2 = fmaf(-sum[k], offset, squares[k]);
+      of[k] = shift[k];
+      of[cut.channels + k] = offset;
+      of[2 * cut.channels + k] = m2 < 0 ? 0.0f : m2;  // a NaN stays one
+    }
+  }
+  if (!is_last_block(shared.last, arrivals + blockIdx.y, gridDim.x)) return;
+  merge_statistics(shared.sums.values, cut, BlockChannels(cut, N), parts, to);
+}
+
+// The same for chunks that a convolution has left.
+__global__ void __launch_bounds__(kMergeChannels* kMergeRows)
+    batch_norm_merge(Cut cut, const float* parts, Channels to) {
+  THORAX_SHARED(RowSums<1>, shared);
+  merge_statistics(shared.values, cut, BlockChannels(cut, 1), parts, to);
 }
 
 __global__ void batch_norm_affine(std::int64_t channels, const double* mean, const double* variance,
@@ -120,12 +183,10 @@ __global__ void batch_norm_affine(std::int64_t channels, const double* mean, con
   if (c < channels) map.set(c, mean[c], variance[c], epsilon, weight[c], bias[c]);
 }
 
-// Left to itself, ptxas squeezes the narrow one into 32 registers on sm_80 and spills.
+// y of the thread's pixels.
 template <class T, int N>
-__global__ void __launch_bounds__(kThreads, N == 1 ? 4 : 0)
-    batch_norm_map(Cut cut, bool relu, Affine map, Pixels<const T> x, Pixels<const T> residual,
-                   Pixels<T> y) {
-  const Part part(cut, N, gridDim.x - 1 - blockIdx.x);
+__device__ void map_pixels(const Cut& cut, const Part& part, bool relu, const Affine& map,
+                           Pixels<const T> x, Pixels<const T> residual, Pixels<T> y) {
   if (!part.active) return;
   const AffineOf<N> affine(map, part.channel);
   for_pixels<N>(part.first, part.end, cut.rows, [&](auto count, std::int64_t p) {
@@ -161,86 +222,95 @@ __global__ void __launch_bounds__(kThreads, N == 1 ? 4 : 0)
   });
 }
 
-// running = (1 - momentum) * running + momentum * batch, the variance times `unbiased`.
-template <class R>
-__global__ void batch_norm_running(std::int64_t channels, double momentum, double unbiased,
-                                   const double* mean, const double* variance, R* running_mean,
-                                   R* running_var) {
-  const std::int64_t c = thread_index();
-  if (c >= channels) return;
-  const auto blend = [&](R value, double fresh) {
-    return static_cast<R>((1 - momentum) * static_cast<double>(value) + momentum * fresh);
-  };
-  running_mean[c] = blend(running_mean[c], mean[c]);
-  running_var[c] = blend(running_var[c], unbiased * variance[c]);
+// Left to itself, ptxas squeezes the narrow one into 32 registers on sm_80 and spills.
+template <class T, int N>
+__global__ void __launch_bounds__(kThreads, N == 1 ? 4 : 0)
+    batch_norm_map(Cut cut, bool relu, Affine map, Pixels<const T> x, Pixels<const T> residual,
+                   Pixels<T> y) {
+  map_pixels<T, N>(cut, Part(cut, N, gridDim.x - 1 - blockIdx.x), relu, map, x, residual, y);
 }
 
-// Merges chunks of statistics into mean, variance and the map.
-void merge_parts(const BatchNormProblem& pr, const Cut& cut, const Tensor& parts,
-                 const Tensor& weight, const Tensor& bias, const Tensor& mean,
-                 const Tensor& variance, const Affine& map) {
-  launch(THORAX_KERNEL(batch_norm_merge), mean.device(),
-         {dim3(blocks_for(cut.channels, kMergeChannels)), dim3(kMergeChannels, kMergeRows)}, cut,
-         parts.device_data<double>(), pr.epsilon, weight.device_data<float>(),
-         bias.device_data<float>(), mean.device_data<double>(), variance.device_data<double>(),
-         map);
+// All of training for a map so small that one block may walk over all pixels of its channels: the
+// second pass finds them in the cache.
+template <class T, int N>
+__global__ void __launch_bounds__(kSmallThreads)
+    batch_norm_small(Cut cut, bool relu, Pixels<const T> x, Pixels<const T> residual, Pixels<T> y,
+                     Channels to) {
+  using Sums = RowSums<N, kSmallThreads>;
+  THORAX_SHARED(Sums, shared);
+  const Part part(cut, N, 0);
+  Floats<N> shift, sum, squares;
+  sum_pixels<T>(shared, cut, part, x, shift, sum, squares);
+  __syncthreads();
+  const BlockChannels own(cut, N);
+  if (own.active())
+    to.set_from(own.channel(), static_cast<double>(to_float(*x.at(0, own.channel()))),
+                row_sum(shared, own.thread, 0), row_sum(shared, own.thread, 1), cut.pixels);
+  __syncthreads();
+  map_pixels<T, N>(cut, part, relu, to.map, x, residual, y);
+}
+
+// The coefficients' memory: what the statistics bring, else new.
+Tensor coefficients_of(const BatchNormProblem& pr, const BatchNormStatistics& statistics) {
+  return statistics.coefficients.defined()
+             ? statistics.coefficients
+             : Tensor::empty({3, pr.channels()}, DType::f32, statistics.mean.device());
 }
 
 // `given`: statistics of x that somebody else made, or null.
 void run(const BatchNormProblem& pr, const Tensor& x, const ChannelParts* given,
-         const Tensor& weight, const Tensor& bias, const Tensor& residual, const Tensor& mean,
-         const Tensor& variance, const Tensor& y) {
+         const Tensor& weight, const Tensor& bias, const Tensor& residual,
+         const BatchNormStatistics& statistics, const Tensor& y) {
   if (pr.shape.numel() == 0) return;
   const Device device = x.device();
-  const Tensor memory = Tensor::empty({3, pr.channels()}, DType::f32, device);
-  const Affine map(memory, pr.channels());
-  if (!pr.training) make_affine(pr, mean, variance, weight, bias, map);
-  if (given != nullptr)
-    merge_parts(pr, Cut::of_parts(pr, given->chunk_pixels), given->values, weight, bias, mean,
-                variance, map);
+  const Tensor memory = coefficients_of(pr, statistics);
+  const Affine map(memory);
+  const Channels channels(pr, statistics, weight, bias, map);
+  if (!pr.training) make_affine(pr, statistics, weight, bias, map);
+  if (given != nullptr) {
+    const Cut cut = Cut::of_parts(pr, given->chunk_pixels);
+    launch(THORAX_KERNEL(batch_norm_merge), device,
+           {dim3(1, cut.tiles),
+            dim3(static_cast<unsigned>(cut.columns), static_cast<unsigned>(cut.rows))},
+           cut, given->values.device_data<float>(), channels);
+  }
   dispatch_activation(pr.dtype, [&](auto tag) {
     using T = decltype(tag);
     with_width<T>(pr.pixels(), pr.channels(), {&x, &residual, &y}, [&](auto width) {
       constexpr int N = decltype(width)::value;
+      const Pixels<const T> in(x), added(residual);
       if (pr.training && given == nullptr) {
+        const Cut whole = Cut::for_one_block(pr, N);
+        if (whole.small()) {
+          launch(THORAX_KERNEL(batch_norm_small<T, N>), device, whole.launch_config(), whole,
+                 pr.relu, in, added, Pixels<T>(y), channels);
+          return;
+        }
         const Cut cut = Cut::for_sums(pr, N);
-        const Tensor parts = Tensor::empty({cut.chunks, 2, cut.channels}, DType::f64, device);
-        launch(THORAX_KERNEL(batch_norm_statistics<T, N>), device, cut.launch_config(), cut,
-               Pixels<const T>(x), parts.device_data<double>());
-        merge_parts(pr, cut, parts, weight, bias, mean, variance, map);
+        const Tensor parts = Tensor::empty({cut.chunks, 3, cut.channels}, DType::f32, device);
+        launch(THORAX_KERNEL(batch_norm_statistics<T, N>), device, cut.launch_config(), cut, in,
+               parts.device_data<float>(), arrival_counters(device), channels);
       }
       const Cut cut = Cut::for_map(pr, N);
       launch(THORAX_KERNEL(batch_norm_map<T, N>), device, cut.launch_config(), cut, pr.relu, map,
-             Pixels<const T>(x), Pixels<const T>(residual), Pixels<T>(y));
+             in, added, Pixels<T>(y));
     });
   });
 }
 
 void forward(const BatchNormProblem& pr, const Tensor& x, const Tensor& weight, const Tensor& bias,
-             const Tensor& residual, const Tensor& mean, const Tensor& variance, const Tensor& y) {
-  run(pr, x, nullptr, weight, bias, residual, mean, variance, y);
+             const Tensor& residual, const BatchNormStatistics& statistics, const Tensor& y) {
+  run(pr, x, nullptr, weight, bias, residual, statistics, y);
 }
 
 void forward_from_parts(const BatchNormProblem& pr, const Tensor& x, const ChannelParts& parts,
                         const Tensor& weight, const Tensor& bias, const Tensor& residual,
-                        const Tensor& mean, const Tensor& variance, const Tensor& y) {
+                        const BatchNormStatistics& statistics, const Tensor& y) {
   const std::int64_t chunks = (pr.pixels() + parts.chunk_pixels - 1) / parts.chunk_pixels;
-  THORAX_CHECK(parts.values.shape() == Shape({chunks, 2, pr.channels()}),
+  THORAX_CHECK(parts.values.shape() == Shape({chunks, 3, pr.channels()}),
                "[batch_norm] statistics {} in chunks of {} pixels are not those of {}",
                parts.values.shape(), parts.chunk_pixels, pr.to_string());
-  run(pr, x, &parts, weight, bias, residual, mean, variance, y);
-}
-
-void update_running(const Tensor& mean, const Tensor& variance, std::int64_t count, double momentum,
-                    const Tensor& running_mean, const Tensor& running_var) {
-  const auto run = [&](auto tag) {
-    using R = decltype(tag);
-    launch(THORAX_KERNEL(batch_norm_running<R>), mean.device(), one_thread_each(mean.numel()),
-           mean.numel(), momentum, unbiasing_factor(count), mean.device_data<double>(),
-           variance.device_data<double>(), running_mean.device_data<R>(),
-           running_var.device_data<R>());
-  };
-  running_mean.dtype() == DType::f64 ? run(double{}) : run(float{});
+  run(pr, x, &parts, weight, bias, residual, statistics, y);
 }
 
 int priority(const BatchNormProblem& p) {
@@ -251,11 +321,12 @@ int priority(const BatchNormProblem& p) {
 
 }  // namespace
 
-void make_affine(const BatchNormProblem& pr, const Tensor& mean, const Tensor& variance,
+void make_affine(const BatchNormProblem& pr, const BatchNormStatistics& statistics,
                  const Tensor& weight, const Tensor& bias, const Affine& map) {
-  launch(THORAX_KERNEL(batch_norm_affine), mean.device(), one_thread_each(pr.channels()),
-         pr.channels(), mean.device_data<double>(), variance.device_data<double>(), pr.epsilon,
-         weight.device_data<float>(), bias.device_data<float>(), map);
+  launch(THORAX_KERNEL(batch_norm_affine), weight.device(), one_thread_each(pr.channels()),
+         pr.channels(), statistics.mean.device_data<double>(),
+         statistics.variance.device_data<double>(), pr.epsilon, weight.device_data<float>(),
+         bias.device_data<float>(), map);
 }
 
 THORAX_PROVIDER(batch_norm_cuda, batch_norm_providers(),
@@ -263,8 +334,7 @@ THORAX_PROVIDER(batch_norm_cuda, batch_norm_providers(),
                  .device = THORAX_GPU_KIND,
                  .priority = priority,
                  .forward = forward,
-                 .backward = backward,
-                 .update_running = update_running});
+                 .backward = backward});
 
 // The same with the first pass left to the convolution's epilogue, where that makes statistics
 // ("cuda/tiled" and "cuda/gemm1x1" in float32, products that are not cut along their depth).
@@ -274,7 +344,6 @@ THORAX_PROVIDER(batch_norm_cuda_epilogue, batch_norm_providers(),
                  .priority = [](const BatchNormProblem& p) { return std::min(priority(p), 5); },
                  .forward = forward,
                  .backward = backward,
-                 .update_running = update_running,
                  .forward_from_parts = forward_from_parts});
 
 }  // namespace batch_norm_detail

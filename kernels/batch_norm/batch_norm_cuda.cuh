@@ -2,8 +2,11 @@
 // x channels is cut, and the map of one channel.
 #pragma once
 
+#include <algorithm>
+
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/common/elementwise.cuh"
+#include "kernels/common/last_block.cuh"
 #include "kernels/common/reduce.cuh"
 #include "kernels/common/vec.cuh"
 
@@ -12,13 +15,16 @@ namespace THORAX_GPU {
 namespace batch_norm_detail {
 
 constexpr int kThreads = 256;
+constexpr int kSmallThreads = 512;  // of the kernels that do all in one block
 constexpr int kMaxColumns = 32;
 // A thread adds this many values to one float before that is added to the sum of its chunk.
 constexpr std::int64_t kStretch = 32;
-// Aimed at: enough blocks for the largest GPU, not so many that merging their sums takes long.
-constexpr std::int64_t kMaxChunks = 1024;
-constexpr std::int64_t kMapPixels = 8;  // a thread of an elementwise pass
-// Block of the kernels that merge chunks: channels x parts of the chunks.
+// Passes that sum aim at this many blocks, enough for the largest GPU, as long as a thread has at
+// least kLeastPixels.
+constexpr std::int64_t kSumBlocks = 1056, kLeastPixels = 8;
+constexpr std::int64_t kMapPixels = 8;     // a thread of an elementwise pass
+constexpr std::int64_t kSmallPixels = 16;  // at most, a thread of the kernels of one block
+// Block of the kernel that merges chunks that a convolution has left: channels x rows.
 constexpr int kMergeChannels = 16, kMergeRows = 16;
 
 // A block is `columns` groups of N channels wide and `rows` pixels high; blockIdx.y counts along
@@ -28,21 +34,31 @@ struct Cut {
   int groups, columns, rows;
   unsigned tiles;
 
-  Cut(const BatchNormProblem& pr, int width) : pixels(pr.pixels()), channels(pr.channels()) {
+  Cut(const BatchNormProblem& pr, int width, int max_columns = kMaxColumns, int threads = kThreads)
+      : pixels(pr.pixels()), channels(pr.channels()) {
     groups = static_cast<int>(channels / width);
-    tiles = blocks_for(groups, kMaxColumns);
+    tiles = blocks_for(groups, max_columns);
     columns = static_cast<int>(blocks_for(groups, tiles));
-    rows = kThreads / columns;
+    rows = threads / columns;
   }
-  // Chunks whose sums a pass computes: a whole number of stretches.
+  // Chunks whose sums a pass computes. A block reads at most a line of the cache (128 bytes) of
+  // each pixel, so that few channels are left to merge for the block that does so.
   static Cut for_sums(const BatchNormProblem& pr, int width) {
-    Cut cut(pr, width);
-    const std::int64_t unit = cut.rows * kStretch;
-    return cut.with_chunks(unit * ((cut.pixels + unit * kMaxChunks - 1) / (unit * kMaxChunks)));
+    Cut cut(pr, width, columns_of(pr, width, 128));
+    const std::int64_t blocks = cut.rows * std::max<std::int64_t>(1, kSumBlocks / cut.tiles);
+    const std::int64_t wanted = (cut.pixels + blocks - 1) / blocks;
+    return cut.with_chunks(cut.rows * std::clamp(wanted, kLeastPixels, kStretch * kStretch));
   }
+  // One chunk: all pixels. A block is a sector (32 bytes) wide: as many blocks as there can be.
+  static Cut for_one_block(const BatchNormProblem& pr, int width) {
+    Cut cut(pr, width, columns_of(pr, width, 32), kSmallThreads);
+    return cut.with_chunks(std::max<std::int64_t>(cut.pixels, 1));
+  }
+  // Whether one block may walk over all pixels.
+  bool small() const { return pixels <= rows * kSmallPixels; }
   // Chunks that somebody else has summed up.
   static Cut of_parts(const BatchNormProblem& pr, std::int64_t chunk_pixels) {
-    return Cut(pr, 1).with_chunks(chunk_pixels);
+    return Cut(pr, 1, kMergeChannels).with_chunks(chunk_pixels);
   }
   static Cut for_map(const BatchNormProblem& pr, int width) {
     Cut cut(pr, width);
@@ -54,6 +70,9 @@ struct Cut {
   }
 
  private:
+  static int columns_of(const BatchNormProblem& pr, int width, int bytes) {
+    return std::max(1, bytes / (width * static_cast<int>(size_of(pr.dtype))));
+  }
   Cut with_chunks(std::int64_t size) {
     chunk_pixels = size;
     chunks = (pixels + size - 1) / size;
@@ -94,14 +113,16 @@ __device__ inline void for_stretches(const Part& part, int rows, const Body& bod
   }
 }
 
-// Two sums per channel over the rows of a block.
-template <int N>
+// Two sums per channel over the rows of a block of kBlock threads.
+template <int N, int kBlock = kThreads>
 struct RowSums {
-  float values[2 * kThreads * N];
+  float values[2 * kBlock * N];
 };
-// Adds up a[] and b[] over the block's rows, in one tree; the result is in a and b of row 0.
-template <int N>
-__device__ inline void add_rows(RowSums<N>& shared, const Cut& cut, Floats<N>& a, Floats<N>& b) {
+// Adds up a[] and b[] over the block's rows, in one tree; the result is in a and b of row 0, and
+// row_sum() after a barrier.
+template <int N, int kBlock>
+__device__ inline void add_rows(RowSums<N, kBlock>& shared, const Cut& cut, Floats<N>& a,
+                                Floats<N>& b) {
   const int stride = cut.columns * 2 * N;
   float* column = shared.values + static_cast<int>(threadIdx.x) * 2 * N;
   float* own = column + static_cast<int>(threadIdx.y) * stride;
@@ -119,15 +140,79 @@ __device__ inline void add_rows(RowSums<N>& shared, const Cut& cut, Floats<N>& a
     }
   }
 }
+template <int N, int kBlock>
+__device__ inline float row_sum(const RowSums<N, kBlock>& shared, int channel, int which) {
+  return shared.values[channel / N * 2 * N + which * N + channel % N];
+}
+
+// The channels of a block, counted from its first: a thread each, the first ones of the block.
+struct BlockChannels {
+  int thread, width;
+  std::int64_t first;
+  __device__ BlockChannels(const Cut& cut, int group_width)
+      : thread(static_cast<int>(threadIdx.y * blockDim.x + threadIdx.x)),
+        first(static_cast<std::int64_t>(blockIdx.y) * cut.columns * group_width) {
+    width = static_cast<int>(
+        min(static_cast<std::int64_t>(cut.columns) * group_width, cut.channels - first));
+  }
+  __device__ bool active() const { return thread < width; }
+  __device__ std::int64_t channel() const { return first + thread; }
+};
+
+// A sum whose error does not grow with the number of its terms (Kahan, "Further remarks on reducing
+// truncation errors", 1965): float64 would be exact, too, but Turing has 1/32 of its units.
+struct CompensatedSum {
+  float value = 0, excess = 0;
+  __device__ void add(float term) {
+    const float corrected = term - excess, sum = value + corrected;
+    excess = (sum - value) - corrected;
+    value = sum;
+  }
+};
+
+// Two sums over all chunks of every channel of the block, in a fixed order; the threads of `own`
+// that are active get theirs. terms(channel, chunk, a, b) gives those of a chunk. `scratch`: two
+// floats for each thread.
+template <class Terms>
+__device__ inline void merge_chunks(float* scratch, const BlockChannels& own, std::int64_t chunks,
+                                    const Terms& terms, float& first, float& second) {
+  const int threads = static_cast<int>(blockDim.x * blockDim.y), rows = threads / own.width;
+  const int row = own.thread / own.width;
+  CompensatedSum a, b;
+  if (row < rows) {
+    const std::int64_t channel = own.first + own.thread % own.width;
+    for (std::int64_t chunk = row; chunk < chunks; chunk += rows) {
+      float x, y;
+      terms(channel, chunk, x, y);
+      a.add(x);
+      b.add(y);
+    }
+  }
+  scratch[own.thread] = a.value;
+  scratch[threads + own.thread] = b.value;
+  __syncthreads();
+  if (!own.active()) return;
+  a = {};
+  b = {};
+  for (int r = 0; r < rows; ++r) {
+    a.add(scratch[r * own.width + own.thread]);
+    b.add(scratch[threads + r * own.width + own.thread]);
+  }
+  first = a.value;
+  second = b.value;
+}
 
 // y before the residual and ReLU = (x - center) * scale + shift. The digits of the mean that
-// `center` cannot hold go into the shift. Three rows of floats, `channels` each.
+// `center` cannot hold go into the shift. Three rows of floats, `channels` each; the forward pass
+// leaves them for the backward pass.
 struct Affine {
   float* center;
   float* scale;
   float* shift;
-  Affine(const Tensor& memory, std::int64_t channels)
-      : center(memory.device_data<float>()), scale(center + channels), shift(scale + channels) {}
+  explicit Affine(const Tensor& memory)
+      : center(memory.device_data<float>()),
+        scale(center + memory.size(1)),
+        shift(scale + memory.size(1)) {}
   __device__ void set(std::int64_t c, double mean, double variance, double epsilon, float weight,
                       float bias) const {
     const double exact = static_cast<double>(weight) / sqrt(variance + epsilon);
@@ -155,11 +240,11 @@ struct AffineOf {
 };
 
 // Computes the map from mean and variance; one small kernel.
-void make_affine(const BatchNormProblem& pr, const Tensor& mean, const Tensor& variance,
+void make_affine(const BatchNormProblem& pr, const BatchNormStatistics& statistics,
                  const Tensor& weight, const Tensor& bias, const Affine& map);
 
 void backward(const BatchNormProblem& pr, const Tensor& dy, const Tensor& x, const Tensor& y,
-              const Tensor& weight, const Tensor& bias, const Tensor& mean, const Tensor& variance,
+              const Tensor& weight, const Tensor& bias, const BatchNormStatistics& statistics,
               const Tensor& dx, const Tensor& dresidual, const Tensor& dweight,
               const Tensor& dbias);
 

@@ -26,6 +26,14 @@ Tensor map(const BatchNormProblem& p, const Tensor& t) {
   return p.shape.rank() == 4 ? dense : dense.reshape({1, 1, p.pixels(), p.channels()});
 }
 
+// running = (1 - momentum) * running + momentum * fresh.
+void blend(const Tensor& running, const Tensor& fresh, double momentum) {
+  const Tensor part = fresh.to(running.dtype());
+  scale_(part, momentum);
+  scale_(running, 1 - momentum);
+  add_(running, part);
+}
+
 class ParameterDescriptor
     : public vendor::Descriptor<cudnnTensorDescriptor_t, cudnnCreateTensorDescriptor,
                                 cudnnDestroyTensorDescriptor> {
@@ -36,7 +44,7 @@ class ParameterDescriptor
 };
 
 void forward(const BatchNormProblem& p, const Tensor& x, const Tensor& weight, const Tensor& bias,
-             const Tensor& residual, const Tensor& mean, const Tensor& variance, const Tensor& y) {
+             const Tensor& residual, const BatchNormStatistics& known, const Tensor& y) {
   if (p.pixels() == 0) return;
   const Tensor in = map(p, x), out = Tensor::empty(in.shape(), p.dtype, x.device());
   const TensorDescriptor desc(in);
@@ -49,15 +57,19 @@ void forward(const BatchNormProblem& p, const Tensor& x, const Tensor& weight, c
                       handle, kMode, &kOne, &kZero, desc, in.raw(), desc, out.raw(), parameters,
                       weight.raw(), bias.raw(), 1.0, m.raw(), v.raw(), p.epsilon, nullptr, nullptr),
                   "batch norm");
-    mean.copy_from(m.to(DType::f64));
-    variance.copy_from(v.to(DType::f64));
-    scale_(variance, 1 / unbiasing_factor(p.pixels()));
+    known.mean.copy_from(m.to(DType::f64));
+    known.variance.copy_from(v.to(DType::f64));
+    scale_(known.variance, 1 / unbiasing_factor(p.pixels()));
+    if (known.running_mean.defined()) {
+      blend(known.running_mean, m, known.momentum);
+      blend(known.running_var, v, known.momentum);
+    }
   } else {
-    vendor::check(
-        cudnnBatchNormalizationForwardInference(
-            handle, kMode, &kOne, &kZero, desc, in.raw(), desc, out.raw(), parameters, weight.raw(),
-            bias.raw(), mean.to(DType::f32).raw(), variance.to(DType::f32).raw(), p.epsilon),
-        "batch norm");
+    vendor::check(cudnnBatchNormalizationForwardInference(
+                      handle, kMode, &kOne, &kZero, desc, in.raw(), desc, out.raw(), parameters,
+                      weight.raw(), bias.raw(), known.mean.to(DType::f32).raw(),
+                      known.variance.to(DType::f32).raw(), p.epsilon),
+                  "batch norm");
   }
   if (residual.defined()) add_(out, map(p, residual));
   if (p.relu) vendor::apply_relu(out);
@@ -65,11 +77,12 @@ void forward(const BatchNormProblem& p, const Tensor& x, const Tensor& weight, c
 }
 
 void backward(const BatchNormProblem& p, const Tensor& dy, const Tensor& x, const Tensor& y,
-              const Tensor& weight, const Tensor& bias, const Tensor& mean, const Tensor& variance,
+              const Tensor& weight, const Tensor& bias, const BatchNormStatistics& known,
               const Tensor& dx, const Tensor& dresidual, const Tensor& dweight,
               const Tensor& dbias) {
   if (p.pixels() == 0 || !p.training) {
-    cuda().backward(p, dy, x, y, weight, bias, mean, variance, dx, dresidual, dweight, dbias);
+    const BatchNormStatistics without_coefficients{known.mean, known.variance};
+    cuda().backward(p, dy, x, y, weight, bias, without_coefficients, dx, dresidual, dweight, dbias);
     return;
   }
   const Tensor in = map(p, x), out = Tensor::empty(in.shape(), p.dtype, x.device());
@@ -88,11 +101,6 @@ void backward(const BatchNormProblem& p, const Tensor& dy, const Tensor& x, cons
   if (dbias.defined()) dbias.copy_from(db);
 }
 
-void update_running(const Tensor& mean, const Tensor& variance, std::int64_t count, double momentum,
-                    const Tensor& running_mean, const Tensor& running_var) {
-  cuda().update_running(mean, variance, count, momentum, running_mean, running_var);
-}
-
 // Never the default: it is chosen by name. A variance of one value has no unbiased estimate.
 int priority(const BatchNormProblem& p) {
   if (p.training && p.pixels() == 1) return -1;
@@ -106,8 +114,7 @@ THORAX_PROVIDER(batch_norm_cudnn, batch_norm_providers(),
                  .device = DeviceKind::cuda,
                  .priority = priority,
                  .forward = forward,
-                 .backward = backward,
-                 .update_running = update_running});
+                 .backward = backward});
 
 }  // namespace thorax
 

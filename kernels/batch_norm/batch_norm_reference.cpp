@@ -49,9 +49,9 @@ void statistics(const BatchNormProblem& pr, const Tensor& x, double* mean, doubl
 
 template <class T>
 void forward(const BatchNormProblem& pr, const Tensor& x, const Tensor& weight, const Tensor& bias,
-             const Tensor& residual, const Tensor& mean, const Tensor& variance, const Tensor& y) {
+             const Tensor& residual, const BatchNormStatistics& known, const Tensor& y) {
   if (pr.pixels() == 0) return;
-  double *m = mean.data<double>(), *v = variance.data<double>();
+  double *m = known.mean.data<double>(), *v = known.variance.data<double>();
   if (pr.training) statistics<T>(pr, x, m, v);
   const T *w = weight.data<T>(), *b = bias.data<T>();
   const Pixels<T> in(x), added(residual), out(y);
@@ -63,16 +63,17 @@ void forward(const BatchNormProblem& pr, const Tensor& x, const Tensor& weight, 
     // NaN passes, as everywhere: a bad value must not turn into a harmless zero.
     out.at(p, c) = static_cast<T>(pr.relu && value <= 0 ? 0.0 : value);
   });
+  update_running_on_cpu(pr, known);
 }
 
 template <class T>
 void backward(const BatchNormProblem& pr, const Tensor& dy, const Tensor& x, const Tensor& y,
-              const Tensor& weight, const Tensor&, const Tensor& mean, const Tensor& variance,
+              const Tensor& weight, const Tensor&, const BatchNormStatistics& known,
               const Tensor& dx, const Tensor& dresidual, const Tensor& dweight,
               const Tensor& dbias) {
   const std::size_t channels = static_cast<std::size_t>(pr.channels());
   const double count = static_cast<double>(pr.pixels());
-  const double *m = mean.data<double>(), *v = variance.data<double>();
+  const double *m = known.mean.data<double>(), *v = known.variance.data<double>();
   const Pixels<T> grad(dy), in(x), result(y), out(dx), added(dresidual);
   const auto masked = [&](auto p, auto c) {
     return pr.relu && result.at(p, c) <= 0 ? 0.0 : grad.value(p, c);
@@ -113,7 +114,6 @@ THORAX_PROVIDER(batch_norm_reference, batch_norm_providers(),
                  .backward =
                      [](const BatchNormProblem& p, auto&... t) {
                        reference::with_type(p, [&]<class T>(T) { backward<T>(p, t...); });
-                     },
-                 .update_running = update_running_on_cpu});
+                     }});
 
 }  // namespace thorax

@@ -7,11 +7,12 @@
 
 namespace thorax {
 
-// Mean and sum of squared distances from it, of every channel, over chunks of the map's pixels:
-// what a batch norm would otherwise have to read the whole map for. An undefined `values` means
-// that nobody made them.
+// Statistics of every channel over chunks of the map's pixels: what a batch norm would otherwise
+// have to read the whole map for. Per chunk three rows of C floats: a pivot (its first value), its
+// mean - the pivot, and the sum of squared distances from its mean. The pivot keeps the digits of a
+// mean far from zero. An undefined `values` means that nobody made them.
 struct ChannelParts {
-  Tensor values;                  // chunks x 2 x C, f64
+  Tensor values;                  // chunks x 3 x C, f32
   std::int64_t chunk_pixels = 0;  // pixels of a chunk, in the map's order; the last may be shorter
 };
 

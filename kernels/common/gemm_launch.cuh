@@ -147,9 +147,9 @@ void launch_tiles(Device device, Problem problem, const char* name, int rows, in
     problem.part_elements = elements;
   } else if (statistics != nullptr) {
     statistics->values =
-        Tensor::empty({blocks_for(rows, T::kRows), 2, problem.columns}, DType::f64, device);
+        Tensor::empty({blocks_for(rows, T::kRows), 3, problem.columns}, DType::f32, device);
     statistics->chunk_pixels = T::kRows;
-    problem.result.statistics = statistics->values.template device_data<double>();
+    problem.result.statistics = statistics->values.template device_data<float>();
   }
   launch(THORAX_NAMED_KERNEL(name, gemm_kernel<T, Problem>), device,
          {dim3(static_cast<unsigned>(tiles), static_cast<unsigned>(parts),

@@ -237,7 +237,7 @@ struct Epilogue {
   Patches patches = {};
   // Statistics of the result's columns over the rows of each row of tiles (kernels/common/
   // channel_parts.h), or null. Only of plain sums: no bias, residual, ReLU, patches or parts.
-  double* statistics = nullptr;
+  float* statistics = nullptr;
 
   __device__ void store_one(int pixel, int n, float sum) const {
     patches.place(&pixel, &n);
@@ -316,7 +316,7 @@ constexpr bool kMakesStatistics<DenseRows<V>> = true;
 // then over the 4 threads of a warp that share columns, then over warps, always in this order.
 // `scratch` is shared memory that the product is done with.
 template <class T>
-__device__ void tile_statistics(double* statistics, int rows, int columns, int row0, int column0,
+__device__ void tile_statistics(float* statistics, int rows, int columns, int row0, int column0,
                                 const float (&sums)[T::kThreadRows][T::kThreadColumns],
                                 float* scratch) {
   constexpr int TM = T::kThreadRows, TN = T::kThreadColumns;
@@ -355,18 +355,19 @@ __device__ void tile_statistics(double* statistics, int rows, int columns, int r
     }
   }
   __syncthreads();
-  const double count = static_cast<double>(min(T::kRows, rows - row0));
+  const float count = static_cast<float>(min(T::kRows, rows - row0));
   for (int x = thread; x < T::kColumns && column0 + x < columns; x += T::kThreads) {
-    double sum = 0, squares = 0;
+    float sum = 0, squares = 0;
     for (int w = 0; w < T::kWarpsM; ++w) {
-      sum += static_cast<double>(added[w * 2 * T::kColumns + x]);
-      squares += static_cast<double>(added[(w * 2 + 1) * T::kColumns + x]);
+      sum += added[w * 2 * T::kColumns + x];
+      squares += added[(w * 2 + 1) * T::kColumns + x];
     }
-    const double m2 = squares - sum * sum / count;
-    double* const to =
-        statistics + static_cast<std::int64_t>(row0 / T::kRows) * 2 * columns + column0 + x;
-    to[0] = static_cast<double>(first[x]) + sum / count;
-    to[columns] = m2 < 0 ? 0.0 : m2;  // a NaN stays one
+    const float offset = sum / count, m2 = fmaf(-sum, offset, squares);
+    float* const to =
+        statistics + static_cast<std::int64_t>(row0 / T::kRows) * 3 * columns + column0 + x;
+    to[0] = first[x];
+    to[columns] = offset;
+    to[2 * columns] = m2 < 0 ? 0.0f : m2;  // a NaN stays one
   }
 }
 

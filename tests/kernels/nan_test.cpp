@@ -183,13 +183,13 @@ TEST_CASE("batch_norm, fuse_multires and relu: a NaN stays, forward and backward
     const Tensor y = test::destination(shape, d, false, p.dtype);
     const Tensor there = x.to(p.dtype).to(d), g = dy.to(p.dtype).to(d);
     provider.forward(p, there, weight.to(d), bias.to(d), with(residual, at, kNaN).to(p.dtype).to(d),
-                     mean, variance, y);
+                     {mean, variance}, y);
     CHECK(same_nans(y, one));
     const auto masked = [&](const Tensor& of) {
       const Tensor dx = test::destination(shape, d, false, p.dtype),
                    dr = test::destination(shape, d, false, p.dtype);
-      provider.backward(p, g, there, of.to(p.dtype).to(d), weight.to(d), bias.to(d), mean, variance,
-                        dx, dr, {}, {});
+      provider.backward(p, g, there, of.to(p.dtype).to(d), weight.to(d), bias.to(d),
+                        {mean, variance}, dx, dr, {}, {});
       return std::vector<Tensor>{test::back(dx), test::back(dr)};
     };
     const auto wanted = masked(with(result, at, 1)), got = masked(with(result, at, kNaN));

@@ -66,6 +66,8 @@ Thread& current_thread();
 enum class BarrierKind : std::uint8_t { plain, count, all, any };
 // Every thread of the block must call it, with the same kind; the result combines `predicate`.
 int block_barrier(BarrierKind kind, int predicate);
+// Orders what the calling thread has written before what others read after a fence of theirs.
+void fence();
 // Every lane of `mask` must call it with the same mask.
 void warp_barrier(unsigned mask);
 // Lanes of the calling warp that have not finished.

@@ -17,6 +17,15 @@ int block_barrier(BarrierKind kind, int predicate) {
   return Scheduler::instance().barrier(kind, predicate);
 }
 
+void fence() {
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+#if defined(THORAX_SIM_TSAN)
+  // Fences are in one order, so that each is after all earlier ones.
+  static char fences;
+  __tsan_acquire(&fences);
+  __tsan_release(&fences);
+#endif
+}
 void warp_barrier(unsigned mask) {
   Scheduler::instance().wait_warp(mask, true);
 }

@@ -78,7 +78,9 @@ inline int __syncthreads_or(int p) {
 inline void __syncwarp(unsigned mask = 0xffffffffu) {
   ::thorax::sim::warp_barrier(mask);
 }
-inline void __threadfence() {}
+inline void __threadfence() {
+  ::thorax::sim::fence();
+}
 inline void __threadfence_block() {}
 
 namespace thorax::sim {
@@ -198,7 +200,9 @@ inline T __ldg(const T* p) {
 template <class T>
 inline T __ldcg(const T* p) {
   ::thorax::sim::require_global(p, "__ldcg of");
-  return __atomic_load_n(p, __ATOMIC_RELAXED);
+  T value;
+  __atomic_load(const_cast<T*>(p), &value, __ATOMIC_RELAXED);
+  return value;
 }
 inline int __popc(unsigned v) {
   return __builtin_popcount(v);
