@@ -197,9 +197,10 @@ __global__ void __launch_bounds__(kThreads, N == 2 ? 4 : 0)
 }
 
 // Both passes of a map so small that one block may walk over all pixels of its channels. A thread
-// reads in the second pass what it has written in the first.
+// reads in the second pass what it has written in the first. Left to itself, ptxas squeezes the
+// narrow one into 40 registers and spills.
 template <class T, int N>
-__global__ void __launch_bounds__(kSmallThreads)
+__global__ void __launch_bounds__(kSmallThreads, N == 1 ? 2 : 0)
     batch_norm_backward_small(Cut cut, bool training, Maps<T> maps, Maps<T> maps_of_dx,
                               Pixels<T> dz, Pixels<T> dx, Gradients to) {
   using Sums = RowSums<N, kSmallThreads>;
