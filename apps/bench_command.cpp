@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "apps/bench/commands.h"
 #include "apps/command.h"
 #include "apps/launch_census.h"
 #include "apps/number_checks.h"
@@ -123,6 +124,7 @@ void add(CLI::App& root) {
   static Options o;
   CLI::App* bench = root.add_subcommand("bench", "What this engine costs");
   bench->require_subcommand(1);
+  add_bench_kernels(*bench);
   CLI::App* c = bench->add_subcommand(
       "census", "Kernels that a training step or inference launches on a GPU, counted, not run");
   c->add_option("--model", o.work.model, "The network")

@@ -21,7 +21,7 @@
 #include <fstream>
 #include <map>
 
-#include "bench/gpu_timer.h"
+#include "apps/bench/device_timer.h"
 #include "engine/registry/registry.h"
 #include "engine/runtime/allocator.h"
 #include "engine/runtime/philox.h"
@@ -176,7 +176,7 @@ class Table {
 
   const Arguments& args;
   Device device;
-  bench::GpuTimer timer;
+  app::DeviceTimer timer;
   int rows = 0, wrong = 0, failed = 0;
 
  private:

@@ -1,0 +1,12 @@
+// The subcommands of `thorax bench` that have files of their own.
+#pragma once
+
+namespace CLI {
+class App;
+}
+
+namespace thorax::app {
+
+void add_bench_kernels(CLI::App& bench);
+
+}  // namespace thorax::app
