@@ -12,6 +12,8 @@
 #include "data/formats/libpng.h"
 #include "engine/io/atomic_file.h"
 #include "engine/registry/autotune.h"
+#include "engine/registry/op_case.h"
+#include "engine/registry/plugins.h"
 #include "engine/registry/registry.h"
 #include "engine/runtime/device.h"
 #include "engine/runtime/missing_device.h"
@@ -30,6 +32,21 @@ nlohmann::ordered_json describe(Device device) {
   json["memory"] = info.memory;
   if (const std::string versions = device_backend(device.kind).versions(); !versions.empty())
     json["versions"] = versions;
+  return json;
+}
+
+nlohmann::ordered_json describe(const PluginInfo& plugin) {
+  nlohmann::ordered_json json{{"plugin", plugin.name},
+                              {"file", plugin.file},
+                              {"checksum", plugin.checksum},
+                              {"providers", nlohmann::ordered_json::array()},
+                              {"operations", nlohmann::ordered_json::array()}};
+  for (const ProviderInfo& row : registered_providers())
+    if (row.plugin == plugin.name)
+      json["providers"].push_back(
+          fmt::format("{}={} on {}", row.operation, row.provider, name_of(row.device)));
+  for (const OpRow& row : op_rows())
+    if (plugin_of_op(row.name) == plugin.name) json["operations"].push_back(row.name);
   return json;
 }
 
@@ -59,6 +76,8 @@ void print_info(bool as_json) {
   info["web_server"] = nullptr;
 #endif
   info["png_writer"] = png_writer().empty() ? "stb_image_write" : png_writer();
+  auto& plugins = info["plugins"] = nlohmann::ordered_json::array();
+  for (const PluginInfo& plugin : loaded_plugins()) plugins.push_back(describe(plugin));
   // Providers by operation and kind of device.
   auto& operations = info["operations"] = nlohmann::ordered_json::object();
   for (const DeviceKind kind : {DeviceKind::cpu, DeviceKind::cuda, DeviceKind::sim})
@@ -92,6 +111,16 @@ void print_info(bool as_json) {
   fmt::print("the web server of thorax serve: {}\n", info["web_server"].is_null()
                                                          ? "none: build with libcpp-httplib-dev"
                                                          : info["web_server"].get<std::string>());
+  for (const nlohmann::ordered_json& plugin : plugins) {
+    const auto text = [&](const char* key) {
+      return fmt::format("{}", fmt::join(plugin.at(key).get<std::vector<std::string>>(), ", "));
+    };
+    fmt::print("\nplugin {}, {}\n", plugin.at("plugin").get<std::string>(),
+               plugin.at("file").get<std::string>());
+    if (!plugin.at("providers").empty()) fmt::print("  adds providers {}\n", text("providers"));
+    if (!plugin.at("operations").empty())
+      fmt::print("  adds operations of thorax op: {}\n", text("operations"));
+  }
   fmt::print("\n{:<18} {:<5} providers\n", "operation", "kind");
   for (const auto& [operation, kinds] : operations.items()) {
     std::string first = operation;

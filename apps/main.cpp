@@ -22,6 +22,7 @@
 #include "apps/console.h"
 #include "apps/number_checks.h"
 #include "engine/io/config.h"
+#include "engine/registry/plugins.h"
 #include "engine/registry/registry.h"
 #include "engine/runtime/allocator.h"
 #include "engine/runtime/device.h"
@@ -205,6 +206,14 @@ void say_what_it_took(std::chrono::steady_clock::time_point start) {
 int run(int argc, char** argv) {
   CLI::App root{"thorax: chest X-rays from images to verdict, on its own deep-learning engine"};
   root.set_version_flag("--version", THORAX_VERSION);
+  root.add_option_function<std::vector<std::string>>(
+          "--plugin",
+          [](const std::vector<std::string>& files) {
+            for (const std::string& file : files) load_plugin(file);
+          },
+          "Before the command: a shared object that adds providers or operations; may be repeated")
+      ->allow_extra_args(false)
+      ->type_name("FILE.so");
   root.footer("Not for diagnostic use.");
   auto& list = entries();
   std::sort(list.begin(), list.end(),

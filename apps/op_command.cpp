@@ -5,8 +5,9 @@
 
 #include "apps/command.h"
 #include "apps/number_checks.h"
-#include "apps/op_table.h"
+#include "apps/op_inputs.h"
 #include "engine/io/output_folder.h"
+#include "engine/registry/op_case.h"
 #include "engine/registry/registry.h"
 
 namespace thorax::app {
@@ -18,8 +19,23 @@ struct OpOptions {
   int threads = 0;
 };
 
+// What plugins have to do with the operation: one line each, or nothing.
+std::string plugins_part(const OpRow& row, Device device) {
+  std::string text;
+  if (const std::string plugin = plugin_of_op(row.name); !plugin.empty())
+    text += fmt::format("{} is an operation of the plugin {}\n", row.name, plugin);
+  const std::string chosen = chosen_provider(row.registry);
+  for (const ProviderInfo& info : registered_providers())
+    if (!info.plugin.empty() && info.operation == row.registry && info.device == device.kind &&
+        (chosen.empty() || chosen == info.provider))
+      text += fmt::format("{} is a provider of the plugin {} for {} on {}{}\n", info.provider,
+                          info.plugin, info.operation, name_of(info.device),
+                          chosen.empty() ? ", and may have been chosen" : "");
+  return text;
+}
+
 void run(const OpOptions& options) {
-  const OpRow& row = find_op(options.name);
+  const OpRow row = find_op(options.name);
   const Device device = apply({.threads = options.threads,
                                .device = options.device,
                                .memory_limit = {},
@@ -49,6 +65,7 @@ void run(const OpOptions& options) {
   write_safetensors(options.output, results, {}, FileOrder::pytorch);
   fmt::print("{}: {} case{}, {} tensors -> {}\n", row.name, inputs.size(),
              inputs.size() == 1 ? "" : "s", results.size(), options.output);
+  fmt::print(stderr, "{}", plugins_part(row, device));
 }
 
 void add(CLI::App& root) {
@@ -56,7 +73,7 @@ void add(CLI::App& root) {
   CLI::App* command = root.add_subcommand(
       "op", "Run one operation, forward and backward, on tensors from a safetensors file");
   std::string names;
-  for (const OpRow& row : op_table()) names += (names.empty() ? "" : ", ") + std::string(row.name);
+  for (const OpRow& row : op_rows()) names += (names.empty() ? "" : ", ") + std::string(row.name);
   command->add_option("name", options.name, "The operation: " + names)->required();
   command
       ->add_option("--inputs", options.inputs,

@@ -1,8 +1,7 @@
 // From a name and a file's tensors to one call: the arguments, options and defaults of
 // bench/peers/README.md.
-#include "apps/op_table.h"
-
 #include "engine/optim/step.h"
+#include "engine/registry/op_case.h"
 #include "kernels/activation/activation.h"
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/concat/concat.h"
@@ -239,19 +238,10 @@ constexpr OpRow kTable[] = {
     {"keep_largest", "morphology", run_keep_largest},
 };
 
+[[maybe_unused]] const bool added = [] {
+  for (const OpRow& row : kTable) add_op(row);
+  return true;
+}();
+
 }  // namespace
-
-std::span<const OpRow> op_table() {
-  return kTable;
-}
-
-const OpRow& find_op(const std::string& name) {
-  std::string known;
-  for (const OpRow& row : kTable) {
-    if (row.name == name) return row;
-    known += known.empty() ? row.name : std::string(", ") + row.name;
-  }
-  fail("[op] no operation named '{}'; there are: {}", name, known);
-}
-
 }  // namespace thorax::app

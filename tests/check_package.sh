@@ -14,8 +14,8 @@ mv "$folder/prefix" "$folder/thorax"
 cmake -S tests/package -B "$folder/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$folder/thorax"
 cmake --build "$folder/build"
 "$folder/build/consumer"
-# Every installed header finds what it includes among the installed ones.
-(cd "$folder/thorax/include/thorax" && find . -name '*.h' | sort | sed 's|^\./\(.*\)|#include "\1"|') >"$folder/headers.cpp"
+# Every installed header finds what it includes among the installed ones; those of the simulator are for .cu files.
+(cd "$folder/thorax/include/thorax" && find . -name '*.h' -not -path './engine/runtime/sim/*' | sort | sed 's|^\./\(.*\)|#include "\1"|') >"$folder/headers.cpp"
 PKG_CONFIG_PATH=$(dirname "$(find "$folder/thorax" -name thorax.pc)") pkg-config --cflags thorax |
   xargs g++ -fopenmp -fsyntax-only "$folder/headers.cpp"
 # The same program by pkg-config.
@@ -24,8 +24,33 @@ export PKG_CONFIG_PATH
 read -ra flags <<<"$(pkg-config --cflags --libs thorax)"
 g++ -O1 tests/package/main.cpp "${flags[@]}" -o "$folder/consumer"
 LD_LIBRARY_PATH=$(pkg-config --variable=libdir thorax) "$folder/consumer"
-# The C interface: the examples in C and Python, on networks that saw a few phantoms.
 thorax=$folder/thorax/bin/thorax
+# So does every header for kernels, in a .cu file for the simulated GPU, each by itself.
+if grep -q '^set(THORAX_WITH_SIM ON)' "$(find "$folder/thorax" -name thoraxConfig.cmake)"; then
+  read -ra cflags <<<"$(pkg-config --cflags thorax)"
+  mkdir "$folder/kernels"
+  (cd "$folder/thorax/include/thorax" && find . -name '*.cuh' -not -name launch_cuda.cuh | sort | sed 's|^\./||') |
+    while read -r header; do
+      printf '#include "%s"\n' "$header" >"$folder/kernels/${header//\//_}.cpp"
+    done
+  find "$folder/kernels" -name '*.cpp' -print0 | xargs -0 -P "$(nproc)" -n 4 g++ "${cflags[@]}" -fopenmp -fsyntax-only
+fi
+# A plugin with a kernel, built outside the tree, against NumPy.
+cmake -S apps/examples/plugin -B "$folder/swish" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$folder/thorax"
+cmake --build "$folder/swish"
+"$thorax" --plugin "$folder/swish/swish.so" info | tee "$folder/plugin.txt" | grep -A2 '^plugin swish'
+grep -q 'adds providers swish=cpu on cpu, swish=cuda on sim' "$folder/plugin.txt"
+if python3 -c 'import numpy' 2>/dev/null || [ -n "${CI:-}" ]; then
+  . tests/support/pypi_python.sh
+  python_with build numpy numpy
+  "$python" apps/examples/plugin/check.py "$thorax" "$folder/swish/swish.so" cpu sim sim:2
+  # Memory shared with NumPy and, where it is installed, PyTorch.
+  g++ -O1 -shared -fPIC apps/examples/embedding/dlpack_share.cpp "${flags[@]}" -o "$folder/libdlpack_share.so"
+  LD_LIBRARY_PATH=$(pkg-config --variable=libdir thorax) "$python" apps/examples/embedding/dlpack_share.py "$folder/libdlpack_share.so"
+else
+  echo "check_package.sh: SKIPPED: the example plugin and DLPack against NumPy: python3 has no numpy"
+fi
+# The C interface: the examples in C and Python, on networks that saw a few phantoms.
 library=$(dirname "$(find "$folder/thorax" -name libthorax_c.so)")
 "$thorax" data phantoms --out "$folder/phantoms" --patients 6 --size 64 -q
 "$thorax" train segmenter --data "manifest:$folder/phantoms/manifest.csv" --size 32 --width 4 --epochs 1 --batch 4 --out "$folder/lungs" -q

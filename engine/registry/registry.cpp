@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <tuple>
 
+#include "engine/registry/plugins.h"
 #include "engine/runtime/device.h"
 
 namespace thorax {
@@ -11,6 +13,7 @@ namespace {
 
 struct Tables {
   std::vector<ProviderInfo> providers;
+  std::set<std::string, std::less<>> operations;
   std::map<std::string, std::string, std::less<>> choices;
 };
 
@@ -26,11 +29,34 @@ bool exists(std::string_view operation, std::string_view provider) {
   });
 }
 
+std::string plugins_hint() {
+  return loaded_plugins().empty() ? ", and --plugin FILE.so adds those of a plugin" : "";
+}
+
 }  // namespace
 
 namespace detail {
-void announce_provider(std::string_view operation, std::string_view provider, DeviceKind device) {
-  tables().providers.push_back({std::string(operation), std::string(provider), device});
+void announce_operation(std::string_view operation) {
+  const bool added = tables().operations.emplace(operation).second;
+  if (adding_plugin().empty()) return;
+  THORAX_CHECK(
+      added,
+      "[plugin] there is an operation '{}' already: a new one needs a name of its own, and "
+      "a provider is added to the table of the installed header",
+      operation);
+  on_plugin_failure([name = std::string(operation)] {
+    tables().operations.erase(tables().operations.find(name));
+  });
+}
+void announce_provider(std::string_view operation, std::string_view provider, DeviceKind device,
+                       std::function<void()> undo) {
+  tables().providers.push_back(
+      {std::string(operation), std::string(provider), device, adding_plugin()});
+  if (adding_plugin().empty()) return;
+  on_plugin_failure([undo = std::move(undo)] {
+    tables().providers.pop_back();
+    undo();
+  });
 }
 bool can_run(DeviceKind device) {
   return device_count(device) > 0;
@@ -46,9 +72,11 @@ std::vector<ProviderInfo> registered_providers() {
 }
 
 void choose_provider(std::string_view operation, std::string_view provider) {
-  THORAX_CHECK(exists(operation, {}), "[provider] unknown operation '{}'", operation);
+  THORAX_CHECK(exists(operation, {}), "[provider] unknown operation '{}'; thorax info lists them{}",
+               operation, plugins_hint());
   THORAX_CHECK(provider.empty() || exists(operation, provider),
-               "[provider] operation '{}' has no provider '{}'", operation, provider);
+               "[provider] operation '{}' has no provider '{}'; thorax info lists them{}",
+               operation, provider, plugins_hint());
   tables().choices[std::string(operation)] = std::string(provider);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,12 +26,20 @@ struct ProviderInfo {
   std::string operation;
   std::string provider;
   DeviceKind device;
+  std::string plugin;  // that added it (plugins.h); empty for the library's own
 };
 // Every registered provider, sorted by operation and name.
 std::vector<ProviderInfo> registered_providers();
 
 namespace detail {
-void announce_provider(std::string_view operation, std::string_view provider, DeviceKind device);
+// Throws Error "[plugin] ..." when a plugin brings a table for an operation that there is already.
+void announce_operation(std::string_view operation);
+// `undo` takes the row out of its table again: a plugin that fails half-way leaves nothing behind.
+void announce_provider(std::string_view operation, std::string_view provider, DeviceKind device,
+                       std::function<void()> undo);
+// Calls `add` now, or, while a plugin is being opened, when the loader has accepted it. Always
+// true.
+bool at_start(void (*add)());
 bool can_run(DeviceKind device);
 }  // namespace detail
 
@@ -57,14 +66,17 @@ class ProviderScope {
 template <class Provider>
 class Registry {
  public:
-  explicit Registry(const char* operation) : operation_(operation) {}
+  explicit Registry(const char* operation) : operation_(operation) {
+    detail::announce_operation(operation);
+  }
 
   void add(const Provider& provider) {
     for (const Provider& other : providers_)
       THORAX_CHECK(std::string_view(other.name) != provider.name || other.device != provider.device,
                    "[{}] provider '{}' added twice", operation_, provider.name);
     providers_.push_back(provider);
-    detail::announce_provider(operation_, provider.name, provider.device);
+    detail::announce_provider(operation_, provider.name, provider.device,
+                              [this] { providers_.pop_back(); });
   }
   // The providers that this machine can run: a program built for GPUs may be on a machine without.
   std::vector<Provider> all() const {
@@ -169,10 +181,8 @@ class Registry {
 
 // One row at the end of a provider's file:
 //   THORAX_PROVIDER(conv2d_gemm, conv2d_providers(), {.name = "gemm", ...});
-#define THORAX_PROVIDER(id, registry, ...)           \
-  namespace {                                        \
-  [[maybe_unused]] const bool id##_registered = [] { \
-    (registry).add(__VA_ARGS__);                     \
-    return true;                                     \
-  }();                                               \
+#define THORAX_PROVIDER(id, registry, ...)                             \
+  namespace {                                                          \
+  [[maybe_unused]] const bool id##_registered =                        \
+      ::thorax::detail::at_start([] { (registry).add(__VA_ARGS__); }); \
   }

@@ -16,15 +16,21 @@ namespace thorax {
 Storage::Storage(std::size_t bytes, Device device)
     : data_(allocator(device).allocate(bytes)), bytes_(bytes), device_(device) {}
 
+Storage::Storage(void* data, std::size_t bytes, Device device, std::shared_ptr<void> owner)
+    : data_(data), bytes_(bytes), device_(device), owner_(std::move(owner)) {
+  THORAX_CHECK(owner_ != nullptr, "[storage] memory without an owner");
+}
+
 Storage::~Storage() {
-  allocator(device_).release(data_, bytes_);
+  if (owner_ == nullptr) allocator(device_).release(data_, bytes_);
 }
 
 void Storage::move_to(Device device) {
   if (device == device_) return;
   void* moved = allocator(device).allocate(bytes_);
   copy_bytes(moved, device, data_, device_, bytes_);
-  allocator(device_).release(data_, bytes_);
+  if (owner_ == nullptr) allocator(device_).release(data_, bytes_);
+  owner_.reset();
   data_ = moved;
   device_ = device;
 }
@@ -101,6 +107,26 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   result.pixel_stride_ = shape.rank() == 0 ? 1 : shape[-1];
   result.storage_ =
       std::make_shared<Storage>(static_cast<std::size_t>(shape.numel()) * size_of(dtype), device);
+  return result;
+}
+
+Tensor Tensor::view(StoragePtr storage, const Shape& shape, DType dtype,
+                    std::int64_t pixel_stride) {
+  Tensor result;
+  result.shape_ = shape;
+  result.dtype_ = dtype;
+  result.pixel_stride_ = pixel_stride;
+  const std::int64_t channels = result.channels();
+  THORAX_CHECK(pixel_stride >= channels, "[tensor] {}: pixels {} elements apart would overlap",
+               shape, pixel_stride);
+  // The last pixel ends with its channels.
+  const std::int64_t pixels = result.pixels();
+  const std::int64_t elements = pixels == 0 ? 0 : (pixels - 1) * pixel_stride + channels;
+  THORAX_CHECK(
+      storage != nullptr && static_cast<std::size_t>(elements) <= storage->bytes() / size_of(dtype),
+      "[tensor] {} of {} needs {} elements, the storage has {} bytes", shape, name_of(dtype),
+      elements, storage == nullptr ? 0 : storage->bytes());
+  result.storage_ = std::move(storage);
   return result;
 }
 

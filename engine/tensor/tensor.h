@@ -38,6 +38,11 @@ class Tensor {
     return from(std::span<const T>(values), shape);
   }
 
+  // A view of a storage from its first byte on. Throws Error "[tensor] ..." when the storage is too
+  // small or pixels overlap.
+  static Tensor view(StoragePtr storage, const Shape& shape, DType dtype,
+                     std::int64_t pixel_stride);
+
   bool defined() const { return storage_ != nullptr; }
   const Shape& shape() const { return shape_; }
   std::int64_t size(int axis) const { return shape_[axis]; }

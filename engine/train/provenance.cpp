@@ -10,6 +10,7 @@
 #include "engine/io/atomic_file.h"
 #include "engine/io/config.h"
 #include "engine/io/file_lock.h"
+#include "engine/registry/plugins.h"
 #include "engine/registry/registry.h"
 #include "engine/runtime/build.h"
 #include "engine/runtime/device.h"
@@ -34,6 +35,14 @@ std::string now() {
   return text;
 }
 
+// "swish 0123456789abcdef, ...": a plugin's name may stay while its file changes.
+std::string plugins_text() {
+  std::string text;
+  for (const PluginInfo& plugin : loaded_plugins())
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", plugin.name, plugin.checksum);
+  return text;
+}
+
 }  // namespace
 
 json provenance(Device device) {
@@ -55,6 +64,7 @@ json provenance(Device device) {
       {"processor", processor_name()},
       {"threads", num_threads()},
       {"providers", chosen_providers()},
+      {"plugins", plugins_text()},
       {"autotune", autotuning()}};
 }
 
@@ -66,11 +76,12 @@ std::string provenance_differences(const json& before, const json& now) {
     // What read JPEGs before there was a choice.
     if (found == entry.end() && std::string_view(key) == "jpeg_reader")
       return std::string("stb_image");
+    if (found == entry.end() && std::string_view(key) == "plugins") return std::string("none");
     if (found == entry.end() || !found->is_string()) return std::string("unknown");
     return found->get<std::string>().empty() ? std::string("none") : found->get<std::string>();
   };
   for (const char* key : {"thorax", "commit", "compiler", "build", "device", "device_name",
-                          "providers", "jpeg_reader"}) {
+                          "providers", "plugins", "jpeg_reader"}) {
     const std::string a = shown(before, key), b = shown(now, key);
     if (a != b) text += fmt::format("{}{} {}, now {}", text.empty() ? "" : "; ", key, a, b);
   }

@@ -15,8 +15,8 @@ namespace thorax {
 nlohmann::json provenance(Device device = {});
 
 // Where two starts differ in what may change a result's last bits (program, compiler, device,
-// chosen kernels, "jpeg_reader" where the caller has entered it), as "device cpu, now sim; ...";
-// empty when nowhere. Threads change no bits.
+// chosen kernels, plugins, "jpeg_reader" where the caller has entered it), as "device cpu, now sim;
+// ..."; empty when nowhere. Threads change no bits.
 std::string provenance_differences(const nlohmann::json& before, const nlohmann::json& now);
 
 // A run's provenance.json: one entry per start, and what the run wants to remember that depends on

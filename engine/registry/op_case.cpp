@@ -1,10 +1,13 @@
-#include "apps/op_case.h"
+#include "engine/registry/op_case.h"
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <string_view>
 
-namespace thorax::app {
+#include "engine/registry/plugins.h"
+
+namespace thorax {
 
 OpCase::OpCase(std::map<std::string, Tensor> tensors, std::map<std::string, std::string> options,
                bool gradients, Device device)
@@ -151,44 +154,51 @@ std::map<std::string, Tensor> OpCase::finish() {
 
 namespace {
 
-// Length of a leading "case<digits>/", or 0.
-std::size_t prefix_length(const std::string& key) {
-  if (!key.starts_with("case")) return 0;
-  std::size_t end = 4;
-  while (end < key.size() && key[end] >= '0' && key[end] <= '9') ++end;
-  return end > 4 && end < key.size() && key[end] == '/' ? end + 1 : 0;
+struct NamedOp {
+  OpRow row;
+  std::string plugin;
+};
+// A function-local static: the program's rows are added by a static constructor of another file.
+std::vector<NamedOp>& ops() {
+  static std::vector<NamedOp> rows;
+  return rows;
+}
+
+const NamedOp* known_op(std::string_view name) {
+  for (const NamedOp& op : ops())
+    if (op.row.name == name) return &op;
+  return nullptr;
 }
 
 }  // namespace
 
-std::vector<CaseInput> split_cases(const SafetensorsFile& file, const std::string& what) {
-  std::map<std::string, CaseInput> cases;
-  const auto place = [&](const std::string& key) -> std::pair<CaseInput&, std::string> {
-    const std::size_t length = prefix_length(key);
-    CaseInput& found = cases[key.substr(0, length)];
-    found.prefix = key.substr(0, length);
-    return {found, key.substr(length)};
-  };
-  for (const auto& [key, tensor] : file.tensors) {
-    auto [to, name] = place(key);
-    to.tensors[name] = tensor;
-  }
-  for (const auto& [key, value] : file.metadata) {
-    if (key == "format") continue;  // "pt": some writers put it into every file
-    auto [to, name] = place(key);
-    to.options[name] = value;
-  }
-  THORAX_CHECK(cases.size() < 2 || !cases.contains(""),
-               "[op] {}: '{}' stands outside the cases of the file", what,
-               !cases[""].tensors.empty() ? cases[""].tensors.begin()->first
-                                          : cases[""].options.begin()->first);
-  std::vector<CaseInput> result;
-  for (auto& [prefix, input] : cases) result.push_back(std::move(input));
-  // Numerical order: a longer number is larger.
-  std::stable_sort(result.begin(), result.end(), [](const CaseInput& a, const CaseInput& b) {
-    return a.prefix.size() < b.prefix.size();
-  });
-  return result;
+void add_op(const OpRow& row) {
+  THORAX_CHECK(
+      row.name != nullptr && *row.name != 0 && row.registry != nullptr && row.run != nullptr,
+      "[op] an operation without name, registry or function");
+  THORAX_CHECK(known_op(row.name) == nullptr, "[op] there is an operation '{}' already", row.name);
+  ops().push_back({row, detail::adding_plugin()});
+  if (!detail::adding_plugin().empty()) detail::on_plugin_failure([] { ops().pop_back(); });
 }
 
-}  // namespace thorax::app
+std::vector<OpRow> op_rows() {
+  std::vector<OpRow> rows;
+  for (const NamedOp& op : ops()) rows.push_back(op.row);
+  return rows;
+}
+
+OpRow find_op(const std::string& name) {
+  if (const NamedOp* op = known_op(name); op != nullptr) return op->row;
+  std::string known;
+  for (const OpRow& row : op_rows())
+    known += known.empty() ? row.name : std::string(", ") + row.name;
+  fail("[op] no operation named '{}'; there are: {}{}", name, known,
+       loaded_plugins().empty() ? "; --plugin FILE.so adds those of a plugin" : "");
+}
+
+std::string plugin_of_op(const std::string& name) {
+  const NamedOp* op = known_op(name);
+  return op == nullptr ? std::string() : op->plugin;
+}
+
+}  // namespace thorax

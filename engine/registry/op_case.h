@@ -1,15 +1,18 @@
-// One case of `thorax op`: named tensors and options from a file, results for a file.
+// What `thorax op` runs: operations by name, and one case of one: named tensors and options from a
+// file, results for a file. bench/peers/README.md describes the file.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "engine/autograd/variable.h"
-#include "engine/io/safetensors.h"
+#include "engine/tensor/tensor.h"
 
-namespace thorax::app {
+namespace thorax {
 
 // What an adapter reads its operation's arguments from and writes its results to. Everything given
 // must be asked for: finish() refuses names that nobody read.
@@ -60,14 +63,20 @@ class OpCase {
   std::map<std::string, Tensor> results_;
 };
 
-// The cases of a file: keys "case<k>/name", or one case with plain names. The prefix is kept
-// ("case3/" or empty), cases come in numerical order. Throws Error "[op] ..." when both kinds
-// occur.
-struct CaseInput {
-  std::string prefix;
-  std::map<std::string, Tensor> tensors;
-  std::map<std::string, std::string> options;
+// An operation by its name.
+struct OpRow {
+  const char* name;
+  const char* registry;  // whose providers --provider names; empty: there are none
+  void (*run)(OpCase&);  // an adapter: asks for what it needs, computes, gives results
 };
-std::vector<CaseInput> split_cases(const SafetensorsFile& file, const std::string& what);
+// Throws Error "[op] ..." when the name is taken or empty, or no function is given. The texts must
+// stay valid.
+void add_op(const OpRow& row);
+// In the order in which they were added.
+std::vector<OpRow> op_rows();
+// Throws Error "[op] ..." listing the names when there is none.
+OpRow find_op(const std::string& name);
+// The plugin that added it; empty for the program's own.
+std::string plugin_of_op(const std::string& name);
 
-}  // namespace thorax::app
+}  // namespace thorax
