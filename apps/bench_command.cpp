@@ -144,6 +144,7 @@ void add(CLI::App& root) {
   c->add_flag("--json", o.json, "Print JSON");
   c->footer("Example:\n  thorax bench census --model hrnet_w18 --precision float16 --device sim:2");
   c->callback([] { census(o); });
+  add_bench_data(*bench);
 }
 
 }  // namespace
