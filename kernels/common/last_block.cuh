@@ -9,8 +9,8 @@ namespace thorax {
 namespace THORAX_GPU {
 
 // Counters that are zero between launches, one for each group of blocks that waits for its last
-// one. Launches of a device run one after the other, so that all may use the same. They live as
-// long as the process.
+// one. Launches that share them run one after the other: those of a GPU, and on a simulated device
+// those of one thread of the host. They live as long as the process, or that thread.
 constexpr unsigned kArrivalCounters = 2048;
 unsigned* arrival_counters(Device device);
 

@@ -1,7 +1,9 @@
 #include <doctest/doctest.h>
 
+#include <atomic>
 #include <cmath>
 #include <iostream>
+#include <thread>
 
 #include "engine/autograd/recompute.h"
 #include "engine/runtime/parallel.h"
@@ -352,6 +354,26 @@ TEST_CASE("batch_norm on a GPU: the bits depend neither on the run nor on the or
         }
       }
     }
+  }
+}
+
+TEST_CASE("batch_norm on a GPU: two threads of the host, at once") {
+  for (const BatchNormProvider& provider : batch_norm_providers().all()) {
+    if (provider.device == DeviceKind::cpu) continue;
+    const BatchNormProblem pr{.shape = {2, 41, 67, 18}, .relu = true};  // several chunks
+    const Inputs in = make_inputs(pr);
+    const Results want = run(provider, pr, in, false);
+    std::atomic<int> ready{0}, right{0};
+    const auto work = [&] {
+      ++ready;
+      while (ready < 2) std::this_thread::yield();
+      for (int i = 0; i < 6; ++i) right += same_results(run(provider, pr, in, false), want);
+    };
+    std::thread first(work), second(work);
+    first.join();
+    second.join();
+    CAPTURE(provider.name);
+    CHECK(right == 12);
   }
 }
 
