@@ -145,6 +145,7 @@ void add(CLI::App& root) {
   c->footer("Example:\n  thorax bench census --model hrnet_w18 --precision float16 --device sim:2");
   c->callback([] { census(o); });
   add_bench_data(*bench);
+  add_bench_roofline(*bench);
 }
 
 }  // namespace

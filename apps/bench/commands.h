@@ -8,6 +8,7 @@ class App;
 namespace thorax::app {
 
 void add_bench_data(CLI::App& bench);
+void add_bench_roofline(CLI::App& bench);
 void add_bench_kernels(CLI::App& bench);
 
 }  // namespace thorax::app
