@@ -21,12 +21,12 @@ namespace thorax::app {
 namespace {
 
 struct Options {
-  CensusWork work;
+  NetworkWork work;
   std::string device = "sim", precision = "float32", mode = "train", csv;
   bool json = false;
 };
 
-nlohmann::ordered_json as_json(const CensusWork& work, const Options& o, const LaunchCensus& c) {
+nlohmann::ordered_json as_json(const NetworkWork& work, const Options& o, const LaunchCensus& c) {
   nlohmann::ordered_json rows = nlohmann::ordered_json::array();
   for (const CensusRow& r : c.rows)
     rows.push_back({{"operation", r.operation},
@@ -70,7 +70,7 @@ double percent(std::int64_t part, std::int64_t whole) {
   return whole == 0 ? 0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole);
 }
 
-void print(const CensusWork& work, const Options& o, const LaunchCensus& c) {
+void print(const NetworkWork& work, const Options& o, const LaunchCensus& c) {
   const DeviceInfo& card = device_info(work.device);
   fmt::print("{} {}x{} batch {} {} {}, counted on a {} ({} multiprocessors, sm_{}); nothing ran\n",
              work.model, work.size, work.size, work.batch, o.precision,
@@ -104,7 +104,7 @@ void print(const CensusWork& work, const Options& o, const LaunchCensus& c) {
 }
 
 void census(Options o) {
-  CensusWork& work = o.work;
+  NetworkWork& work = o.work;
   work.device = apply(
       {.threads = 0, .device = o.device, .memory_limit = {}, .providers = {}, .autotune = false});
   work.precision = parse_precision(o.precision, work.device);
@@ -125,6 +125,7 @@ void add(CLI::App& root) {
   CLI::App* bench = root.add_subcommand("bench", "What this engine costs");
   bench->require_subcommand(1);
   add_bench_kernels(*bench);
+  add_bench_step(*bench);
   CLI::App* c = bench->add_subcommand(
       "census", "Kernels that a training step or inference launches on a GPU, counted, not run");
   c->add_option("--model", o.work.model, "The network")

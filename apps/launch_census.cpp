@@ -5,32 +5,11 @@
 #include <tuple>
 
 #include "apps/kernel_table.h"
-#include "engine/io/config.h"
-#include "engine/optim/optimizer.h"
 #include "engine/runtime/allocator.h"
 #include "engine/runtime/sim/census.h"
-#include "kernels/cross_entropy/cross_entropy.h"
-#include "kernels/dice_loss/dice_loss.h"
-#include "models/factory.h"
 
 namespace thorax::app {
 namespace {
-
-// As `thorax train` runs it, without the host's questions: the loss's value and whether gradients
-// overflowed would mean nothing here.
-void train_step(const CensusWork& work, const Model& model, Optimizer& optimizer,
-                const Variable& input, const Tensor& target) {
-  const Variable logits = model.logits(input, work.precision);
-  const Variable loss =
-      gives_masks(work.model) ? dice_loss(logits, target) : bce_with_logits(logits, target);
-  backward(loss, Tensor::full(loss.shape(), 1, loss.value().dtype(), work.device));
-  if (work.precision == DType::f16) {
-    optimizer.step(1e-3, 1, grad_squares(optimizer.parameters()).non_finite);
-  } else {
-    optimizer.step(1e-3, 1);
-  }
-  optimizer.zero_grad();
-}
 
 // "conv2d_forward<T, 64>" and "void thorax::conv2d_forward<float, 64>" are one kernel.
 std::string base_name(const std::string& kernel) {
@@ -55,45 +34,17 @@ int resident_blocks(int capability, const CensusRow& launch) {
 
 }  // namespace
 
-bool gives_masks(const std::string& model) {
-  const std::vector<std::string> names = segmenter_names();
-  return std::find(names.begin(), names.end(), model) != names.end();
-}
-
-LaunchCensus count_launches(const CensusWork& work) {
+LaunchCensus count_launches(const NetworkWork& work) {
   THORAX_CHECK(work.device.kind == DeviceKind::sim,
                "[bench] launches are counted on a simulated device (sim:0, sim:1, ...), not on {}",
                to_string(work.device));
-  const bool masks = gives_masks(work.model);
-  nlohmann::json config = {
-      {"model", work.model}, {"in_channels", 1}, {"recompute", work.recompute}};
-  if (!masks) {
-    config["head"] = "study";
-    config["outputs"] = 1;
-  }
-  const std::unique_ptr<Model> model = create_model(config);
-  model->train(work.train);
   const DeviceScope on(work.device);
-  model->to(work.device);
+  NetworkStep step(work);
   const sim::Census census;
-  const Variable input(
-      Tensor::empty({work.batch, work.size, work.size, 1}, DType::f32, work.device));
-  const Tensor target =
-      Tensor::empty(masks ? input.shape() : Shape{work.batch, 1}, DType::f32, work.device);
-  std::unique_ptr<Optimizer> optimizer;
-  if (work.train) {
-    optimizer = make_optimizer(ConfigObject({{"name", "adamw"}, {"weight_decay", 1e-4}}, "bench"),
-                               model->parameters());
-  }
-  const auto run = [&] {
-    if (work.train) return train_step(work, *model, *optimizer, input, target);
-    const NoGrad no_grad;
-    model->logits(input, work.precision);
-  };
-  run();  // makes what later steps keep: the optimizer's state
+  step.run();  // makes what later steps keep: the optimizer's state
   const std::size_t before = census.launches().size();
   allocator(work.device).reset_peak();
-  run();
+  step.run();
 
   LaunchCensus result;
   result.peak_bytes = allocator(work.device).stats().peak_in_use;

@@ -6,19 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "engine/runtime/device.h"
-#include "engine/tensor/dtype.h"
+#include "apps/bench/network_step.h"
 
 namespace thorax::app {
-
-struct CensusWork {
-  std::string model;  // of models/factory.h
-  std::int64_t size = 0, batch = 0;
-  bool train = true;  // forward, loss, backward, AdamW as `thorax train` does; else inference
-  DType precision = DType::f32;
-  bool recompute = false;
-  Device device;  // simulated
-};
 
 // Launches of one kind: the same operation, kernel, grid and block.
 struct CensusRow {
@@ -43,12 +33,9 @@ struct LaunchCensus {
   std::size_t peak_bytes = 0;  // of tensors alive at once, parameters included
 };
 
-// Whether a network gives masks, not one score per image and class.
-bool gives_masks(const std::string& model);
-
 // Tensors take address space of this machine and not its memory; the card's own size is not
 // enforced, so that one learns what would not fit. Throws Error "[bench] ..." for a device that is
 // not simulated, and the network's own errors.
-LaunchCensus count_launches(const CensusWork& work);
+LaunchCensus count_launches(const NetworkWork& work);
 
 }  // namespace thorax::app

@@ -10,11 +10,11 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "apps/bench/step_timing.h"
 #include "bench/peers/hashfill.h"
 #include "engine/io/safetensors.h"
 #include "engine/optim/step.h"
@@ -22,7 +22,6 @@
 #include "engine/runtime/allocator.h"
 #include "engine/runtime/device.h"
 #include "engine/runtime/parallel.h"
-#include "engine/runtime/profile.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/dice_loss/dice_loss.h"
 #include "models/factory.h"
@@ -145,36 +144,12 @@ class Step {
   bool first_ = true;
 };
 
-// From an idle device until it is idle again.
-template <class Work>
-double seconds_of(Device device, const Work& work) {
-  synchronize(device);
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  synchronize(device);
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
 void print_profile(const Arguments& args, Step& step, double median) {
-  constexpr int kRuns = 2;
-  profile_reset();
-  profile_enable(args.profile == "shapes" ? ProfileLevel::shapes : ProfileLevel::operations,
-                 args.device());
-  const double wall = seconds_of(args.device(),
-                                 [&] {
-                                   for (int i = 0; i < kRuns; ++i) step.run();
-                                 }) /
-                      kRuns;
-  profile_enable(ProfileLevel::off);
-  double covered = 0;
-  for (const ProfileRow& row : profile_rows()) covered += row.seconds / kRuns;
-  fmt::print(stderr, "  {} {}: {:.4f} s with the profile on (median without: {:.4f} s)\n",
-             args.model, args.mode, wall, median);
-  for (const ProfileRow& row : profile_rows())
-    fmt::print(stderr, "  {:9.4f} s {:5.1f} % {:6} x  {}\n", row.seconds / kRuns,
-               100 * row.seconds / kRuns / wall, row.calls / kRuns, row.name);
-  fmt::print(stderr, "  {:9.4f} s {:5.1f} %           outside any operation\n", wall - covered,
-             100 * (wall - covered) / wall);
+  const app::StepProfile profile = app::profile_step(
+      args.device(), args.profile == "shapes" ? ProfileLevel::shapes : ProfileLevel::operations,
+      [&] { step.run(); });
+  fmt::print(stderr, "  {} {}: {:.4f} s with the profile on (median without: {:.4f} s)\n{}",
+             args.model, args.mode, profile.seconds, median, app::profile_text(profile));
 }
 
 int measure(const Arguments& args) {
@@ -187,7 +162,7 @@ int measure(const Arguments& args) {
   std::vector<double> times;
   for (int i = 0; i < args.warmup + args.repeat; ++i) {
     if (i == args.warmup) allocator(args.device()).reset_peak();
-    const double seconds = seconds_of(args.device(), [&] { step.run(); });
+    const double seconds = app::seconds_of(args.device(), [&] { step.run(); });
     if (i >= args.warmup) times.push_back(seconds);
   }
   const double peak = rss_mb();

@@ -10,5 +10,6 @@ namespace thorax::app {
 void add_bench_data(CLI::App& bench);
 void add_bench_roofline(CLI::App& bench);
 void add_bench_kernels(CLI::App& bench);
+void add_bench_step(CLI::App& bench);
 
 }  // namespace thorax::app

@@ -31,7 +31,11 @@ Shape parse_shape(const char* option, const std::string& text, int rank) {
 }
 
 const std::vector<KernelOperation>& kernel_operations() {
-  static const std::vector<KernelOperation> all = convolution_operations();
+  static const std::vector<KernelOperation> all = [] {
+    std::vector<KernelOperation> operations = convolution_operations();
+    for (KernelOperation& one : memory_bound_operations()) operations.push_back(std::move(one));
+    return operations;
+  }();
   return all;
 }
 

@@ -62,6 +62,7 @@ struct KernelOperation {
 };
 const std::vector<KernelOperation>& kernel_operations();
 std::vector<KernelOperation> convolution_operations();
+std::vector<KernelOperation> memory_bound_operations();
 
 // "2x28x28x32". Throws Error "[bench kernels] OPTION TEXT: ..." when it is not `rank` positive
 // numbers or has too many elements.

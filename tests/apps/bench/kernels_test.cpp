@@ -76,6 +76,48 @@ TEST_CASE("bench kernels: transposed convolutions and lists") {
   }
 }
 
+TEST_CASE("bench kernels: what is bound by memory, on every device") {
+  const std::vector<Arguments> problems{
+      {"batch_norm", "--shape", "2x5x3x18"},
+      {"pool", "--shape", "1x8x6x5"},
+      {"pool", "--shape", "2x9x9x4", "--kind", "avg", "--window", "3", "--stride", "2", "--padding",
+       "1"},
+      {"fuse_multires", "--shape", "1x8x4x6", "--factors", "1,2,4"},
+      {"dice_loss", "--shape", "2x9x7x1"}};
+  for (const Arguments& problem : problems) {
+    std::vector<Arguments> places{{"--device", "cpu"}};
+    if (device_count(DeviceKind::sim) > 0)
+      for (const char* dtype : {"f32", "f16", "bf16"})
+        places.push_back({"--device", "sim", "--dtype", dtype});
+    for (const Arguments& place : places) {
+      const json rows = rows_of(Arguments{"bench", "kernels"} + problem + place +
+                                Arguments{"--repeats", "2", "--json"});
+      CHECK(rows.size() >= 2);
+      for (const json& row : rows) {
+        INFO(row.dump());
+        CHECK(row["check"] == "ok");
+        CHECK(row["gflop_per_s"].is_null());
+        if (place[1] == "cpu")
+          CHECK(row["gb_per_s"].get<double>() > 0);
+        else
+          CHECK(row["launches_counted"].get<int>() >= 1);
+      }
+    }
+  }
+  // A maximum's byte of 3 x 3 outputs, 4 bytes of 6 x 6 inputs and of the outputs.
+  for (const json& row :
+       rows_of({"bench", "kernels", "pool", "--shape", "1x6x6x1", "--repeats", "1", "--json"}))
+    CHECK(row["gb_per_s"].get<double>() * row["median_ms"].get<double>() * 1e6 ==
+          doctest::Approx(36 * 4 + 9 * 5));
+}
+
+TEST_CASE("bench kernels: awkward problems of what is bound by memory") {
+  for (const char* operation : {"batch_norm", "fuse_multires", "pool"})
+    for (const json& row :
+         rows_of({"bench", "kernels", operation, "--cases", "awkward", "--repeats", "1", "--json"}))
+      CHECK_MESSAGE(row["check"] == "ok", row.dump());
+}
+
 TEST_CASE("bench kernels: a simulated device has counts and no times") {
   if (device_count(DeviceKind::sim) == 0) return;
   for (const char* dtype : {"f32", "f16"}) {
@@ -179,6 +221,13 @@ TEST_CASE("bench kernels: refusals name shape, rule and remedy") {
   refused({"conv2d", "--cases", "vgg"}, "there are unet, hrnet_w18");
   refused({"conv2d", "--cases", "unet", "--size", "50"}, "a multiple of 16; take 64");
   refused({"conv2d", "--cases", "unet", "--stride", "2"}, "--stride beside --cases unet");
+  refused({"batch_norm", "--shape", "1x1x1x8"}, "takes two or more, as 2x1x1x8");
+  refused({"fuse_multires", "--shape", "1x8x8x4", "--factors", "2,4"}, "--factors 2,4");
+  refused({"fuse_multires", "--shape", "1x6x6x4", "--factors", "1,4"}, "of --shape 1x6x6x4");
+  refused({"fuse_multires", "--shape", "1x8x8x4", "--factors", "1,2,"}, "--factors 1,2,");
+  refused({"pool", "--shape", "1x4x4x4", "--window", "9"}, "[pool]");
+  refused({"pool", "--cases", "models", "--batch", "2"}, "its sizes are fixed");
+  refused({"dice_loss", "--shape", "1x4x4x1", "--pass", "dgrad"}, "the passes forward, backward");
   refused({"conv_transpose2d", "--shape", "1x4x4x8", "--filter", "4x2x2x8"},
           "4 input channels, but --shape 1x4x4x8 has 8");
 }
