@@ -18,8 +18,9 @@ namespace fs = std::filesystem;
 
 struct Plugins {
   std::vector<PluginInfo> loaded;
-  bool opening = false;  // inside dlopen, where nothing may throw
-  std::string adding;    // the plugin whose rows are added
+  std::vector<std::string> failed;  // files whose code has run and whose rows were not kept
+  bool opening = false;             // inside dlopen, where nothing may throw
+  std::string adding;               // the plugin whose rows are added
   std::vector<void (*)()> waiting;
   std::vector<std::function<void()>> undo;
 };
@@ -83,6 +84,12 @@ const PluginEntry& open(const fs::path& file) {
     refuse(file, "cannot be loaded: {}", problem);
   }
   const void* entry = ::dlsym(module, "thorax_plugin_entry");
+  // It also looks in the libraries that the file needs, one of which may be a plugin itself.
+  Dl_info where{};
+  std::error_code error;
+  if (entry != nullptr &&
+      (::dladdr(entry, &where) == 0 || !fs::equivalent(where.dli_fname, file, error)))
+    entry = nullptr;
   if (entry == nullptr)
     refuse(file,
            "does not export thorax_plugin_entry, which THORAX_PLUGIN defines: do not strip or hide "
@@ -153,13 +160,18 @@ void load_plugin(const fs::path& file) {
   if (error) refuse(file, "{}; give the path of a plugin's shared object", error.message());
   for (const PluginInfo& other : plugins().loaded)
     if (other.file == found) refuse(file, "is loaded already; name each plugin once");
+  for (const std::string& other : plugins().failed)
+    if (other == found)
+      refuse(file, "has failed before in this process, and its code does not start twice");
   check_build(found);
   PluginInfo info{{}, found.string(), file_checksum(found)};
+  plugins().failed.push_back(info.file);  // until it has succeeded
   const PluginEntry& entry = open(found);
   check_name(file, entry.name);
   info.name = entry.name;
   if (const std::string problem = add_rows(entry); !problem.empty())
     refuse(file, "{}; nothing of the plugin was kept", problem);
+  plugins().failed.pop_back();
   plugins().loaded.push_back(std::move(info));
 }
 

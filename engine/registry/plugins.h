@@ -17,7 +17,8 @@ struct PluginInfo {
 
 // Loads a plugin, for as long as the program runs. Throws Error "[plugin] FILE: ..." for a file
 // that is missing, no shared object, no plugin or one of another build (found before any of its
-// code runs), loaded already, or that fails or adds nothing; then nothing of it stays in any table.
+// code runs), loaded already, or that fails or adds nothing; then nothing of it stays in any table,
+// and the file is refused until the program starts anew.
 // To be called before anything computes: the tables are not locked.
 void load_plugin(const std::filesystem::path& file);
 

@@ -87,6 +87,8 @@ std::int64_t pixel_stride_of(const Array& array, const Shape& shape) {
   if (shape[rank - 1] > 1 && array.strides[rank - 1] != 1)
     refuse("the elements of a pixel must lie side by side");
   std::int64_t pixel = 0, wanted = 0;  // the distance of pixels, once an axis has told it
+  // Beyond this no memory reaches, and sums and products below could overflow.
+  constexpr std::int64_t kFarthest = std::int64_t{1} << 56;
   for (int axis = rank - 2; axis >= 0; --axis) {
     const std::int64_t size = shape[axis], stride = array.strides[axis];
     if (size == 1) continue;
@@ -96,7 +98,8 @@ std::int64_t pixel_stride_of(const Array& array, const Shape& shape) {
     } else if (stride != wanted) {
       refuse("rows and images must follow one another without gaps");
     }
-    wanted = stride * size;
+    if (__builtin_mul_overflow(stride, size, &wanted) || wanted > kFarthest)
+      refuse("pixels lie further apart than memory reaches");
   }
   return pixel == 0 ? channels : pixel;
 }
@@ -113,7 +116,8 @@ Tensor take(const Array& array, std::shared_ptr<void> owner) {
   const std::int64_t stride = pixel_stride_of(array, shape);
   THORAX_CHECK(shape.numel() == 0 || array.data != nullptr, "[dlpack] {} {} without memory", shape,
                name_of(dtype));
-  char* const first = static_cast<char*>(array.data) + array.byte_offset;
+  char* const first =
+      array.data == nullptr ? nullptr : static_cast<char*>(array.data) + array.byte_offset;
   THORAX_CHECK(reinterpret_cast<std::uintptr_t>(first) % size_of(dtype) == 0,
                "[dlpack] {} {} at an address that is no multiple of {}; copy it", shape,
                name_of(dtype), size_of(dtype));
@@ -193,7 +197,11 @@ Tensor from_dlpack(dlpack::ManagedVersioned* given, bool* read_only) {
   THORAX_CHECK(given->version.major == 1,
                "[dlpack] an array of DLPack's version {}.{}: versions 1.x are read",
                given->version.major, given->version.minor);
-  if (read_only != nullptr) *read_only = (given->flags & dlpack::kReadOnly) != 0;
+  const bool locked = (given->flags & dlpack::kReadOnly) != 0;
+  THORAX_CHECK(read_only != nullptr || !locked,
+               "[dlpack] the memory is read-only and a tensor may be written to; copy it, or ask "
+               "for the flag and do not write");
+  if (read_only != nullptr) *read_only = locked;
   return take(given);
 }
 

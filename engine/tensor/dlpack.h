@@ -60,8 +60,8 @@ struct ManagedVersioned {
 // another stream on CUDA memory must have been waited for. Throws Error "[dlpack] ..." naming
 // shape, strides or type; `given` is then still the caller's.
 //
-// Writing to memory that the other side gave as read-only is the caller's fault; `read_only` says
-// whether it did.
+// `read_only` receives whether the other side wants nobody to write there; without it such memory
+// is an error, for a tensor may be written to.
 Tensor from_dlpack(dlpack::ManagedVersioned* given, bool* read_only = nullptr);
 Tensor from_dlpack(dlpack::Managed* given);
 

@@ -81,6 +81,10 @@ TEST_CASE("plugin: what is none, is another build's or fails is refused, with th
   refused(plugin("empty"), "adds no provider and no operation (THORAX_PROVIDER, add_op)");
   refused(plugin("taken"), "provider 'cpu' added twice; nothing of the plugin was kept");
   refused(plugin("throws"), "[cubes] the tables are out; nothing of the plugin was kept");
+  refused(plugin("throws_number"), "it throws something that is no std::exception; nothing of");
+  refused(plugin("own_table"),
+          "there is an operation 'activation' already: a new one needs a name");
+  refused(plugin("unresolved"), "cannot be loaded: undefined symbol: ");
   refused(plugin("bad_name"), "calls itself 'cubes and more': a plugin's name is of letters");
   refused(plugin("other_build"),
           "was built for thorax 0.0.1 (headers 0123456789abcdef), libstdc++ ");

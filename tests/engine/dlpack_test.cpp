@@ -89,6 +89,7 @@ TEST_CASE("dlpack: what layouts and types are taken") {
   SUBCASE("nothing at all, without memory") {
     foreign.shape = {0, 3};
     array.data = nullptr;
+    array.byte_offset = 8;
     CHECK(from_dlpack(&foreign.managed).numel() == 0);
   }
   SUBCASE("a scalar") {
@@ -127,6 +128,11 @@ TEST_CASE("dlpack: what a tensor cannot hold is refused by name and stays the ca
   refused("strides -3, 1 (elements): pixels must not overlap or run backwards");
   foreign.strides = {0, 1};
   refused("pixels must not overlap");
+  foreign.strides = {std::int64_t{1} << 60, 1};
+  refused("pixels lie further apart than memory reaches");
+  foreign.managed.flags = dlpack::kReadOnly;
+  refused("[dlpack] the memory is read-only and a tensor may be written to; copy it, or ask");
+  foreign.managed.flags = 0;
   foreign.shape = {2, 2, 3};
   foreign.strides = {7, 3, 1};
   array.ndim = 3;

@@ -67,12 +67,26 @@ THORAX_PROVIDER(plain_relu, activation_providers(),
                  .forward = forward,
                  .backward = backward});
 
+#if defined(THORAX_PLUGIN_UNRESOLVED)
+void nobody_has_this();
+const auto needs_it = &nobody_has_this;
+#endif
+
 #if defined(THORAX_PLUGIN_BAD_NAME)
 THORAX_PLUGIN("cubes and more") {
 #else
 THORAX_PLUGIN("cubes") {
 #endif
   add_op({"cube", "", run_cube});
+#if defined(THORAX_PLUGIN_OWN_TABLE)
+  static Registry<ActivationProvider> own("activation");
+#endif
+#if defined(THORAX_PLUGIN_THROWS_NUMBER)
+  throw 7;
+#endif
+#if defined(THORAX_PLUGIN_UNRESOLVED)
+  needs_it();
+#endif
 #if defined(THORAX_PLUGIN_THROWS)
   fail("[cubes] the tables are out");
 #endif
