@@ -33,6 +33,19 @@ void check_learnable(Task task, const Dataset& dataset) {
       dataset.samples.size(), first->image.string());
 }
 
+void check_lungs(const TrainSettings& s, const Dataset& dataset) {
+  if (s.task != Task::classifier || !s.segmenter.empty() || !needs_mask(s.seen())) return;
+  const auto missing = [](const Sample& sample) { return sample.masks.empty(); };
+  const auto first = std::find_if(dataset.samples.begin(), dataset.samples.end(), missing);
+  THORAX_CHECK(
+      first == dataset.samples.end(),
+      "[run] the view '{}' needs to know the lungs; {} of {} images have no lung mask, the first "
+      "is "
+      "{}; give --segmenter, or masks (--data KIND:PATH,masks=FOLDER), or the view whole alone",
+      name_of(s.seen()), std::count_if(dataset.samples.begin(), dataset.samples.end(), missing),
+      dataset.samples.size(), first->image.string());
+}
+
 void check_network(const TrainSettings& s, std::size_t outputs) {
   const std::unique_ptr<Model> model = create_model(s.model, static_cast<std::uint64_t>(s.seed));
   if (!s.weights.empty()) {

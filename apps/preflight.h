@@ -14,6 +14,10 @@ namespace thorax::app {
 // without masks.
 void check_learnable(Task task, const Dataset& dataset);
 
+// Throws Error when the classifier is shown lungs, or images without them, no segmenter finds them
+// and images have no lung mask.
+void check_lungs(const TrainSettings& settings, const Dataset& dataset);
+
 // Builds the network, with the weights it starts from, and shows it an empty image: throws Error
 // when its input cannot have this size, or it does not give `outputs` logits an image (classifier)
 // or one a pixel (segmenter), or cannot be trained on one image at a time where --batch 1 asks for

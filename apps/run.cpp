@@ -220,6 +220,8 @@ void check_networks(const TrainSettings& fitting, const RunRequest& request,
       fitting.task == Task::segmenter
           ? static_cast<std::size_t>(organ_task(fitting, dataset.samples).outputs())
           : output_count(dataset.classes, multilabel);
+  check_lungs(fitting, dataset);
+  for (const TrainSettings& network : request.networks) check_lungs(network, dataset);
   check_network(fitting, outputs);
   std::vector<nlohmann::json> seen{fitting.model};
   for (const TrainSettings& network : request.networks)

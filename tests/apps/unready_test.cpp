@@ -80,6 +80,34 @@ TEST_CASE("skipped images are decided on before the split, and listed") {
   CHECK(has(rows[0]["reason"], images[0].filename().string()));
 }
 
+TEST_CASE("views of lungs that nobody knows are refused before anything is made") {
+  const TemporaryFolder t;
+  make_phantoms(t / "ph");
+  // Class folders without masks, of which `compare` shows the lungs unless told otherwise.
+  bool first = true;
+  for (const auto& entry : fs::directory_iterator(t / "ph/CXR_png")) {
+    const fs::path to = fs::path(t / "classes") / (first ? "covid" : "normal");
+    first = !first;
+    fs::create_directories(to);
+    fs::copy_file(entry.path(), to / entry.path().filename());
+  }
+  const Arguments data{
+      "--data", "folder:" + (t / "classes"), "--size", "32", "--folds", "2", "--out", t / "run"};
+  const Arguments compare = Arguments{"compare", "--models", "resnet18"} + data;
+  const std::string wanted =
+      "the view 'lungs' needs to know the lungs; 10 of 10 images have no lung mask, the first is ";
+  for (const Arguments& command :
+       {compare, compare + Arguments{"--dry-run"},
+        Arguments{"kfold", "classifier", "--model", "resnet18", "--view", "lungs"} + data}) {
+    const std::string said = refuse(command);
+    INFO(said);
+    CHECK(has(said, wanted));
+    CHECK(has(said, "give --segmenter, or masks (--data KIND:PATH,masks=FOLDER)"));
+    CHECK_FALSE(fs::exists(t / "run"));
+  }
+  run(compare + Arguments{"--views", "whole", "--dry-run"});
+}
+
 TEST_CASE("a batch of one that batch norm cannot take is refused before anything is made") {
   const TemporaryFolder t;
   make_phantoms(t / "ph");
