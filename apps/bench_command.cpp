@@ -20,9 +20,8 @@
 namespace thorax::app {
 namespace {
 
-struct Options {
-  NetworkWork work;
-  std::string device = "sim", precision = "float32", mode = "train", csv;
+struct Options : NetworkOptions {
+  std::string device = "sim", csv;
   bool json = false;
 };
 
@@ -104,13 +103,9 @@ void print(const NetworkWork& work, const Options& o, const LaunchCensus& c) {
 }
 
 void census(Options o) {
-  NetworkWork& work = o.work;
-  work.device = apply(
-      {.threads = 0, .device = o.device, .memory_limit = {}, .providers = {}, .autotune = false});
-  work.precision = parse_precision(o.precision, work.device);
-  work.train = o.mode == "train";
-  if (work.size == 0) work.size = gives_masks(work.model) ? 512 : 224;
-  if (work.batch == 0) work.batch = 8;
+  o.apply_to(apply(
+      {.threads = 0, .device = o.device, .memory_limit = {}, .providers = {}, .autotune = false}));
+  const NetworkWork& work = o.work;
   if (!o.csv.empty()) check_output_file(o.csv);
   const LaunchCensus counted = count_launches(work);
   if (!o.csv.empty()) atomic_write(o.csv, as_csv(counted));
@@ -128,19 +123,9 @@ void add(CLI::App& root) {
   add_bench_step(*bench);
   CLI::App* c = bench->add_subcommand(
       "census", "Kernels that a training step or inference launches on a GPU, counted, not run");
-  c->add_option("--model", o.work.model, "The network")
-      ->required()
-      ->check(CLI::IsMember(model_names()));
-  c->add_option("--mode", o.mode, "train: forward, loss, backward, AdamW; or infer")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"train", "infer"}));
-  c->add_option("--size", o.work.size, "Side of the square image (default 512 for unet, else 224)")
-      ->check(in_range<std::int64_t>(1, 8192));
-  c->add_option("--batch", o.work.batch, "Images (default 8)")->check(kBatch);
+  add_network_options(*c, o);
   c->add_option("--device", o.device, "The card: sim (RTX 2070 Super), sim:1 (A100), sim:2 (H100)")
       ->capture_default_str();
-  add_precision_option(*c, o.precision);
-  c->add_flag("--recompute", o.work.recompute, "Compute activations inside blocks again");
   c->add_option("--csv", o.csv, "Write a row for each operation, kernel and grid here");
   c->add_flag("--json", o.json, "Print JSON");
   c->footer("Example:\n  thorax bench census --model hrnet_w18 --precision float16 --device sim:2");
@@ -150,5 +135,30 @@ void add(CLI::App& root) {
 }
 
 }  // namespace
+
+void NetworkOptions::apply_to(Device device) {
+  work.device = device;
+  work.precision = parse_precision(precision, device);
+  work.train = mode == "train";
+  if (work.size == 0) work.size = gives_masks(work.model) ? 512 : 224;
+  if (work.batch == 0) work.batch = 8;
+}
+
+void add_network_options(CLI::App& command, NetworkOptions& o) {
+  command.add_option("--model", o.work.model, "The network")
+      ->required()
+      ->check(CLI::IsMember(model_names()));
+  command.add_option("--mode", o.mode, "train: forward, loss, backward, AdamW; or infer")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"train", "infer"}));
+  command
+      .add_option("--size", o.work.size,
+                  "Side of the square image (default 512 for unet, else 224)")
+      ->check(in_range<std::int64_t>(1, 8192));
+  command.add_option("--batch", o.work.batch, "Images (default 8)")->check(kBatch);
+  add_precision_option(command, o.precision);
+  command.add_flag("--recompute", o.work.recompute, "Compute activations inside blocks again");
+}
+
 THORAX_COMMAND(85, add)
 }  // namespace thorax::app

@@ -1,11 +1,10 @@
 #include "apps/bench/data_stages.h"
 
-#include <algorithm>
 #include <array>
-#include <chrono>
 #include <map>
 #include <span>
 
+#include "apps/bench/step_timing.h"
 #include "data/decode.h"
 #include "data/decode_samples.h"
 #include "data/formats/format.h"
@@ -24,10 +23,8 @@ struct Sums {
 };
 
 template <class Work>
-double seconds_of(const Work& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+double on_the_cpu(const Work& work) {
+  return seconds_of(Device{}, work);
 }
 
 void add(Sums& sums, const DataWork& work, std::int64_t index, const std::string& name,
@@ -39,12 +36,12 @@ void add(Sums& sums, const DataWork& work, std::int64_t index, const std::string
   for (int r = 0; r < work.repeats; ++r) {
     Image augmented = resized;  // the copy is not the augmentation's
     const std::array<double, kStages.size()> seconds = {
-        seconds_of([&] { (void)check_container(bytes, name, limits); }),
-        seconds_of([&] { (void)decode_samples(bytes, name, limits, Use::gray); }),
-        seconds_of([&] { (void)decode_gray(bytes, name); }),
-        seconds_of([&] { (void)resize(gray, work.size, work.size); }),
+        on_the_cpu([&] { (void)check_container(bytes, name, limits); }),
+        on_the_cpu([&] { (void)decode_samples(bytes, name, limits, Use::gray); }),
+        on_the_cpu([&] { (void)decode_gray(bytes, name); }),
+        on_the_cpu([&] { (void)resize(gray, work.size, work.size); }),
         // Another epoch each time: a draw decides which of the processes an image gets.
-        seconds_of([&] { augment(work.augment, work.seed, r, index, augmented, nullptr); })};
+        on_the_cpu([&] { augment(work.augment, work.seed, r, index, augmented, nullptr); })};
     for (std::size_t s = 0; s < kStages.size(); ++s)
       sums.seconds[s][static_cast<std::size_t>(r)] += seconds[s];
   }
@@ -69,15 +66,13 @@ std::vector<DataRow> measure_data(const DataWork& work) {
   for (auto& [format, sums] : formats) {
     const auto images = static_cast<double>(sums.images);
     for (std::size_t s = 0; s < kStages.size(); ++s) {
-      std::vector<double>& seconds = sums.seconds[s];
-      std::sort(seconds.begin(), seconds.end());
-      const std::size_t n = seconds.size();
+      const auto [median, spread] = quartiles(sums.seconds[s]);
       DataRow row{kStages[s], format, reader_of(format), sums.images};
       const bool resized = row.stage == "augment";
       row.megapixels =
           1e-6 * (resized ? static_cast<double>(work.size) * work.size : sums.pixels / images);
-      row.median = seconds[n / 2] / images;
-      row.spread = (seconds[3 * n / 4] - seconds[n / 4]) / images;
+      row.median = median / images;
+      row.spread = spread / images;
       rows.push_back(row);
     }
   }

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "apps/bench/step_timing.h"
 #include "data/csv.h"
 #include "engine/runtime/allocator.h"
 #include "engine/runtime/parallel.h"
@@ -18,10 +19,6 @@
 
 namespace thorax::app {
 namespace {
-
-std::string machine_name(Device device) {
-  return device.kind == DeviceKind::cpu ? processor_name() : device_info(device).name;
-}
 
 // Runs once under a count that runs nothing.
 void count(KernelRow& row, const KernelRun& run) {
@@ -138,10 +135,9 @@ void KernelBench::fill(KernelRow& row, const KernelPass& pass, const KernelRun& 
   synchronize(device_);
   row.workspace = static_cast<std::int64_t>(memory.stats().peak_in_use - before);
   if (device_.kind == DeviceKind::sim) return count(row, run);
-  const std::vector<double> seconds = timer_.sorted_seconds(run.work);
-  const std::size_t n = seconds.size();
-  row.median = seconds[n / 2];
-  row.spread = seconds[3 * n / 4] - seconds[n / 4];
+  const auto [median, spread] = quartiles(timer_.sorted_seconds(run.work));
+  row.median = median;
+  row.spread = spread;
   if (!(*row.median > 0)) return;
   row.bytes = pass.bytes / *row.median;
   row.of_copy = *row.bytes / copy_rate();

@@ -2,8 +2,9 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
+#include <vector>
 
 #include "apps/bench/commands.h"
 #include "apps/bench/network_step.h"
@@ -18,26 +19,22 @@
 namespace thorax::app {
 namespace {
 
-struct Options {
-  NetworkWork work;
+struct Options : NetworkOptions {
   ComputeOptions compute;
-  std::string precision = "float32", mode = "train", profile;
+  std::string profile;
   int repeats = 11, warmup = 2;
   bool json = false;
 };
 
 void step(Options o) {
-  NetworkWork& work = o.work;
-  work.device = apply(o.compute);
-  THORAX_CHECK(work.device.kind != DeviceKind::sim,
+  const NetworkWork& work = o.work;
+  const Device device = apply(o.compute);
+  THORAX_CHECK(device.kind != DeviceKind::sim,
                "[bench step] --device {}: a simulated device has no time to measure; take cpu or "
                "cuda, or count its launches and memory with `thorax bench census --model {}`",
                o.compute.device, work.model);
-  work.precision = parse_precision(o.precision, work.device);
-  work.train = o.mode == "train";
-  if (work.size == 0) work.size = gives_masks(work.model) ? 512 : 224;
-  if (work.batch == 0) work.batch = 8;
-  const DeviceScope on(work.device);
+  o.apply_to(device);
+  const DeviceScope on(device);
   NetworkStep network(work);
   network.fill();
   const auto run = [&] { network.run(); };
@@ -46,12 +43,9 @@ void step(Options o) {
   std::vector<double> seconds;
   for (int i = 0; i < o.repeats; ++i) seconds.push_back(seconds_of(work.device, run));
   const std::size_t peak = allocator(work.device).stats().peak_in_use;
-  std::sort(seconds.begin(), seconds.end());
-  const std::size_t n = seconds.size();
-  const double median = seconds[n / 2], spread = seconds[3 * n / 4] - seconds[n / 4],
-               rate = static_cast<double>(work.batch) / median;
-  const std::string machine =
-      work.device.kind == DeviceKind::cpu ? processor_name() : device_info(work.device).name;
+  const auto [median, spread] = quartiles(std::move(seconds));
+  const double rate = static_cast<double>(work.batch) / median;
+  const std::string machine = machine_name(device);
   StepProfile profile;
   if (!o.profile.empty())
     profile = profile_step(
@@ -100,18 +94,8 @@ void add_bench_step(CLI::App& bench) {
   static Options o;
   CLI::App* c = bench.add_subcommand(
       "step", "A training step or an inference of a network: time, images a second, memory");
-  c->add_option("--model", o.work.model, "The network")
-      ->required()
-      ->check(CLI::IsMember(model_names()));
-  c->add_option("--mode", o.mode, "train: forward, loss, backward, AdamW; or infer")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"train", "infer"}));
-  c->add_option("--size", o.work.size, "Side of the square image (default 512 for unet, else 224)")
-      ->check(in_range<std::int64_t>(1, 8192));
-  c->add_option("--batch", o.work.batch, "Images (default 8)")->check(kBatch);
-  add_precision_option(*c, o.precision);
+  add_network_options(*c, o);
   add_compute_options(*c, o.compute);
-  c->add_flag("--recompute", o.work.recompute, "Compute activations inside blocks again");
   c->add_option("--repeats", o.repeats, "Timed runs")
       ->capture_default_str()
       ->check(in_range<int>(1, 10000));

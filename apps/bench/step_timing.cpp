@@ -2,7 +2,19 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace thorax::app {
+
+Quartiles quartiles(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const std::size_t n = values.size();
+  return {values[n / 2], values[3 * n / 4] - values[n / 4]};
+}
+
+std::string machine_name(Device device) {
+  return device.kind == DeviceKind::cpu ? processor_name() : device_info(device).name;
+}
 
 StepProfile profile_step(Device device, ProfileLevel level, const std::function<void()>& run) {
   constexpr int kRuns = 2;

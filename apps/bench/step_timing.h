@@ -1,4 +1,4 @@
-// Where the time of a repeated piece of work goes.
+// The time of a repeated piece of work, and where it goes.
 #pragma once
 
 #include <chrono>
@@ -20,6 +20,15 @@ double seconds_of(Device device, const Work& work) {
   synchronize(device);
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
+
+// Of repeated measurements, at least one: the median and the distance of the quartiles.
+struct Quartiles {
+  double median = 0, spread = 0;
+};
+Quartiles quartiles(std::vector<double> values);
+
+// What a measurement ran on: the processor, or the card.
+std::string machine_name(Device device);
 
 // Of one run; the scopes of the profile wait for the device, so that it takes longer than one
 // without.

@@ -123,17 +123,11 @@ __device__ void sum_gradients(RowSums<N, kBlock>& shared, const Cut& cut, const 
   add_rows(shared, cut, sum, product);
 }
 
-template <int N>
-struct BackwardShared {
-  RowSums<N> sums;
-  int last;
-};
-
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads)
     batch_norm_backward_sums(Cut cut, Maps<T> maps, Pixels<T> dz, float* parts, unsigned* arrivals,
                              Gradients to) {
-  THORAX_SHARED(BackwardShared<N>, shared);
+  THORAX_SHARED(MergingSums<N>, shared);
   const Part part(cut, N, blockIdx.x);
   Floats<N> sum, product;
   sum_gradients<T>(shared.sums, cut, part, maps, dz, sum, product);
@@ -270,7 +264,8 @@ void backward(const BatchNormProblem& pr, const Tensor& dy, const Tensor& x, con
       const Cut cut = Cut::for_sums(pr, N);
       const Tensor parts = Tensor::empty({cut.chunks, 2, channels}, DType::f32, device);
       launch(THORAX_KERNEL(batch_norm_backward_sums<T, N>), device, cut.launch_config(), cut, maps,
-             Pixels<T>(dresidual), parts.device_data<float>(), arrival_counters(device), to);
+             Pixels<T>(dresidual), parts.device_data<float>(), arrival_counters(device, cut.tiles),
+             to);
       if (!dx.defined()) return;
       const Cut map_cut = Cut::for_map(pr, N);
       launch(THORAX_KERNEL(batch_norm_backward_map<T, N>), device, map_cut.launch_config(), map_cut,

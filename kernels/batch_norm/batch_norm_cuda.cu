@@ -139,18 +139,12 @@ __device__ void merge_statistics(float* scratch, const Cut& cut, const BlockChan
   to.set_from(c, pivot, sum, squares, cut.pixels);
 }
 
-template <int N>
-struct StatisticsShared {
-  RowSums<N> sums;
-  int last;
-};
-
 // Left to itself, ptxas squeezes four floats into 48 registers on sm_80 and spills.
 template <class T, int N>
 __global__ void __launch_bounds__(kThreads, N == 4 ? 4 : 0)
     batch_norm_statistics(Cut cut, Pixels<const T> x, float* parts, unsigned* arrivals,
                           Channels to) {
-  THORAX_SHARED(StatisticsShared<N>, shared);
+  THORAX_SHARED(MergingSums<N>, shared);
   const Part part(cut, N, blockIdx.x);
   Floats<N> shift, sum, squares;
   sum_pixels<T>(shared.sums, cut, part, x, shift, sum, squares);
@@ -290,7 +284,7 @@ void run(const BatchNormProblem& pr, const Tensor& x, const ChannelParts* given,
         const Cut cut = Cut::for_sums(pr, N);
         const Tensor parts = Tensor::empty({cut.chunks, 3, cut.channels}, DType::f32, device);
         launch(THORAX_KERNEL(batch_norm_statistics<T, N>), device, cut.launch_config(), cut, in,
-               parts.device_data<float>(), arrival_counters(device), channels);
+               parts.device_data<float>(), arrival_counters(device, cut.tiles), channels);
       }
       const Cut cut = Cut::for_map(pr, N);
       launch(THORAX_KERNEL(batch_norm_map<T, N>), device, cut.launch_config(), cut, pr.relu, map,

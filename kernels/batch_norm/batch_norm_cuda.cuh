@@ -145,6 +145,13 @@ __device__ inline float row_sum(const RowSums<N, kBlock>& shared, int channel, i
   return shared.values[channel / N * 2 * N + which * N + channel % N];
 }
 
+// What the kernels share whose last block merges.
+template <int N>
+struct MergingSums {
+  RowSums<N> sums;
+  int last;  // of is_last_block
+};
+
 // The channels of a block, counted from its first: a thread each, the first ones of the block.
 struct BlockChannels {
   int thread, width;

@@ -32,7 +32,9 @@ class Counters {
 
 }  // namespace
 
-unsigned* arrival_counters(Device device) {
+unsigned* arrival_counters(Device device, unsigned groups) {
+  THORAX_CHECK(groups <= kArrivalCounters, "[gpu] {} groups of blocks, of which {} can be counted",
+               groups, kArrivalCounters);
 #if defined(__CUDACC__)
   // One stream orders the launches of all threads of the host.
   static std::mutex mutex;

@@ -10,9 +10,10 @@ namespace THORAX_GPU {
 
 // Counters that are zero between launches, one for each group of blocks that waits for its last
 // one. Launches that share them run one after the other: those of a GPU, and on a simulated device
-// those of one thread of the host. They live as long as the process, or that thread.
+// those of one thread of the host. They live as long as the process, or that thread. Throws Error
+// "[gpu] ..." for more groups than there are counters.
 constexpr unsigned kArrivalCounters = 2048;
-unsigned* arrival_counters(Device device);
+unsigned* arrival_counters(Device device, unsigned groups);
 
 // Called by every thread of each of `blocks` blocks that share a counter. True in all threads of
 // the block that comes last: it sees what the others wrote before, by __ldcg, since its own
