@@ -122,20 +122,19 @@ Problem problem_of(const ProblemOptions& o) {
 
 void need_filter(const ProblemOptions& o, const char* layout) {
   THORAX_CHECK(o.filter.rank() == 4,
-               "[bench kernels] --shape {}: a convolution needs its filter; add --filter, {}, for "
+               "[problem] --shape {}: a convolution needs its filter; add --filter, {}, for "
                "example --filter 32x3x3x{}",
                o.shape_text, layout, o.shape[3]);
 }
 
 std::vector<KernelPass> own_conv2d(const ProblemOptions& o, const KernelRequest& request) {
   need_filter(o, "out x height x width x in / groups");
-  THORAX_CHECK(
-      o.filter[3] * o.groups == o.shape[3],
-      "[bench kernels] --filter {}: {} channels{}, but --shape {} has {}; the filter's last "
-      "extent times --groups is the input's last",
-      o.filter_text, o.filter[3],
-      o.groups == 1 ? std::string() : fmt::format(" in each of {} groups", o.groups), o.shape_text,
-      o.shape[3]);
+  THORAX_CHECK(o.filter[3] * o.groups == o.shape[3],
+               "[problem] --filter {}: {} channels{}, but --shape {} has {}; the filter's last "
+               "extent times --groups is the input's last",
+               o.filter_text, o.filter[3],
+               o.groups == 1 ? std::string() : fmt::format(" in each of {} groups", o.groups),
+               o.shape_text, o.shape[3]);
   auto p = problem_of<Conv2dProblem>(o);
   p.out_channels = o.filter[0];
   p.check();
@@ -146,11 +145,10 @@ std::vector<KernelPass> own_conv2d(const ProblemOptions& o, const KernelRequest&
 
 std::vector<KernelPass> own_transposed(const ProblemOptions& o, const KernelRequest& request) {
   need_filter(o, "in x height x width x out / groups");
-  THORAX_CHECK(
-      o.filter[0] == o.shape[3],
-      "[bench kernels] --filter {}: {} input channels, but --shape {} has {}; a transposed "
-      "convolution's filter begins with the input's channels",
-      o.filter_text, o.filter[0], o.shape_text, o.shape[3]);
+  THORAX_CHECK(o.filter[0] == o.shape[3],
+               "[problem] --filter {}: {} input channels, but --shape {} has {}; a transposed "
+               "convolution's filter begins with the input's channels",
+               o.filter_text, o.filter[0], o.shape_text, o.shape[3]);
   auto p = problem_of<ConvTranspose2dProblem>(o);
   p.out_channels = o.filter[3] * o.groups;
   p.check();
@@ -164,8 +162,8 @@ std::int64_t list_size(const std::string& cases, std::int64_t size, std::int64_t
                        std::int64_t multiple) {
   if (size == 0) return own;
   THORAX_CHECK(size % multiple == 0,
-               "[bench kernels] --size {}: images of --cases {} have a multiple of {}; take {}",
-               size, cases, multiple, (size / multiple + 1) * multiple);
+               "[problem] --size {}: images of --cases {} have a multiple of {}; take {}", size,
+               cases, multiple, (size / multiple + 1) * multiple);
   return size;
 }
 

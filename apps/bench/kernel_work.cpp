@@ -9,7 +9,7 @@ namespace thorax::app {
 Shape parse_shape(const char* option, const std::string& text, int rank) {
   const auto refuse = [&] {
     fail(
-        "[bench kernels] {} {}: {} whole numbers from 1 with an x between them are wanted, at most "
+        "[problem] {} {}: {} whole numbers from 1 with an x between them are wanted, at most "
         "2^36 elements; for example {}",
         option, text, rank, rank == 4 ? "2x28x28x32" : "8x2048");
   };

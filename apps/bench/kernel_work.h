@@ -53,7 +53,7 @@ struct KernelOperation {
   std::vector<std::string> passes;
   std::vector<std::string> options;  // "--filter" ...: what describes a problem beside --shape
   std::vector<std::string> cases;    // names of lists
-  // The passes of a problem from the command line. Throws Error "[bench kernels] ..." where options
+  // The passes of a problem from the command line. Throws Error "[problem] ..." where options
   // contradict one another.
   std::vector<KernelPass> (*own)(const ProblemOptions&, const KernelRequest&);
   // Those of a list; size and batch 0 = the list's own.
@@ -64,7 +64,7 @@ const std::vector<KernelOperation>& kernel_operations();
 std::vector<KernelOperation> convolution_operations();
 std::vector<KernelOperation> memory_bound_operations();
 
-// "2x28x28x32". Throws Error "[bench kernels] OPTION TEXT: ..." when it is not `rank` positive
+// "2x28x28x32". Throws Error "[problem] OPTION TEXT: ..." when it is not `rank` positive
 // numbers or has too many elements.
 Shape parse_shape(const char* option, const std::string& text, int rank);
 

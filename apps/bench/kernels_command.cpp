@@ -10,6 +10,7 @@
 
 #include "apps/bench/commands.h"
 #include "apps/bench/kernel_rows.h"
+#include "apps/bench/problem_options.h"
 #include "apps/command.h"
 #include "apps/number_checks.h"
 #include "engine/io/atomic_file.h"
@@ -20,64 +21,39 @@
 namespace thorax::app {
 namespace {
 
-struct Options {
-  std::string operation, cases, dtype = "f32", device = "cpu", csv, baseline;
-  ProblemOptions problem;
-  KernelRequest request;
+struct Options : ProblemSelection {
+  std::string cases, device = "cpu", csv, baseline;
   std::int64_t size = 0, batch = 0;
   int threads = 0, repeats = 11;
   double fail_below = 0;
   bool json = false;
 };
 
-bool contains(const std::vector<std::string>& all, const std::string& one) {
-  return std::find(all.begin(), all.end(), one) != all.end();
-}
-
-// What the operation takes of what was given.
 void check(const CLI::App& command, const KernelOperation& operation, const Options& o) {
-  for (const char* option : {"--filter", "--stride", "--padding", "--dilation", "--groups",
-                             "--window", "--kind", "--factors"}) {
-    if (command.get_option(option)->count() == 0) continue;
-    THORAX_CHECK(contains(operation.options, option),
-                 "[bench kernels] {} is nothing of {}, whose problem is --shape{}; leave it out",
-                 option, operation.name,
-                 operation.options.empty()
-                     ? std::string()
-                     : fmt::format(" with {}", fmt::join(operation.options, ", ")));
-    THORAX_CHECK(o.cases.empty(),
-                 "[bench kernels] {} beside --cases {}: the list has its own; leave one out",
-                 option, o.cases);
-  }
+  check_problem(command, operation, o);
+  if (!o.cases.empty())
+    for (const char* option : kProblemOptions)
+      THORAX_CHECK(command.get_option(option)->count() == 0,
+                   "[bench kernels] {} beside --cases {}: the list has its own; leave one out",
+                   option, o.cases);
   THORAX_CHECK(o.problem.shape_text.empty() != o.cases.empty(),
                "[bench kernels] {}: {}; give --shape N x H x W x C, or --cases with one of {}",
                operation.name,
                o.cases.empty() ? "no problem" : "both --shape and --cases, where one is wanted",
                fmt::join(operation.cases, ", "));
-  THORAX_CHECK(o.cases.empty() || contains(operation.cases, o.cases),
+  THORAX_CHECK(o.cases.empty() || std::find(operation.cases.begin(), operation.cases.end(),
+                                            o.cases) != operation.cases.end(),
                "[bench kernels] --cases {}: {} has no such list; there are {}", o.cases,
                operation.name, fmt::join(operation.cases, ", "));
   THORAX_CHECK(!o.cases.empty() || (o.size == 0 && o.batch == 0),
                "[bench kernels] --size and --batch belong to --cases; --shape {} has both",
                o.problem.shape_text);
-  THORAX_CHECK(o.request.pass == "all" || contains(operation.passes, o.request.pass),
-               "[bench kernels] --pass {}: {} has the passes {}, or all", o.request.pass,
-               operation.name, fmt::join(operation.passes, ", "));
   THORAX_CHECK(o.fail_below == 0 || !o.baseline.empty(),
                "[bench kernels] --fail-below {}: below what? Add --baseline FILE", o.fail_below);
 }
 
-DType parse_dtype(const std::string& text) {
-  for (const DType type : {DType::f16, DType::bf16})
-    if (name_of(type) == text) return type;
-  return DType::f32;
-}
-
 void run(const CLI::App& command, Options o) {
-  const std::vector<KernelOperation>& operations = kernel_operations();
-  const KernelOperation& operation =
-      *std::find_if(operations.begin(), operations.end(),
-                    [&](const KernelOperation& one) { return one.name == o.operation; });
+  const KernelOperation& operation = find_kernel_operation(o.operation);
   check(command, operation, o);
   KernelRequest& request = o.request;
   request.device = apply({.threads = o.threads,
@@ -86,16 +62,13 @@ void run(const CLI::App& command, Options o) {
                           .providers = {},
                           .autotune = false});
   const DeviceScope on(request.device);
-  request.dtype = parse_dtype(o.dtype);
+  request.dtype = o.activation_dtype();
   if (!o.csv.empty()) check_output_file(o.csv);
   std::unique_ptr<Baseline> baseline;
   if (!o.baseline.empty()) baseline = std::make_unique<Baseline>(o.baseline);
   std::vector<KernelPass> passes;
   if (o.cases.empty()) {
-    o.problem.shape = parse_shape("--shape", o.problem.shape_text, 4);
-    if (!o.problem.filter_text.empty())
-      o.problem.filter = parse_shape("--filter", o.problem.filter_text, 4);
-    passes = operation.own(o.problem, request);
+    passes = own_passes(operation, o);
   } else {
     passes = operation.listed(o.cases, o.size, o.batch, request);
   }
@@ -140,41 +113,18 @@ void run(const CLI::App& command, Options o) {
 
 void add_bench_kernels(CLI::App& bench) {
   static Options o;
-  std::vector<std::string> names;
   std::string lists;
-  for (const KernelOperation& operation : kernel_operations()) {
-    names.emplace_back(operation.name);
+  for (const KernelOperation& operation : kernel_operations())
     lists += fmt::format("\n  {:<17} {}", operation.name, fmt::join(operation.cases, ", "));
-  }
   CLI::App* c = bench.add_subcommand(
       "kernels", "Every provider of an operation on a problem: checked, then timed");
-  c->add_option("operation", o.operation, "The operation")->required()->check(CLI::IsMember(names));
-  c->add_option("--shape", o.problem.shape_text, "Input, batch x height x width x channels");
-  c->add_option("--filter", o.problem.filter_text,
-                "Filter, out x height x width x in / groups (transposed: in first, out last)");
-  const auto extent = in_range<std::int64_t>(1, 65536);
-  c->add_option("--stride", o.problem.stride, "In both directions (default 1; pool: --window)")
-      ->check(extent);
-  c->add_option("--padding", o.problem.padding, "On every side (default 0)")
-      ->check(in_range<std::int64_t>(0, 65536));
-  c->add_option("--dilation", o.problem.dilation, "In both directions (default 1)")->check(extent);
-  c->add_option("--groups", o.problem.groups, "Of channels (default 1)")->check(extent);
-  c->add_option("--window", o.problem.window, "Side of pooling's window (default 2)")
-      ->check(extent);
-  c->add_option("--kind", o.problem.kind, "Of pooling (default max)")
-      ->check(CLI::IsMember({"max", "avg"}));
-  c->add_option("--factors", o.problem.factors,
-                "fuse_multires: how much coarser each branch is than --shape (default 1,2)");
+  add_problem_options(*c, o);
   c->add_option("--cases", o.cases, "A list of problems in place of --shape; see below");
   c->add_option("--size", o.size, "Side of the images of --cases (default 512 for unet, else 224)")
       ->check(in_range<std::int64_t>(1, 8192));
   c->add_option("--batch", o.batch, "Images of --cases (default 8)")->check(kBatch);
-  c->add_option("--dtype", o.dtype, "Of activations and filter (default f32)")
-      ->check(CLI::IsMember({"f32", "f16", "bf16"}));
   c->add_option("--provider", o.request.provider,
                 "One by name, or all: every one but the reference (default)");
-  c->add_option("--pass", o.request.pass,
-                "all (default), forward, dgrad, wgrad, or backward where there is one for both");
   c->add_option("--device", o.device, "cpu, cuda, sim or ptx; the latter two count and do not time")
       ->capture_default_str();
   c->add_option("--threads", o.threads, "Of the CPU (default: all cores)")->check(kThreads);

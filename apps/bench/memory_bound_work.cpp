@@ -165,7 +165,7 @@ void add_batch_norm(std::vector<KernelPass>& passes, BatchNormProblem p,
 std::vector<KernelPass> own_batch_norm(const ProblemOptions& o, const KernelRequest& request) {
   const BatchNormProblem p{.shape = o.shape};
   THORAX_CHECK(p.pixels() >= 2,
-               "[bench kernels] --shape {}: one value a channel has no variance; batch norm in "
+               "[problem] --shape {}: one value a channel has no variance; batch norm in "
                "training takes two or more, as 2x1x1x{}",
                o.shape_text, p.channels());
   std::vector<KernelPass> passes;
@@ -310,7 +310,7 @@ std::vector<KernelPass> own_fuse(const ProblemOptions& o, const KernelRequest& r
     at = rest + 1;
   }
   THORAX_CHECK(right && finest && p.branches >= 2,
-               "[bench kernels] --factors {}: 2 to {} whole numbers with commas between them, one "
+               "[problem] --factors {}: 2 to {} whole numbers with commas between them, one "
                "of them 1, that divide height and width of --shape {}; for example 1,2",
                o.factors, FuseProblem::kMaxBranches, o.shape_text);
   std::vector<KernelPass> passes;
@@ -371,7 +371,7 @@ std::vector<KernelPass> own_dice(const ProblemOptions& o, const KernelRequest& r
 // Lists whose sizes are the study's.
 void refuse_sizes(const std::string& cases, std::int64_t size, std::int64_t batch) {
   THORAX_CHECK(size == 0 && batch == 0,
-               "[bench kernels] --size and --batch do not change --cases {}: its sizes are fixed; "
+               "[problem] --size and --batch do not change --cases {}: its sizes are fixed; "
                "leave them out, or give one problem with --shape",
                cases);
 }
@@ -410,11 +410,10 @@ std::vector<KernelOperation> memory_bound_operations() {
              std::vector<KernelPass> all;
              if (cases == "awkward") refuse_sizes(cases, size, batch);
              const std::int64_t side = size == 0 ? 224 : size;
-             THORAX_CHECK(
-                 side % 32 == 0,
-                 "[bench kernels] --size {}: images of --cases {} have a multiple of 32; take "
-                 "{}",
-                 size, cases, (side / 32 + 1) * 32);
+             THORAX_CHECK(side % 32 == 0,
+                          "[problem] --size {}: images of --cases {} have a multiple of 32; take "
+                          "{}",
+                          size, cases, (side / 32 + 1) * 32);
              for (const FuseProblem& p : cases == "awkward"
                                              ? fuse_cases()
                                              : hrnet_fuse_cases(batch == 0 ? 8 : batch, side / 4))
