@@ -7,30 +7,10 @@
 
 #include <thorax_kernel_resources.h>  // generated: kKernelResources, the text of resources.csv
 #include "data/csv.h"
+#include "engine/runtime/ptx/cards.h"
 
 namespace thorax::app {
 namespace {
-
-// Per multiprocessor: CUDA C++ Programming Guide, "Technical Specifications per Compute
-// Capability".
-struct Multiprocessor {
-  int warps, blocks,
-      shared;  // shared in bytes, with 1 KiB a block kept by the system from sm_80 on
-  int reserved;
-};
-Multiprocessor multiprocessor(int capability) {
-  switch (capability) {
-    case 75:
-      return {32, 16, 64 * 1024, 0};
-    case 80:
-      return {64, 32, 164 * 1024, 1024};
-    case 86:
-    case 89:
-      return {48, capability == 86 ? 16 : 24, 100 * 1024, 1024};
-    default:
-      return {64, 32, 228 * 1024, 1024};
-  }
-}
 
 int number(const CsvTable& table, int64_t row, const char* column) {
   return std::stoi(table.at(row, table.column(column)));
@@ -38,20 +18,14 @@ int number(const CsvTable& table, int64_t row, const char* column) {
 
 }  // namespace
 
-// Registers are handed out 256 at a time to each warp; 65,536 a multiprocessor.
 int KernelResources::resident_blocks() const {
-  const Multiprocessor sm = multiprocessor(capability);
-  const int warps = (threads + 31) / 32;
-  const int per_warp = (std::max(registers, 1) * 32 + 255) / 256 * 256;
-  const int shared = static_shared + dynamic_shared + sm.reserved;
-  int blocks = std::min({sm.blocks, sm.warps / warps, 65536 / per_warp / warps});
-  if (shared > 0) blocks = std::min(blocks, sm.shared / shared);
-  return blocks;
+  return ptx::resident_blocks(capability, std::max(registers, 1), threads,
+                              static_cast<std::size_t>(static_shared + dynamic_shared));
 }
 
 double KernelResources::occupancy() const {
   return static_cast<double>(resident_blocks() * ((threads + 31) / 32)) /
-         multiprocessor(capability).warps;
+         ptx::limits_of(capability).warps;
 }
 
 std::vector<KernelResources> kernel_resources() {

@@ -11,8 +11,10 @@
 #include <optional>
 
 #include "engine/runtime/parallel.h"
+#include "engine/runtime/ptx/cache.h"
 #include "engine/runtime/ptx/counters.h"
 #include "engine/runtime/ptx/library.h"
+#include "engine/runtime/ptx/measure.h"
 #include "engine/runtime/ptx/memory.h"
 #include "engine/runtime/ptx/opcodes.h"
 #include "engine/runtime/ptx/warp.h"
@@ -212,6 +214,34 @@ std::vector<unsigned char> parameters(const Program& program, std::span<const Ar
   return bytes;
 }
 
+// Wave by wave: the blocks of one on all cores, then their accesses through the card's caches. How
+// long a wave is depends on the launch alone, and so does what is counted.
+template <class Run>
+void run_in_waves(CardMemory& memory, std::uint64_t threads, std::size_t shared,
+                  std::int64_t blocks, const Run& run) {
+  const Card& card = memory.card();
+  const std::size_t reserved = limits_of(card.capability).reserved;
+  const int resident =
+      std::max(1, resident_blocks(card.capability, 0, static_cast<int>(threads), shared));
+  const auto one = static_cast<std::size_t>(resident);
+  const std::size_t taken = one * (shared + reserved);
+  // What shared memory leaves, shared by the blocks of a multiprocessor.
+  const std::size_t l1 = card.l1_bytes > taken ? (card.l1_bytes - taken) / one : 0;
+  std::int64_t wave = std::int64_t{resident} * card.multiprocessors;
+  memory.begin_launch();
+  std::vector<BlockTrace> traces;
+  for (std::int64_t first = 0; first < blocks; first += wave) {
+    const std::int64_t count = std::min(wave, blocks - first);
+    traces.resize(static_cast<std::size_t>(count));
+    for (BlockTrace& trace : traces) trace.begin(l1);
+    parallel_for(0, count, std::max<std::int64_t>(1, count / 16),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   run(first + begin, first + end, traces.data() + begin);
+                 });
+    memory.replay(traces);
+  }
+}
+
 }  // namespace
 
 void fault(const Warp& warp, const Step& step, int lane, const std::string& what) {
@@ -264,14 +294,28 @@ void launch(const Kernel& kernel, const sim::Architecture& architecture,
             const sim::BlockShape& shape, std::span<const Argument> arguments) {
   sim::check_launch(kernel.name, architecture, shape);
   const Program& program = library().find(kernel, architecture.compute_capability);
-  if (!counting()) return execute(program, architecture, shape, arguments);
+  Measurement* const measurement = Measurement::running();
+  if (measurement == nullptr && !counting())
+    return execute(program, architecture, shape, arguments);
   Counts counts(program);
-  execute(program, architecture, shape, arguments, &counts);
-  add_launch(program, counts);
+  if (measurement == nullptr) {
+    execute(program, architecture, shape, arguments, &counts);
+  } else {
+    execute_counted(program, architecture, shape, arguments, counts, measurement->memory());
+  }
+  if (counting()) add_launch(program, counts);
+  if (measurement != nullptr) {
+    LaunchCounts launch = summary(program, counts, measurement->memory().card(), shape);
+    launch.traffic = measurement->memory().traffic();
+    measurement->add(std::move(launch));
+  }
 }
 
-void execute(const Program& program, const sim::Architecture& architecture,
-             const sim::BlockShape& shape, std::span<const Argument> arguments, Counts* counts) {
+namespace {
+
+void execute_on(const Program& program, const sim::Architecture& architecture,
+                const sim::BlockShape& shape, std::span<const Argument> arguments, Counts* counts,
+                CardMemory* card) {
   THORAX_CHECK(program.static_shared <= architecture.shared_static,
                "[ptx] {}: {} bytes of static shared memory, sm_{} has {}", program.name,
                program.static_shared, architecture.compute_capability, architecture.shared_static);
@@ -289,32 +333,52 @@ void execute(const Program& program, const sim::Architecture& architecture,
   std::mutex counts_mutex;
   static std::atomic<std::uint64_t> launches{0};
   const std::uint64_t number = ++launches;
+  // Blocks first ... last - 1; with a card `traces` has one for each.
+  const auto run = [&](std::int64_t first, std::int64_t last, BlockTrace* traces) {
+    static thread_local Worker worker;
+    Block block;
+    block.program = &program;
+    block.shape = shape;
+    block.shared_bytes = shared;
+    block.parameters = bytes.data();
+    block.parameter_bytes = program.parameter_bytes;
+    block.memory = *memory;
+    std::optional<Counts> counted;
+    if (counts != nullptr) block.counts = &counted.emplace(program);
+    for (std::int64_t i = first; i < last; ++i) {
+      const auto b = static_cast<std::uint64_t>(i);
+      block.order = b;
+      block.index = {static_cast<unsigned>(b % shape.grid.x),
+                     static_cast<unsigned>(b / shape.grid.x % shape.grid.y),
+                     static_cast<unsigned>(b / shape.grid.x / shape.grid.y)};
+      if (traces != nullptr) block.trace = traces + (i - first);
+      worker.run(number, block);
+    }
+    if (counts != nullptr) {
+      const std::scoped_lock lock(counts_mutex);
+      counts->add(*counted);
+    }
+  };
   const auto blocks = static_cast<std::int64_t>(shape.grid.x) * shape.grid.y * shape.grid.z;
-  parallel_for(0, blocks, std::max<std::int64_t>(1, blocks / 64),
-               [&](std::int64_t first, std::int64_t last) {
-                 static thread_local Worker worker;
-                 Block block;
-                 block.program = &program;
-                 block.shape = shape;
-                 block.shared_bytes = shared;
-                 block.parameters = bytes.data();
-                 block.parameter_bytes = program.parameter_bytes;
-                 block.memory = *memory;
-                 std::optional<Counts> counted;
-                 if (counts != nullptr) block.counts = &counted.emplace(program);
-                 for (std::int64_t i = first; i < last; ++i) {
-                   const auto b = static_cast<std::uint64_t>(i);
-                   block.order = b;
-                   block.index = {static_cast<unsigned>(b % shape.grid.x),
-                                  static_cast<unsigned>(b / shape.grid.x % shape.grid.y),
-                                  static_cast<unsigned>(b / shape.grid.x / shape.grid.y)};
-                   worker.run(number, block);
-                 }
-                 if (counts != nullptr) {
-                   const std::scoped_lock lock(counts_mutex);
-                   counts->add(*counted);
-                 }
-               });
+  if (card == nullptr) {
+    parallel_for(0, blocks, std::max<std::int64_t>(1, blocks / 64),
+                 [&](std::int64_t first, std::int64_t last) { run(first, last, nullptr); });
+    return;
+  }
+  run_in_waves(*card, threads, shared, blocks, run);
+}
+
+}  // namespace
+
+void execute(const Program& program, const sim::Architecture& architecture,
+             const sim::BlockShape& shape, std::span<const Argument> arguments, Counts* counts) {
+  execute_on(program, architecture, shape, arguments, counts, nullptr);
+}
+
+void execute_counted(const Program& program, const sim::Architecture& architecture,
+                     const sim::BlockShape& shape, std::span<const Argument> arguments,
+                     Counts& counts, CardMemory& memory) {
+  execute_on(program, architecture, shape, arguments, &counts, &memory);
 }
 
 }  // namespace thorax::ptx

@@ -17,6 +17,7 @@ struct Range {
   std::uint64_t begin = 0, end = 0;
 };
 
+class BlockTrace;
 class Counts;
 
 struct Block {
@@ -29,6 +30,7 @@ struct Block {
   std::size_t parameter_bytes = 0;
   std::span<const Range> memory;  // blocks of device memory, by address
   Counts* counts = nullptr;       // nullptr: nothing is counted
+  BlockTrace* trace = nullptr;    // of its accesses to global memory, when it is counted
   std::uint64_t order = 0;        // of the block in the grid
 };
 
