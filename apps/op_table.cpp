@@ -3,7 +3,9 @@
 #include "engine/optim/step.h"
 #include "engine/registry/op_case.h"
 #include "kernels/activation/activation.h"
+#include "kernels/activation/unary.h"
 #include "kernels/batch_norm/batch_norm.h"
+#include "kernels/binary/binary.h"
 #include "kernels/concat/concat.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/conv_transpose2d/conv_transpose2d.h"
@@ -12,9 +14,13 @@
 #include "kernels/dropout/dropout.h"
 #include "kernels/fuse_multires/fuse_multires.h"
 #include "kernels/linear/linear.h"
+#include "kernels/matmul/matmul.h"
 #include "kernels/morphology/morphology.h"
+#include "kernels/permute/permute.h"
 #include "kernels/pool/pool.h"
+#include "kernels/reduce/reduce.h"
 #include "kernels/segmentation_loss/segmentation_loss.h"
+#include "kernels/softmax/softmax.h"
 #include "kernels/upsample/upsample.h"
 
 namespace thorax::app {
@@ -101,12 +107,46 @@ void run_linear(OpCase& c) {
                   c.flag("relu", false)));
 }
 
-void run_relu(OpCase& c) {
-  c.result(relu(c.argument("input")));
+template <Variable (*kFunction)(const Variable&)>
+void run_unary(OpCase& c) {
+  c.result(kFunction(c.argument("input")));
 }
 
-void run_sigmoid(OpCase& c) {
-  c.result(sigmoid(c.argument("input")));
+void run_affine(OpCase& c) {
+  c.result(affine(c.argument("input"), c.number("factor", 1), c.number("shift", 0)));
+}
+
+void run_pow(OpCase& c) {
+  c.result(pow(c.argument("input"), c.number("exponent")));
+}
+
+template <Variable (*kFunction)(const Variable&, const Variable&)>
+void run_binary(OpCase& c) {
+  c.result(kFunction(c.argument("input"), c.argument("other")));
+}
+
+// Axis i of the result is axis axes[i] of the input.
+void run_permute(OpCase& c) {
+  const Variable x = c.argument("input");
+  std::vector<int> axes;
+  for (int i = 0; i < x.shape().rank(); ++i)
+    axes.push_back(static_cast<int>(c.integer(fmt::format("axis{}", i))));
+  c.result(permute(x, axes));
+}
+
+// Over one axis, or over all without the option.
+template <Variable (*kAll)(const Variable&),
+          Variable (*kOver)(const Variable&, std::initializer_list<int>, bool)>
+void run_reduce(OpCase& c) {
+  const Variable x = c.argument("input");
+  const auto axis = static_cast<int>(c.integer("axis", Shape::kMaxRank));
+  const bool keepdim = c.flag("keepdim", false);
+  c.result(axis == Shape::kMaxRank ? kAll(x) : kOver(x, {axis}, keepdim));
+}
+
+template <Variable (*kFunction)(const Variable&, int)>
+void run_softmax(OpCase& c) {
+  c.result(kFunction(c.argument("input"), static_cast<int>(c.integer("axis", -1))));
 }
 
 void run_dropout(OpCase& c) {
@@ -221,8 +261,24 @@ constexpr OpRow kTable[] = {
     {"fuse_multires", "fuse_multires", run_fuse_multires},
     {"concat", "", run_concat},
     {"linear", "linear", run_linear},
-    {"relu", "activation", run_relu},
-    {"sigmoid", "activation", run_sigmoid},
+    {"matmul", "conv2d", run_binary<matmul>},
+    {"add", "binary", run_binary<add>},
+    {"sub", "binary", run_binary<sub>},
+    {"mul", "binary", run_binary<mul>},
+    {"div", "binary", run_binary<div>},
+    {"relu", "activation", run_unary<relu>},
+    {"sigmoid", "activation", run_unary<sigmoid>},
+    {"exp", "activation", run_unary<exp>},
+    {"log", "activation", run_unary<log>},
+    {"sqrt", "activation", run_unary<sqrt>},
+    {"abs", "activation", run_unary<abs>},
+    {"affine", "activation", run_affine},
+    {"pow", "activation", run_pow},
+    {"sum", "reduce", run_reduce<sum, sum>},
+    {"mean", "reduce", run_reduce<mean, mean>},
+    {"permute", "permute", run_permute},
+    {"softmax", "softmax", run_softmax<softmax>},
+    {"log_softmax", "softmax", run_softmax<log_softmax>},
     {"dropout", "dropout", run_dropout},
     {"dice_loss", "dice_loss", run_dice_loss},
     {"segmentation_loss", "segmentation_loss", run_segmentation_loss},

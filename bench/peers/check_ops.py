@@ -135,7 +135,9 @@ def compare_dropout(results, expected):
 
 # Whose providers `thorax op` chooses from, where the names differ.
 FAMILY = dict(max_pool2d="pool", avg_pool2d="pool", global_avg_pool="pool", upsample_nearest="upsample", upsample_bilinear="upsample",
-              relu="activation", sigmoid="activation", sgd_step="sgd", adamw_step="adamw", dilate="morphology", erode="morphology",
+              **dict.fromkeys(["relu", "sigmoid", "exp", "log", "sqrt", "abs", "affine", "pow"], "activation"),
+              **dict.fromkeys(["add", "sub", "mul", "div"], "binary"), sum="reduce", mean="reduce", log_softmax="softmax", matmul="conv2d",
+              sgd_step="sgd", adamw_step="adamw", dilate="morphology", erode="morphology",
               close="morphology", connected_components="morphology")
 OTHER_PRECISIONS = re.compile("tf32|mma")
 NOT_SUPPORTED = "was asked for but does not support"

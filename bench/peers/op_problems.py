@@ -304,6 +304,94 @@ def sigmoid(rng, k):
             {"output": (out, (4 + np.abs(x) * (1 - out)) * U * out + 2.0**-126), "grad.input": (grad, (8 + np.abs(x)) * U * np.abs(dy) * out + 2.0**-126)})
 
 
+def axes_shape(rng):
+    """Axes count as they lie in memory, which rank 4 (N H W C there, N C H W in the file) would mix up."""
+    return tuple(int(v) for v in rng.integers(1, 9, int(rng.choice([1, 2, 3, 5]))))
+
+
+def unary(function, low, high, units, **options):
+    """`units` roundings of the result and of the gradient; log and affine cross zero, hence the absolute part."""
+    def problem(rng, k):
+        x = rng.uniform(low, high, any_shape(rng)).astype(np.float32)
+        leaves, y = evaluate(lambda v: function(v, **options), [x])
+        dy = rand(rng, x.shape)
+        out, grad = (value for _, value in finish(["input"], leaves, y, dy))
+        return ({"input": x, "grad_output": dy}, dict(options),
+                {"output": (out, units * U * (np.abs(out) + 1)), "grad.input": (grad, 2 * units * U * np.abs(grad))})
+    return problem
+
+
+def power(rng, k):
+    return unary(lambda x, exponent: x**exponent, 0.1, 4, 16, exponent=float(rng.choice([-1, 0.5, 2, 2.7])))(rng, k)
+
+
+def binary(function):
+    def problem(rng, k):
+        shape = axes_shape(rng)
+        shapes = [tuple(1 if rng.random() < 0.3 else n for n in shape) for _ in range(2)]
+        if rng.random() < 0.3:
+            missing = int(rng.integers(0, len(shape)))
+            shapes[1] = shapes[1][missing + (len(shape) - missing == 4):]
+        a, b = rand(rng, shapes[0]), rng.uniform(0.5, 2, shapes[1]).astype(np.float32)
+        leaves, y = evaluate(function, [a, b])
+        dy = rand(rng, y.shape)
+        # A gradient sums what its operand was repeated along: terms of at most 4 (a / b^2), with a few roundings each.
+        repeats = [y.numel() // a.size, y.numel() // b.size]
+        bounds = [tol(0, np.abs(y.detach().numpy())), *(tol(n, 4.0 * n, 6) for n in repeats)]
+        values = finish(["input", "other"], leaves, y, dy)
+        return {"input": a, "other": b, "grad_output": dy}, {}, {key: (value, bound) for (key, value), bound in zip(values, bounds)}
+    return problem
+
+
+def reduction(function):
+    def problem(rng, k):
+        x = rand(rng, axes_shape(rng))
+        axis, keepdim = int(rng.integers(0, x.ndim)), bool(rng.random() < 0.5)
+        everything = bool(rng.random() < 0.3) or x.ndim == 1 or (x.ndim == 5 and not keepdim)
+        options = {} if everything else dict(axis=axis, keepdim=keepdim)
+        run = (lambda v: function(v).reshape(1)) if everything else (lambda v: function(v, dim=axis, keepdim=keepdim))
+        leaves, y = evaluate(run, [x])
+        dy = rand(rng, y.shape)
+        # Summed in double: the result's rounding, and for a mean its factor's.
+        return ({"input": x, "grad_output": dy}, options,
+                {key: (value, 4 * U * np.abs(value) + 2.0**-40) for key, value in finish(["input"], leaves, y, dy)})
+    return problem
+
+
+def permute(rng, k):
+    x = rand(rng, axes_shape(rng))
+    axes = [int(a) for a in rng.permutation(x.ndim)]
+    leaves, y = evaluate(lambda v: v.permute(axes), [x])
+    dy = rand(rng, y.shape)
+    return ({"input": x, "grad_output": dy}, {f"axis{i}": a for i, a in enumerate(axes)},
+            {key: (value, 0.0) for key, value in finish(["input"], leaves, y, dy)})
+
+
+def softmax(log):
+    def problem(rng, k):
+        x = rand(rng, axes_shape(rng), float(rng.choice([1, 10, 50])))
+        axis = int(rng.integers(0, x.ndim))
+        leaves, y = evaluate(lambda v: F.log_softmax(v, axis) if log else F.softmax(v, axis), [x])
+        dy = rand(rng, x.shape)
+        out, grad = (value for _, value in finish(["input"], leaves, y, dy))
+        # exp of a difference that was rounded is off by up to 2 max|x| u relative.
+        off = (8 + 2 * np.max(np.abs(x))) * U
+        total = np.abs(dy).sum(axis, keepdims=True)
+        probability = np.exp(out) if log else out
+        return ({"input": x, "grad_output": dy}, dict(axis=axis),
+                {"output": (out, off * (np.abs(out) + (1 if log else 0)) + 2.0**-126),
+                 "grad.input": (grad, 4 * off * (np.abs(dy) * (1 if log else probability) + probability * total) + 2.0**-126)})
+    return problem
+
+
+def matmul(rng, k):
+    m, inner, n = (int(v) for v in rng.integers(1, 40, 3))
+    batch = [(), (int(rng.integers(1, 4)),)][k % 2]
+    tensors = {"input": rand(rng, (*batch, m, inner)), "other": rand(rng, (*(batch if rng.random() < 0.6 else ()), inner, n))}
+    rows = m if tensors["other"].ndim == len(batch) + 2 else m * int(np.prod(batch))
+    return products(rng, list(tensors), list(tensors.values()), tensors, {}, torch.matmul, None, [inner, n, rows], False)
+
+
 def dropout(rng, k):
     """The mask is thorax's own: check_ops.py judges it."""
     p = float(rng.choice([0.0, 0.1, 0.25, 0.5, 0.8, 1.0]))
@@ -464,6 +552,10 @@ def connected_components(rng, k):
 OPS = dict(conv2d=conv2d, conv_transpose2d=conv_transpose2d, batch_norm=batch_norm, max_pool2d=max_pool2d, avg_pool2d=avg_pool2d,
            global_avg_pool=global_avg_pool, upsample_nearest=upsample_nearest, upsample_bilinear=upsample_bilinear,
            fuse_multires=fuse_multires, concat=concat, linear=linear, relu=relu, sigmoid=sigmoid, dropout=dropout, dice_loss=dice_loss,
+           matmul=matmul, add=binary(torch.add), sub=binary(torch.sub), mul=binary(torch.mul), div=binary(torch.div),
+           exp=unary(torch.exp, -4, 4, 4), log=unary(torch.log, 0.1, 4, 4), sqrt=unary(torch.sqrt, 0.1, 4, 4), abs=unary(torch.abs, -3, 3, 1),
+           affine=unary(lambda x, factor, shift: factor * x + shift, -3, 3, 4, factor=-0.7, shift=0.3), pow=power,
+           sum=reduction(torch.sum), mean=reduction(torch.mean), permute=permute, softmax=softmax(False), log_softmax=softmax(True),
            bce_with_logits=bce_with_logits, cross_entropy=cross_entropy, sgd_step=sgd_step, adamw_step=adamw_step,
            dilate=morphology(ndimage.binary_dilation), erode=morphology(ndimage.binary_erosion), close=morphology(ndimage.binary_closing),
            connected_components=connected_components)

@@ -15,6 +15,7 @@
 #include "kernels/conv_transpose2d/conv_transpose2d.h"
 #include "kernels/fuse_multires/fuse_multires.h"
 #include "kernels/linear/linear.h"
+#include "kernels/permute/permute.h"
 #include "kernels/pool/pool.h"
 #include "kernels/upsample/upsample.h"
 #include "models/onnx/imported_network.h"

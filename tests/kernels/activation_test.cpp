@@ -4,6 +4,9 @@
 
 #include "engine/autograd/gradcheck.h"
 #include "kernels/activation/cases.h"
+#include "kernels/activation/unary.h"
+#include "kernels/binary/binary.h"
+#include "kernels/permute/permute.h"
 #include "tests/support/check.h"
 #include "tests/support/on_device.h"
 #include "tests/support/threads.h"
@@ -77,6 +80,101 @@ TEST_CASE("every activation provider against the reference") {
         }
       }
     }
+  }
+}
+
+namespace {
+
+// The functions of unary.h with arguments that are worth testing, over positive numbers: how far
+// float32 may be off, in units of 2^-24 (the C library's and CUDA's powf: 8).
+struct UnaryCase {
+  ActivationKind kind;
+  double a = 1, b = 0, units = 2;
+};
+constexpr UnaryCase kUnaryCases[] = {
+    {ActivationKind::affine, -0.3, 0.7, 4}, {ActivationKind::exp, 1, 0, 4},
+    {ActivationKind::log, 1, 0, 4},         {ActivationKind::sqrt, 1, 0, 4},
+    {ActivationKind::abs, 1, 0, 1},         {ActivationKind::power, 2, 0, 4},
+    {ActivationKind::power, -1, 0, 4},      {ActivationKind::power, 0.7, 0, 16},
+    {ActivationKind::power, 0, 0, 1}};
+
+}  // namespace
+
+TEST_CASE("every provider's unary functions against the reference") {
+  const ActivationProvider& reference = activation_providers().named("reference");
+  for (const Shape& shape : elementwise_cases::all()) {
+    for (const UnaryCase& c : kUnaryCases) {
+      for (const DType dtype : test::kActivationTypes) {
+        const ActivationProblem exact{.kind = c.kind, .shape = shape, .a = c.a, .b = c.b};
+        ActivationProblem problem = exact;
+        problem.dtype = dtype;
+        // From 0.1 to about 4, so that every function is defined and log is not all rounding.
+        const Tensor x =
+            test::rounded((abs(Variable(test::normals(shape, 1))) + 0.1).value(), dtype);
+        const Tensor dy = test::rounded(test::normals(shape, 2), dtype);
+        const Tensor y = forward(reference, exact, x, false);
+        const Tensor kept = differentiated_by_output(c.kind) ? test::rounded(y, dtype) : x;
+        const Tensor dx = backward(reference, exact, dy, kept, false);
+        for (const ActivationProvider& provider : activation_providers().all()) {
+          if (provider.priority(problem) < 0) continue;
+          CAPTURE(provider.name);
+          CAPTURE(problem.to_string());
+          for (const bool sliced : {false, true}) {
+            const test::Rounding last = test::rounding_of(dtype);
+            // log and the affine function cross zero: absolute there.
+            const double u = c.units * 0x1p-24, relative = u + 1.001 * last.relative;
+            CHECK(test::difference(forward(provider, problem, x, sliced), y, u + last.absolute,
+                                   relative)
+                      .worst <= 1);
+            CHECK(test::difference(backward(provider, problem, dy, kept, sliced), dx, last.absolute,
+                                   2 * relative)
+                      .worst <= 1);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("unary functions: float64 gradient check, and arithmetic with numbers") {
+  const Tensor positive = (abs(Variable(test::normals({17}, 1, DType::f64))) + 0.5).value();
+  const auto check = [&](const auto& function) {
+    const GradcheckResult result =
+        gradcheck([&](const std::vector<Variable>& in) { return function(in[0]); }, {positive});
+    CAPTURE(result.message);
+    CHECK(result.ok);
+  };
+  check([](const Variable& x) { return exp(x); });
+  check([](const Variable& x) { return log(x); });
+  check([](const Variable& x) { return sqrt(x); });
+  check([](const Variable& x) { return abs(-x); });
+  check([](const Variable& x) { return pow(x, 1.7); });
+  check([](const Variable& x) { return 2.0 - 3.0 * x + x / 4.0 - 1.0 + 5.0 / x; });
+  const Variable x(Tensor::from(std::vector<double>{4}, {1}));
+  CHECK((2.0 - 3.0 * x + x / 4.0 - 1.0 + 8.0 / x).value().item() == -8.0);
+  CHECK((1.0 + x).value().item() == 5.0);
+  CHECK(pow(x, 0.5).value().item() == 2.0);
+}
+
+TEST_CASE("unary functions at the edge of their domain, on every device") {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const Device device : test::one_device_a_kind()) {
+    const Variable x(Tensor::from(std::vector<float>{0, -1, nan}, {3}).to(device), true);
+    const auto at = [](const Variable& y, int i) {
+      return y.value().to(Device{}).data<float>()[i];
+    };
+    CHECK(at(log(x), 0) == -std::numeric_limits<float>::infinity());
+    CHECK(std::isnan(at(log(x), 1)));
+    CHECK(std::isnan(at(sqrt(x), 1)));
+    CHECK(at(abs(x), 1) == 1);
+    CHECK(at(exp(x), 0) == 1);
+    for (const Variable& y : {log(x), sqrt(x), abs(x), exp(x), pow(x, 2), -x})
+      CHECK(std::isnan(at(y, 2)));
+    backward(abs(x), Tensor::full({3}, 2.0, DType::f32, device));
+    const Tensor dx = x.grad().to(Device{});
+    CHECK(dx.data<float>()[0] == 0);
+    CHECK(dx.data<float>()[1] == -2);
+    CHECK(std::isnan(dx.data<float>()[2]));
   }
 }
 

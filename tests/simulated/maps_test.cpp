@@ -33,14 +33,22 @@ std::vector<Shape> small(std::vector<Shape> shapes) {
 TEST_CASE("every activation and dropout provider") {
   for (const Shape& shape : small(elementwise_cases::all())) {
     for (const Setting& setting : all_settings()) {
-      for (const ActivationKind kind : {ActivationKind::relu, ActivationKind::sigmoid}) {
-        const ActivationProblem p{.kind = kind, .shape = shape, .dtype = setting.dtype};
+      for (const ActivationKind kind :
+           {ActivationKind::relu, ActivationKind::sigmoid, ActivationKind::affine,
+            ActivationKind::exp, ActivationKind::log, ActivationKind::sqrt, ActivationKind::abs,
+            ActivationKind::power}) {
+        const ActivationProblem p{
+            .kind = kind, .shape = shape, .dtype = setting.dtype, .a = 0.6, .b = 0.5};
         every_provider(activation_providers(), p, setting,
                        [&](const ActivationProvider& provider, const Setting& s) {
+                         // Positive, where every function is defined.
                          const Tensor x = s.normal(shape, 1), dy = s.normal(shape, 2);
+                         const ActivationProblem positive{
+                             .kind = ActivationKind::sigmoid, .shape = shape, .dtype = s.dtype};
+                         provider.forward(positive, x, x);
                          const Tensor y = s.result(shape), dx = s.result(shape);
                          provider.forward(p, x, y);
-                         provider.backward(p, dy, y, dx);
+                         provider.backward(p, dy, differentiated_by_output(kind) ? y : x, dx);
                          CHECK(written(y));
                          CHECK(written(dx));
                        });
