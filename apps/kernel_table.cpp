@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 #include <thorax_kernel_resources.h>  // generated: kKernelResources, the text of resources.csv
 #include "data/csv.h"
@@ -17,6 +19,38 @@ int number(const CsvTable& table, int64_t row, const char* column) {
 }
 
 }  // namespace
+
+std::string plain_kernel_name(const std::string& demangled) {
+  std::string name;
+  for (std::size_t i = 0; i < demangled.size(); ++i) {
+    if (demangled.compare(i, 2, "::") == 0) {
+      // Takes back the scope before it: a word, or "(anonymous namespace)".
+      constexpr std::string_view kAnonymous = "(anonymous namespace)";
+      if (name.ends_with(kAnonymous)) {
+        name.resize(name.size() - kAnonymous.size());
+      } else {
+        while (!name.empty() &&
+               (std::isalnum(static_cast<unsigned char>(name.back())) != 0 || name.back() == '_'))
+          name.pop_back();
+      }
+      ++i;
+    } else {
+      name += demangled[i];
+    }
+  }
+  if (name.starts_with("void ")) name.erase(0, 5);
+  // The parameters: the last bracket outside template arguments.
+  int depth = 0;
+  for (std::size_t i = 0; i < name.size(); ++i) {
+    if (name[i] == '<') ++depth;
+    if (name[i] == '>') --depth;
+    if (name[i] == '(' && depth == 0) {
+      name.resize(i);
+      break;
+    }
+  }
+  return name;
+}
 
 int KernelResources::resident_blocks() const {
   return ptx::resident_blocks(capability, std::max(registers, 1), threads,
@@ -40,6 +74,19 @@ std::vector<KernelResources> kernel_resources() {
                     number(table, i, "dynamic_shared")});
   }
   return rows;
+}
+
+int registers_of(const std::string& kernel, int capability) {
+  static const std::vector<KernelResources> all = kernel_resources();
+  const std::string name = plain_kernel_name(kernel);
+  const std::string base = name.substr(0, name.find('<'));
+  int most = 0;
+  for (const KernelResources& row : all) {
+    if (row.capability != capability) continue;
+    if (row.kernel == name) return row.registers;
+    if (row.kernel.substr(0, row.kernel.find('<')) == base) most = std::max(most, row.registers);
+  }
+  return most;
 }
 
 void print_kernel_table(bool as_json) {

@@ -20,6 +20,13 @@ struct KernelResources {
 };
 std::vector<KernelResources> kernel_resources();
 
+// "void a::(anonymous namespace)::f<a::T, 4>(int)": "f<T, 4>", as the table calls it.
+std::string plain_kernel_name(const std::string& demangled);
+// Registers of a thread of a kernel whose PTX calls it so ("void thorax::f<float, 4>(float*)"), on
+// an architecture; those of the table's instantiation, else the most of any of the kernel's, 0 when
+// the table lacks it.
+int registers_of(const std::string& kernel, int capability);
+
 // One row per kernel and architecture: registers, spills, shared memory, threads a block, and the
 // occupancy that follows: the share of the multiprocessor's warps that can be resident.
 void print_kernel_table(bool as_json);

@@ -19,6 +19,24 @@ THORAX_PTX=$ptx THORAX_PTX_COUNTERS=$work/counts.csv "$build/tests/test_simulate
 grep ',mma\.sync[^,]*,matrix,' "$work/counts.csv" | sed 's/.*",//' | awk -F, '
   { executed += $1; wrong += $2 != 32 * $1 }
   END { printf "counters: %d products of matrices in %d lines\n", executed, NR; exit !(executed > 0 && wrong == 0) }'
+# Rows of `thorax bench kernels`: checked, counted, with a time predicted and none measured; a sample of the waves counts alike.
+bench=("$build/apps/thorax" bench kernels conv2d --shape 8x28x28x32 --filter 32x3x3x32 --padding 1 --pass forward --dtype f16 --device ptx:2)
+for sample in "" "--sample-waves 1"; do
+  # shellcheck disable=SC2086
+  THORAX_PTX=$ptx "${bench[@]}" $sample --json
+done | python3 -c '
+import json, sys
+text, at, lists = sys.stdin.read(), 0, []
+while at < len(text.rstrip()):
+    rows, at = json.JSONDecoder().raw_decode(text, at + len(text[at:]) - len(text[at:].lstrip()))
+    lists.append(rows)
+whole, part = lists
+assert len(whole) >= 2 and len(whole) == len(part), text
+for a, b in zip(whole, part):
+    assert a["check"] == "ok" and b["check"] == "sampled" and a["median_ms"] is None, (a, b)
+    assert a["predicted_ms"] > 0.0025 and a["predicted_bound"] and a["dram_over_least_simulated"] > 0.9, a
+    assert abs(b["instructions_counted"] / a["instructions_counted"] - 1) < 0.05, (a, b)
+print("bench kernels: %d rows counted and predicted" % len(whole))'
 
 source=kernels/conv2d/conv2d_cuda_narrow.cu
 mkdir -p "$work/ptx" "$work/$(dirname $source)"

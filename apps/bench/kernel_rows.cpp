@@ -48,6 +48,10 @@ std::string number(const std::optional<std::int64_t>& value) {
 }
 
 using R = const KernelRow&;
+// A number of what was counted on ptx:N.
+std::string counted(R r, double PtxCounts::*field, double scale = 1) {
+  return r.counted ? fmt::format("{:.6g}", (*r.counted).*field * scale) : std::string();
+}
 constexpr Column kColumns[] = {
     {"operation", [](R r) { return r.operation; }},
     {"pass", [](R r) { return r.pass; }},
@@ -66,6 +70,15 @@ constexpr Column kColumns[] = {
     {"workspace_bytes", [](R r) { return number(r.workspace); }},
     {"launches_counted", [](R r) { return number(r.launches); }},
     {"blocks_counted", [](R r) { return number(r.blocks); }},
+    {"instructions_counted", [](R r) { return counted(r, &PtxCounts::instructions); }},
+    {"sectors_a_request_counted", [](R r) { return counted(r, &PtxCounts::sectors_a_request); }},
+    {"wavefronts_a_request_counted",
+     [](R r) { return counted(r, &PtxCounts::wavefronts_a_request); }},
+    {"dram_bytes_simulated", [](R r) { return counted(r, &PtxCounts::dram_bytes); }},
+    {"dram_over_least_simulated", [](R r) { return number(r.dram_over_least); }},
+    {"predicted_ms", [](R r) { return counted(r, &PtxCounts::predicted_seconds, 1e3); }},
+    {"predicted_bound", [](R r) { return r.counted ? r.counted->predicted_bound : ""; }},
+    {"kernels", [](R r) { return r.counted ? r.counted->kernels : ""; }},
     {"check", [](R r) { return r.check; }},
     {"error_of_allowed", [](R r) { return number(r.error_of_allowed); }},
     {"baseline_ratio", [](R r) { return number(r.ratio); }},
@@ -77,7 +90,8 @@ constexpr const char* kKey[] = {"operation", "pass", "shape", "dtype", "provider
 
 }  // namespace
 
-KernelBench::KernelBench(Device device, int repeats) : device_(device), timer_(device, repeats) {}
+KernelBench::KernelBench(Device device, int repeats, int sampled_waves)
+    : device_(device), timer_(device, repeats), sampled_waves_(sampled_waves) {}
 
 double KernelBench::copy_rate() {
   if (copy_rate_) return *copy_rate_;
@@ -120,6 +134,16 @@ std::optional<double> KernelBench::peak(const std::string& dtype) {
 }
 
 void KernelBench::fill(KernelRow& row, const KernelPass& pass, const KernelRun& run) {
+  const auto count_ptx = [&] {
+    row.counted = count_on_ptx(device_, run.work, sampled_waves_);
+    row.launches = row.counted->launches;
+    row.blocks = row.counted->blocks;
+    row.dram_over_least = row.counted->dram_bytes / pass.bytes;
+  };
+  if (sampled_waves_ > 0) {
+    row.check = "sampled";
+    return count_ptx();
+  }
   row.error_of_allowed = run.check();
   if (!(*row.error_of_allowed <= 1)) {
     row.check = "wrong";
@@ -131,9 +155,14 @@ void KernelBench::fill(KernelRow& row, const KernelPass& pass, const KernelRun& 
   Allocator& memory = allocator(device_);
   const std::size_t before = memory.stats().in_use;
   memory.reset_peak();
-  run.work();
-  synchronize(device_);
+  if (is_ptx(device_)) {
+    count_ptx();
+  } else {
+    run.work();
+    synchronize(device_);
+  }
   row.workspace = static_cast<std::int64_t>(memory.stats().peak_in_use - before);
+  if (row.counted) return;
   if (device_.kind == DeviceKind::sim) return count(row, run);
   const auto [median, spread] = quartiles(timer_.sorted_seconds(run.work));
   row.median = median;
@@ -204,7 +233,14 @@ nlohmann::ordered_json kernel_json(const std::vector<KernelRow>& rows) {
   const auto whole = [](const std::optional<std::int64_t>& optional) {
     return optional ? nlohmann::ordered_json(*optional) : nlohmann::ordered_json();
   };
-  for (const KernelRow& r : rows)
+  for (const KernelRow& r : rows) {
+    const auto counts = [&](double PtxCounts::*field, double scale = 1) {
+      return r.counted ? nlohmann::ordered_json((*r.counted).*field * scale)
+                       : nlohmann::ordered_json();
+    };
+    const auto texts = [&](std::string PtxCounts::*field) {
+      return r.counted ? nlohmann::ordered_json((*r.counted).*field) : nlohmann::ordered_json();
+    };
     all.push_back({{"operation", r.operation},
                    {"pass", r.pass},
                    {"shape", r.shape},
@@ -222,10 +258,19 @@ nlohmann::ordered_json kernel_json(const std::vector<KernelRow>& rows) {
                    {"workspace_bytes", whole(r.workspace)},
                    {"launches_counted", whole(r.launches)},
                    {"blocks_counted", whole(r.blocks)},
+                   {"instructions_counted", counts(&PtxCounts::instructions)},
+                   {"sectors_a_request_counted", counts(&PtxCounts::sectors_a_request)},
+                   {"wavefronts_a_request_counted", counts(&PtxCounts::wavefronts_a_request)},
+                   {"dram_bytes_simulated", counts(&PtxCounts::dram_bytes)},
+                   {"dram_over_least_simulated", value(r.dram_over_least)},
+                   {"predicted_ms", counts(&PtxCounts::predicted_seconds, 1e3)},
+                   {"predicted_bound", texts(&PtxCounts::predicted_bound)},
+                   {"kernels", texts(&PtxCounts::kernels)},
                    {"check", r.check},
                    {"error_of_allowed", value(r.error_of_allowed)},
                    {"baseline_ratio", value(r.ratio)},
                    {"note", r.note}});
+  }
   return all;
 }
 
@@ -248,6 +293,12 @@ std::string kernel_line(const KernelRow& r) {
       text(r.flops, 1e-9, 1), text(r.bytes, 1e-9, 1), percent(r.of_peak), percent(r.of_copy),
       r.workspace ? std::to_string(*r.workspace) : "-", r.check);
   if (r.launches) line += fmt::format(", {} launches, {} blocks", *r.launches, *r.blocks);
+  if (r.counted)
+    line += fmt::format(
+        ", {:.3g} instructions, {:.1f} sectors and {:.1f} wavefronts a request, DRAM {:.2f} times "
+        "the least; predicted {:.4f} ms ({})",
+        r.counted->instructions, r.counted->sectors_a_request, r.counted->wavefronts_a_request,
+        *r.dram_over_least, r.counted->predicted_seconds * 1e3, r.counted->predicted_bound);
   if (r.ratio) line += fmt::format(", {:.2f} times the baseline's speed", *r.ratio);
   if (!r.note.empty()) line += ": " + r.note;
   return line;

@@ -12,14 +12,15 @@
 
 #include "apps/bench/device_timer.h"
 #include "apps/bench/kernel_work.h"
+#include "apps/bench/ptx_counts.h"
 
 namespace thorax::app {
 
 struct KernelRow {
   std::string operation, pass, shape, dtype, provider, device, machine;
-  int threads = 0;                         // of the CPU
-  std::string check;                       // ok, wrong, failed, or unsupported
-  std::string note;                        // why it is not ok
+  int threads = 0;    // of the CPU
+  std::string check;  // ok, wrong, failed, unsupported, or sampled: not checked
+  std::string note;   // why it is not ok
   std::optional<double> error_of_allowed;  // at most 1 where the result is right
   // Seconds; the spread is the distance of the quartiles. None on a simulated device.
   std::optional<double> median, spread;
@@ -27,6 +28,8 @@ struct KernelRow {
   std::optional<double> of_peak, of_copy;        // shares of what this run measured
   std::optional<std::int64_t> workspace;         // bytes beside the pass's own tensors
   std::optional<std::int64_t> launches, blocks;  // counted, on a simulated device
+  std::optional<PtxCounts> counted;              // on ptx:N
+  std::optional<double> dram_over_least;         // of `counted`, over the bytes of the pass
   std::optional<double> ratio;                   // earlier median / this median
   bool bad() const { return check == "wrong" || check == "failed"; }
 };
@@ -35,7 +38,9 @@ struct KernelRow {
 // each type the fastest product of large matrices.
 class KernelBench {
  public:
-  KernelBench(Device device, int repeats);
+  // sampled_waves > 0, on ptx:N: passes are counted by so many waves of each launch and not
+  // checked.
+  KernelBench(Device device, int repeats, int sampled_waves = 0);
   // The rows of a pass, each given to `done` as soon as it is there. A row that fails is a row; the
   // Error goes on only when the device does not work any more.
   void measure(const KernelPass& pass, const std::function<void(KernelRow)>& done);
@@ -47,6 +52,7 @@ class KernelBench {
 
   Device device_;
   DeviceTimer timer_;
+  int sampled_waves_ = 0;
   std::optional<double> copy_rate_;
   std::map<std::string, std::optional<double>> peaks_;
 };

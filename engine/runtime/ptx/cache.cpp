@@ -2,17 +2,26 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 namespace thorax::ptx {
 
+namespace {
+constexpr std::uint64_t Traffic::*kFields[] = {
+    &Traffic::l1_hits,      &Traffic::l2_read,    &Traffic::l2_written,   &Traffic::dram_read,
+    &Traffic::dram_written, &Traffic::least_read, &Traffic::least_written};
+}  // namespace
+
 void Traffic::add(const Traffic& other) {
-  l1_hits += other.l1_hits;
-  l2_read += other.l2_read;
-  l2_written += other.l2_written;
-  dram_read += other.dram_read;
-  dram_written += other.dram_written;
-  least_read += other.least_read;
-  least_written += other.least_written;
+  for (const auto field : kFields) this->*field += other.*field;
+}
+
+Traffic Traffic::extended(const Traffic& first, double factor) const {
+  Traffic all = first;
+  for (const auto field : kFields)
+    all.*field += static_cast<std::uint64_t>(
+        std::llround(static_cast<double>(this->*field - first.*field) * factor));
+  return all;
 }
 
 Cache::Cache(std::size_t bytes)
@@ -141,6 +150,16 @@ void CardMemory::replay(const std::vector<BlockTrace>& wave) {
       more |= accesses.size() > first + kTurn;
     }
   }
+}
+
+void CardMemory::scale(std::uint64_t whole, std::uint64_t first, std::uint64_t ran,
+                       const Traffic& of_first) {
+  if (whole == ran) return;
+  // A single wave: the others move as much as it did.
+  traffic_ = ran == first
+                 ? traffic_.extended({}, static_cast<double>(whole) / static_cast<double>(ran))
+                 : traffic_.extended(of_first, static_cast<double>(whole - first) /
+                                                   static_cast<double>(ran - first));
 }
 
 Traffic CardMemory::write_back() {

@@ -36,6 +36,8 @@ struct Traffic {
   std::uint64_t dram() const { return dram_read + dram_written; }
   std::uint64_t least() const { return least_read + least_written; }
   void add(const Traffic& other);
+  // What came after `first`, times the factor, and `first`.
+  Traffic extended(const Traffic& first, double factor) const;
 };
 
 struct CacheLine {
@@ -104,6 +106,14 @@ class CardMemory {
   void replay(const std::vector<BlockTrace>& wave);
   // Since begin_launch().
   const Traffic& traffic() const { return traffic_; }
+
+  // Waves of a launch that run, from its middle; 0: all. The others are taken to be like them:
+  // counts are scaled to all blocks, what the first wave moved is counted once and what later ones
+  // moved scaled to the rest. Results of the launch are then meaningless.
+  void sample(int waves) { sampled_waves_ = waves; }
+  int sampled_waves() const { return sampled_waves_; }
+  // Of the launch: blocks in all, in the first wave that ran, and in all that ran.
+  void scale(std::uint64_t whole, std::uint64_t first, std::uint64_t ran, const Traffic& of_first);
   // Writes all dirty sectors back; returns the bytes (filled sectors are read first).
   Traffic write_back();
 
@@ -114,6 +124,7 @@ class CardMemory {
   const Card& card_;
   Cache l2_;
   Traffic traffic_;
+  int sampled_waves_ = 0;
   struct Touched {
     std::array<std::uint64_t, 2> read{}, written{};  // the 128 sectors of 4 KiB
   };

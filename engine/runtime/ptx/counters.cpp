@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -140,6 +141,15 @@ void Counts::note(Warp& w, const Step& s) {
 
 void Counts::add(const Counts& other) {
   for (std::size_t i = 0; i < lines_.size(); ++i) lines_[i].add(other.lines_[i]);
+}
+
+void Counts::scale(std::uint64_t whole, std::uint64_t part) {
+  if (whole == part) return;
+  const double factor = static_cast<double>(whole) / static_cast<double>(part);
+  for (LineCounts& line : lines_)
+    for (std::uint64_t* count : {&line.executed, &line.lanes, &line.bytes, &line.unique_bytes,
+                                 &line.sectors, &line.lines, &line.wavefronts})
+      *count = static_cast<std::uint64_t>(std::llround(static_cast<double>(*count) * factor));
 }
 
 LaunchCounts summary(const Program& program, const Counts& counts, const Card& card,

@@ -36,6 +36,8 @@ class Counts {
   // Before the step is run.
   void note(Warp& warp, const Step& step);
   void add(const Counts& other);
+  // Of `part` blocks: what all `whole` would have, were they alike.
+  void scale(std::uint64_t whole, std::uint64_t part);
   const std::vector<LineCounts>& lines() const { return lines_; }  // by instruction
 
  private:

@@ -217,7 +217,7 @@ std::vector<unsigned char> parameters(const Program& program, std::span<const Ar
 // Wave by wave: the blocks of one on all cores, then their accesses through the card's caches. How
 // long a wave is depends on the launch alone, and so does what is counted.
 template <class Run>
-void run_in_waves(CardMemory& memory, std::uint64_t threads, std::size_t shared,
+void run_in_waves(CardMemory& memory, Counts& counts, std::uint64_t threads, std::size_t shared,
                   std::int64_t blocks, const Run& run) {
   const Card& card = memory.card();
   const std::size_t reserved = limits_of(card.capability).reserved;
@@ -227,11 +227,17 @@ void run_in_waves(CardMemory& memory, std::uint64_t threads, std::size_t shared,
   const std::size_t taken = one * (shared + reserved);
   // What shared memory leaves, shared by the blocks of a multiprocessor.
   const std::size_t l1 = card.l1_bytes > taken ? (card.l1_bytes - taken) / one : 0;
-  std::int64_t wave = std::int64_t{resident} * card.multiprocessors;
+  const std::int64_t wave = std::int64_t{resident} * card.multiprocessors;
+  std::int64_t begin_at = 0, end_at = blocks;
+  if (const std::int64_t sampled = memory.sampled_waves() * wave; sampled > 0 && sampled < blocks) {
+    begin_at = (blocks - sampled) / 2;
+    end_at = begin_at + sampled;
+  }
   memory.begin_launch();
+  Traffic of_first;
   std::vector<BlockTrace> traces;
-  for (std::int64_t first = 0; first < blocks; first += wave) {
-    const std::int64_t count = std::min(wave, blocks - first);
+  for (std::int64_t first = begin_at; first < end_at; first += wave) {
+    const std::int64_t count = std::min(wave, end_at - first);
     traces.resize(static_cast<std::size_t>(count));
     for (BlockTrace& trace : traces) trace.begin(l1);
     parallel_for(0, count, std::max<std::int64_t>(1, count / 16),
@@ -239,7 +245,12 @@ void run_in_waves(CardMemory& memory, std::uint64_t threads, std::size_t shared,
                    run(first + begin, first + end, traces.data() + begin);
                  });
     memory.replay(traces);
+    if (first == begin_at) of_first = memory.traffic();
   }
+  const auto whole = static_cast<std::uint64_t>(blocks);
+  const auto ran = static_cast<std::uint64_t>(end_at - begin_at);
+  counts.scale(whole, ran);
+  memory.scale(whole, static_cast<std::uint64_t>(std::min(wave, end_at - begin_at)), ran, of_first);
 }
 
 }  // namespace
@@ -365,7 +376,7 @@ void execute_on(const Program& program, const sim::Architecture& architecture,
                  [&](std::int64_t first, std::int64_t last) { run(first, last, nullptr); });
     return;
   }
-  run_in_waves(*card, threads, shared, blocks, run);
+  run_in_waves(*card, *counts, threads, shared, blocks, run);
 }
 
 }  // namespace

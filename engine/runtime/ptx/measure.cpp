@@ -1,5 +1,7 @@
 #include "engine/runtime/ptx/measure.h"
 
+#include <algorithm>
+
 #include "engine/tensor/error.h"
 
 namespace thorax::ptx {
@@ -18,7 +20,8 @@ double LaunchCounts::wavefronts_a_request() const {
   return ratio(shared_wavefronts, shared_requests);
 }
 
-Measurement::Measurement(const Card& card) : memory_(card) {
+Measurement::Measurement(const Card& card, int sampled_waves) : memory_(card) {
+  memory_.sample(sampled_waves);
   THORAX_CHECK(current == nullptr, "[ptx] launches of this thread are being measured already");
   current = this;
 }
@@ -31,7 +34,14 @@ Measurement* Measurement::running() {
 
 Traffic Measurement::finish() {
   Traffic all = memory_.write_back();
-  for (const LaunchCounts& launch : launches_) all.add(launch.traffic);
+  // Of sampled launches L2 holds a part: each is taken to write what it wrote, once.
+  if (memory_.sampled_waves() > 0) all = {};
+  for (const LaunchCounts& launch : launches_) {
+    Traffic traffic = launch.traffic;
+    if (memory_.sampled_waves() > 0)
+      traffic.dram_written = std::max(traffic.dram_written, traffic.least_written);
+    all.add(traffic);
+  }
   return all;
 }
 

@@ -35,10 +35,11 @@ struct LaunchCounts {
 };
 
 // While it lives, launches on ptx:N of the thread that made it are counted, on this card; L2 is
-// empty at its beginning. Throws Error "[ptx] ..." for a second one on the thread.
+// empty at its beginning. sampled_waves: see CardMemory::sample(). Throws Error "[ptx] ..." for a
+// second one on the thread.
 class Measurement {
  public:
-  explicit Measurement(const Card& card);
+  explicit Measurement(const Card& card, int sampled_waves = 0);
   ~Measurement();
   Measurement(const Measurement&) = delete;
   Measurement& operator=(const Measurement&) = delete;

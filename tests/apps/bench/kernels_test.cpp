@@ -5,6 +5,7 @@
 #include <set>
 
 #include "apps/bench/kernel_rows.h"
+#include "apps/kernel_table.h"
 #include "data/csv.h"
 #include "engine/io/atomic_file.h"
 #include "tests/apps/commands.h"
@@ -130,7 +131,8 @@ TEST_CASE("bench kernels: a simulated device has counts and no times") {
       CHECK(row["launches_counted"].get<int>() >= 1);
       CHECK(row["blocks_counted"].get<int>() >= 1);
       for (const char* column : {"median_ms", "spread_ms", "gflop_per_s", "gb_per_s",
-                                 "of_measured_peak", "of_copy_bandwidth"})
+                                 "of_measured_peak", "of_copy_bandwidth", "instructions_counted",
+                                 "dram_bytes_simulated", "predicted_ms", "predicted_bound"})
         CHECK(row[column].is_null());
     }
   }
@@ -216,6 +218,8 @@ TEST_CASE("bench kernels: refusals name shape, rule and remedy") {
           "forward, dgrad, wgrad");
   refused(shape + Arguments{"--filter", "32x3x3x32", "--kind", "avg"}, "--kind is nothing of");
   refused(shape + Arguments{"--filter", "32x3x3x32", "--csv", "/nowhere/k.csv"}, "/nowhere");
+  refused(shape + Arguments{"--filter", "32x3x3x32", "--sample-waves", "2"},
+          "--sample-waves 2: waves are counted on ptx:N, and the device is cpu");
   refused(shape + Arguments{"--cases", "unet"}, "both --shape and --cases");
   refused({"conv2d"}, "no problem");
   refused({"conv2d", "--cases", "vgg"}, "there are unet, hrnet_w18");
@@ -230,4 +234,17 @@ TEST_CASE("bench kernels: refusals name shape, rule and remedy") {
   refused({"dice_loss", "--shape", "1x4x4x1", "--pass", "dgrad"}, "the passes forward, backward");
   refused({"conv_transpose2d", "--shape", "1x4x4x8", "--filter", "4x2x2x8"},
           "4 input channels, but --shape 1x4x4x8 has 8");
+}
+
+TEST_CASE("names of kernels in PTX and in the table of resources") {
+  CHECK(
+      app::plain_kernel_name("void thorax::sim_build::(anonymous namespace)::dropout_kernel<float, "
+                             "4>(float const*, int)") == "dropout_kernel<float, 4>");
+  CHECK(app::plain_kernel_name("void a::f<a::b::Relu, (a::Kind)2>(a::T<int>)") ==
+        "f<Relu, (Kind)2>");
+  CHECK(app::plain_kernel_name("thorax::fill_kernel(float*)") == "fill_kernel");
+  const app::KernelResources row = app::kernel_resources().at(0);
+  const std::string in_ptx = "void thorax::" + row.kernel + "(float*)";
+  CHECK(app::registers_of(in_ptx, row.capability) == row.registers);
+  CHECK(app::registers_of("void thorax::no_such_kernel(float*)", row.capability) == 0);
 }

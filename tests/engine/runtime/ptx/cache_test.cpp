@@ -173,3 +173,27 @@ TEST_CASE("traffic does not depend on the number of the host's threads") {
     CHECK(traffic.l1_hits == seen[0].l1_hits);
   }
 }
+
+TEST_CASE("a sample of the waves stands for all blocks") {
+  // 64 warps and so 16 blocks of 128 threads on each of 4 multiprocessors: waves of 64 blocks.
+  constexpr unsigned kBlocks = 8 * 64 + 7;
+  PtxMemory<float> a(std::vector<float>(kBlocks * 128, 1.0f)),
+      b(std::vector<float>(kBlocks * 128, 0.0f));
+  Rig all;
+  const ptx::LaunchCounts whole = all.run(kCopy, a.data(), b.data(), kBlocks);
+  for (const int waves : {1, 2, 100}) {
+    CAPTURE(waves);
+    std::fill_n(b.data(), kBlocks * 128, 0.0f);
+    Rig some;
+    some.memory().sample(waves);
+    const ptx::LaunchCounts part = some.run(kCopy, a.data(), b.data(), kBlocks);
+    CHECK(part.instructions == whole.instructions);
+    CHECK(part.global_sectors == whole.global_sectors);
+    CHECK(part.traffic.l2_read == whole.traffic.l2_read);
+    CHECK(part.traffic.dram_read == whole.traffic.dram_read);
+    CHECK(part.traffic.least_written == whole.traffic.least_written);
+    const std::vector<float> written = b.values();
+    CHECK(std::count(written.begin(), written.end(), 1.0f) ==
+          std::min<std::int64_t>(waves * 64, kBlocks) * 128);
+  }
+}
