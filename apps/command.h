@@ -37,6 +37,8 @@ void add_autotune_option(CLI::App& command, bool& autotune);
 // "[device] ..." for a device that this build or machine lacks, and "[memory] ..." for a limit that
 // is no size.
 Device apply(const ComputeOptions& options);
+// What apply() was given last.
+const ComputeOptions& applied_options();
 // Chooses kernels by measurement from now on, and says on stderr what a person should know; the
 // choices are printed when the program ends. Does nothing the second time.
 void start_autotuning();

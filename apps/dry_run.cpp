@@ -102,7 +102,8 @@ Measured measure(TrainSettings settings, const ReadData& data, const Fold& fold,
   m.images = static_cast<std::int64_t>(fold.train.size());
   m.validation_images = static_cast<std::int64_t>(fold.validation.size());
   const std::int64_t batches = training->images->batches_per_epoch();
-  m.steps = (batches + settings.accumulate - 1) / settings.accumulate;
+  const std::int64_t step = settings.accumulate * std::max<std::int64_t>(1, settings.pieces);
+  m.steps = (batches + step - 1) / step;
   m.parameters = model.parameter_count();
   for (const Module::Named& p : training->optimizer->parameters())
     m.trained += p.variable.value().numel();

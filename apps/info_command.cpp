@@ -75,6 +75,11 @@ void print_info(bool as_json) {
 #else
   info["web_server"] = nullptr;
 #endif
+#ifdef THORAX_MPI_MODULE
+  info["ranks"] = THORAX_MPI_VERSION;
+#else
+  info["ranks"] = nullptr;
+#endif
   info["png_writer"] = png_writer().empty() ? "stb_image_write" : png_writer();
   auto& plugins = info["plugins"] = nlohmann::ordered_json::array();
   for (const PluginInfo& plugin : loaded_plugins()) plugins.push_back(describe(plugin));
@@ -111,6 +116,9 @@ void print_info(bool as_json) {
   fmt::print("the web server of thorax serve: {}\n", info["web_server"].is_null()
                                                          ? "none: build with libcpp-httplib-dev"
                                                          : info["web_server"].get<std::string>());
+  fmt::print("training by several processes: {}\n", info["ranks"].is_null()
+                                                        ? "none: build with libopenmpi-dev"
+                                                        : info["ranks"].get<std::string>());
   for (const nlohmann::ordered_json& plugin : plugins) {
     const auto text = [&](const char* key) {
       return fmt::format("{}", fmt::join(plugin.at(key).get<std::vector<std::string>>(), ", "));

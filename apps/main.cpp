@@ -21,6 +21,7 @@
 #include "apps/command.h"
 #include "apps/console.h"
 #include "apps/number_checks.h"
+#include "apps/ranks.h"
 #include "engine/io/config.h"
 #include "engine/registry/plugins.h"
 #include "engine/registry/registry.h"
@@ -42,6 +43,7 @@ std::vector<Entry>& entries() {
 }
 int exit_code = 0;
 Device computing_on;
+ComputeOptions applied;
 
 }  // namespace
 
@@ -83,19 +85,27 @@ void start_autotuning() {
 }
 
 Device apply(const ComputeOptions& options) {
-  const Device device = parse_device(options.device);
+  const Device device = own_device(parse_device(options.device), options.device);
+  applied = options;
   // For the whole program: kernels are chosen for this device's architecture.
   static std::optional<DeviceScope> scope;
   scope.emplace(device);
   computing_on = device;
   if (!options.memory_limit.empty()) allocator(device).set_limit(parse_bytes(options.memory_limit));
-  if (options.threads > 0) set_num_threads(options.threads);
+  if (options.threads > 0)
+    set_num_threads(options.threads);
+  else
+    share_threads();
   choose_providers(options.providers);
   if (options.autotune) start_autotuning();
   if (log_level() == LogLevel::verbose)
     fmt::print(stderr, "[verbose] thorax {} on {}, {} threads\n", THORAX_VERSION, to_string(device),
                num_threads());
   return device;
+}
+
+const ComputeOptions& applied_options() {
+  return applied;
 }
 
 Compute training_compute(Device device, const std::string& precision, bool graph) {
@@ -189,7 +199,8 @@ std::string suggestion(CLI::App& root, int argc, char** argv) {
 }
 
 int failed(const std::string& message) {
-  print_error(fmt::format("thorax: error: {}\n", message));
+  const bool first = ranks().rank() == 0;
+  print_error(fmt::format("thorax: error: {}{}\n", first ? "" : ranks().place() + ": ", message));
   return 1;
 }
 
@@ -219,6 +230,10 @@ int run(int argc, char** argv) {
   std::sort(list.begin(), list.end(),
             [](const Entry& a, const Entry& b) { return a.order < b.order; });
   for (const Entry& entry : list) entry.add(root);
+  root.parse_complete_callback([&root] {
+    if (!root.get_subcommands().empty())
+      check_command_for_ranks(root.get_subcommands().front()->get_name());
+  });
   refuse_empty_texts(root);
   add_log_options(root);
   const auto start = std::chrono::steady_clock::now();
@@ -247,7 +262,10 @@ constexpr const char* kOutOfMemory =
 // Building the options takes memory, too.
 int run_guarded(int argc, char** argv) {
   try {
-    return run(argc, argv);
+    join_ranks();
+    if (ranks().rank() == 0) return run(argc, argv);
+    follow_first_rank();
+    return 0;
   } catch (const Error& error) {
     return failed(error.what());
   } catch (const std::filesystem::filesystem_error& error) {
@@ -304,6 +322,7 @@ int main(int argc, char** argv) {
   guard_output();
   const int code = run_guarded(argc, argv);
   const std::string lost = flush_output();
+  leave_ranks(lost.empty() || code != 0 ? code : 1);
   if (lost.empty()) return code;
   print_error(fmt::format(
       "thorax: error: [output] standard output: {}; what was printed is incomplete\n", lost));

@@ -11,6 +11,7 @@
 #include "apps/cut_lungs.h"
 #include "apps/data_checksum.h"
 #include "apps/preflight.h"
+#include "apps/ranks.h"
 #include "apps/run_files.h"
 #include "apps/training.h"
 #include "data/csv.h"
@@ -191,6 +192,8 @@ RunHistory record_start(const RunFolder& home, const TrainSettings& settings,
   nlohmann::json entry = provenance(compute.device);
   entry["data"] = settings.data;
   entry["jpeg_reader"] = reader_of("jpeg");
+  if (ranks().size() > 1)
+    entry["ranks"] = {{"count", ranks().size()}, {"library", ranks().library()}};
   if (!settings.segmenter.empty()) entry["segmenter"] = settings.segmenter;
   if (!settings.weights.empty()) entry["weights"] = settings.weights;
   RunHistory history(home.path() / "provenance.json", entry, say);

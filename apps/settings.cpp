@@ -7,6 +7,7 @@
 
 #include "apps/class_balance.h"
 #include "apps/number_checks.h"
+#include "apps/ranks.h"
 #include "data/augment.h"
 #include "data/class_task.h"
 #include "data/decode.h"
@@ -96,6 +97,7 @@ nlohmann::json TrainSettings::to_json() const {
   if (early_stop > 0) all["early_stop"] = early_stop;
   if (!freeze.empty()) all["freeze"] = freeze;
   if (accumulate > 1) all["accumulate"] = accumulate;
+  if (pieces > 1) all["pieces"] = pieces;
   if (ema > 0) all["ema"] = ema;
   if (class_weights != "none") all["class_weights"] = class_weights;
   if (label_smoothing != 0) all["label_smoothing"] = label_smoothing;
@@ -128,19 +130,9 @@ CLI::Validator within(const limits::Range<T>& range) {
 const std::vector<std::string> kLosses{"dice", "generalised-dice", "dice+ce"};
 const std::vector<std::string> kActivations{"auto", "softmax", "sigmoid"};
 
-// Keys of the file, which may be the config.json of a run, replace the defaults one by one; objects
-// are replaced whole.
-void merge_file(TrainSettings& s, const std::filesystem::path& path) {
-  const ConfigObject whole_file = ConfigObject::load(path);
-  const nlohmann::json& file = whole_file.value();
-  const bool run = is_run_config(file);
-  const ConfigObject c = run ? whole_file.object("settings") : whole_file;
+// Keys of the configuration replace the defaults one by one; objects are replaced whole.
+void merge(TrainSettings& s, const ConfigObject& c) {
   const nlohmann::json& json = c.value();
-  if (run && file.contains("experiment"))
-    fmt::print(stderr,
-               "[config] {}: its settings are taken; the rows of its experiment are options of the "
-               "command\n",
-               path.string());
   c.choice_or("task", name_of(s.task), {name_of(s.task)});
   s.data = c.texts_or("data", s.data);
   s.classification = c.choice_or("classification", s.classification, class_task_names());
@@ -156,7 +148,7 @@ void merge_file(TrainSettings& s, const std::filesystem::path& path) {
   s.validation_share = number(c, "validation_share", s.validation_share, limits::kValidationShare);
   s.weights = c.text_or("weights", s.weights);
   s.size = whole(c, "size", s.size, limits::kSize);
-  s.intensity = c.choice_or("intensity", s.intensity, {"depth", "full", "percentiles"});
+  s.intensity = c.choice_or("intensity", s.intensity, intensity_names());
   s.epochs = whole(c, "epochs", s.epochs, limits::kEpochs);
   s.batch = whole(c, "batch", s.batch, limits::kBatch);
   if (s.task == Task::classifier) {
@@ -170,6 +162,7 @@ void merge_file(TrainSettings& s, const std::filesystem::path& path) {
   s.early_stop = whole(c, "early_stop", s.early_stop, limits::kEarlyStop);
   s.freeze = c.texts_or("freeze", s.freeze);
   s.accumulate = whole(c, "accumulate", s.accumulate, limits::kAccumulate);
+  s.pieces = whole(c, "pieces", s.pieces, limits::kPieces);
   s.ema = number(c, "ema", s.ema, limits::kEma);
   s.precision = c.choice_or("precision", s.precision, {"float32", "float16", "bfloat16"});
   s.seed = whole(c, "seed", s.seed, limits::kSeed);
@@ -182,6 +175,19 @@ void merge_file(TrainSettings& s, const std::filesystem::path& path) {
                                     {"augment", &s.augment}})
     if (c.has(key)) *target = json.at(key);
   c.finish();
+}
+
+// A file of settings, or the config.json of a run.
+void merge_file(TrainSettings& s, const std::filesystem::path& path) {
+  const ConfigObject whole_file = ConfigObject::load(path);
+  const nlohmann::json& file = whole_file.value();
+  const bool run = is_run_config(file);
+  if (run && file.contains("experiment"))
+    fmt::print(stderr,
+               "[config] {}: its settings are taken; the rows of its experiment are options of the "
+               "command\n",
+               path.string());
+  merge(s, run ? whole_file.object("settings") : whole_file);
 }
 
 }  // namespace
@@ -216,7 +222,22 @@ void check_fits_task(const TrainSettings& s) {
 
 }  // namespace
 
+TrainSettings settings_from_json(Task task, const nlohmann::json& json) {
+  TrainSettings s = default_settings(task);
+  merge(s, ConfigObject(json, "settings"));
+  return s;
+}
+
 void check_settings(const TrainSettings& s) {
+  THORAX_CHECK(
+      s.pieces <= 1 || s.batch % s.pieces == 0,
+      "[pieces] --pieces {} and --batch {}: pieces have the same number of images, so that "
+      "it must divide the batch",
+      s.pieces, s.batch);
+  THORAX_CHECK(s.task == Task::segmenter || s.pieces <= 1 || s.piece_images() > 1,
+               "[pieces] --pieces {} of --batch {} have one image, of which a classifier's batch "
+               "norm learns nothing; a larger --batch, or fewer pieces and ranks",
+               s.pieces, s.batch);
   check_fits_task(s);
   create_model(s.model, 0);
   s.seen();
@@ -392,6 +413,11 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
   add(command, "--accumulate", &TrainSettings::accumulate,
       "Batches whose gradients make one step; an epoch's last step takes what is left (default 1)")
       ->check(within(limits::kAccumulate));
+  add(command, "--pieces", &TrainSettings::pieces,
+      "Parts of a batch that are computed by themselves, which the ranks of mpirun share; the bits "
+      "of a run depend on it, not on the ranks (default 1; several ranks: as many, or more to "
+      "divide the batch)")
+      ->check(within(limits::kPieces));
   add(command, "--ema", &TrainSettings::ema,
       "Judge and keep the exponential moving average of the weights with this decay, e.g. 0.999 "
       "(default 0 = the weights of the last step)")
@@ -415,6 +441,26 @@ SettingsOptions::SettingsOptions(CLI::App& command, Task task, SettingsFor use) 
   add_compute_options(command, compute);
 }
 
+// Where neither the command nor a file says it: as the run that goes on began, else by the ranks.
+void SettingsOptions::choose_pieces(TrainSettings& s) const {
+  const int count = ranks().size();
+  const std::filesystem::path config = out / "config.json";
+  if (s.pieces == 0 && resume && std::filesystem::exists(config))
+    s.pieces = load_run_config(config).at("settings").value("pieces", std::int64_t{1});
+  if (count == 1) return;
+  if (s.pieces == 0) s.pieces = pieces_for(s.batch, count);
+  THORAX_CHECK(count <= s.pieces * s.accumulate,
+               "[dist] {} ranks share out the {} pieces of a step; each needs one: more --pieces "
+               "(of a new run), or fewer ranks",
+               count, s.pieces * s.accumulate);
+  THORAX_CHECK(
+      !compute.autotune,
+      "[dist] --autotune and {} ranks: each would choose its own kernels, with other bits; "
+      "leave it out",
+      count);
+  s.cache_mb /= ranks().local_size();
+}
+
 TrainSettings SettingsOptions::settings() const {
   TrainSettings s = preset_settings(task_, preset_.empty() ? "default" : preset_);
   if (!config_file_.empty()) merge_file(s, config_file_);
@@ -424,6 +470,11 @@ TrainSettings SettingsOptions::settings() const {
       if (option->count() > 0 && (option->get_name() == "--lr") == lr_pass) copy(s);
   THORAX_CHECK(!s.data.empty(), "[{}] give --data kind:PATH (see thorax data --help)",
                name_of(task_));
+  choose_pieces(s);
+  THORAX_CHECK(!graph || s.pieces <= 1,
+               "[graph] --graph and --pieces {}: only steps of one batch are captured; leave one "
+               "of them out",
+               s.pieces);
   THORAX_CHECK(!graph || s.accumulate == 1,
                "[graph] --graph and --accumulate {}: only steps of one batch are captured; leave "
                "one of them out",

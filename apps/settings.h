@@ -42,6 +42,7 @@ inline constexpr Range<double> kLabelSmoothing{0, 0.5};
 inline constexpr Range<double> kLearningRate{1e-30, 1e6};
 inline constexpr Range<std::int64_t> kEarlyStop{0, 1'000'000};
 inline constexpr Range<std::int64_t> kAccumulate{1, 4096};
+inline constexpr Range<std::int64_t> kPieces{1, 4096};
 inline constexpr Range<double> kEma{0, 0.9999999};
 }  // namespace limits
 
@@ -83,9 +84,12 @@ struct TrainSettings {
   // Training batches over which batch norm's statistics are measured before every validation; 0 =
   // keep the moving averages (models/norm_statistics.h).
   std::int64_t norm_batches = 16;
-  std::int64_t early_stop = 0;        // end after so many epochs without a better one; 0 = never
-  std::vector<std::string> freeze;    // names of parameters that stay as they are (models/freeze.h)
-  std::int64_t accumulate = 1;        // batches whose gradients make one step
+  std::int64_t early_stop = 0;      // end after so many epochs without a better one; 0 = never
+  std::vector<std::string> freeze;  // names of parameters that stay as they are (models/freeze.h)
+  std::int64_t accumulate = 1;      // batches whose gradients make one step
+  // Parts of a batch that are computed by themselves, so that ranks can share them out; 0: not
+  // said, which is 1 for a process alone (ranks.h).
+  std::int64_t pieces = 0;
   double ema = 0;                     // decay of the moving average of the weights; 0 = none
   std::string precision = "float32";  // of the activations: float32, float16 or bfloat16
   std::int64_t seed = 0;
@@ -94,6 +98,7 @@ struct TrainSettings {
   std::int64_t cache_mb = 2048;
   std::int64_t checkpoint_seconds = 300;
 
+  std::int64_t piece_images() const { return pieces > 1 ? batch / pieces : batch; }
   // The view with "auto" resolved.
   View seen() const;
   // Everything that decides the result (not the machine's part), for config.json.
@@ -107,6 +112,9 @@ void erase_places(nlohmann::json& settings);
 // What the command does unless told otherwise: settings with which each network learns from
 // scratch.
 TrainSettings default_settings(Task task);
+
+// What to_json has written. Throws Error "[config] ..." for what it cannot have written.
+TrainSettings settings_from_json(Task task, const nlohmann::json& json);
 
 // Settings by name: "study" is the study's protocol (10 folds, 25 epochs, 512 x 512; the classifier
 // by its Table 5, the UNet with its learning rate). Throws Error "[preset] ..." for another name.
@@ -136,6 +144,7 @@ class SettingsOptions {
   ComputeOptions compute;
 
  private:
+  void choose_pieces(TrainSettings& settings) const;
   template <class T>
   CLI::Option* add(CLI::App& command, const char* flag, T TrainSettings::*member, const char* help);
 

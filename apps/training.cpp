@@ -16,6 +16,7 @@
 #include "apps/inference/model_file.h"
 #include "apps/inference/run_networks.h"
 #include "apps/progress.h"
+#include "apps/ranks.h"
 #include "apps/scoring.h"
 #include "apps/starting_weights.h"
 #include "data/augment.h"
@@ -23,6 +24,7 @@
 #include "engine/io/atomic_file.h"
 #include "engine/optim/optimizer.h"
 #include "engine/optim/schedule.h"
+#include "engine/runtime/parallel.h"
 #include "engine/stats/multilabel.h"
 #include "engine/train/checkpoint.h"
 #include "engine/train/trainer.h"
@@ -46,7 +48,7 @@ LoaderConfig loader_config(const TrainSettings& s, bool training,
   LoaderConfig c;
   c.height = c.width = static_cast<int>(s.size);
   c.channels = static_cast<int>(s.model.value("in_channels", 1));
-  c.batch = static_cast<int>(s.batch);
+  c.batch = static_cast<int>(training ? s.piece_images() : s.batch);
   c.shuffle = training;
   c.with_findings = s.task == Task::classifier && several_findings(samples);
   c.with_label = s.task == Task::classifier && !c.with_findings;
@@ -59,7 +61,7 @@ LoaderConfig loader_config(const TrainSettings& s, bool training,
   if (training) c.augment = augment_from_json(s.augment);
   c.balanced = training && s.task == Task::classifier && s.sampling == "balanced";
   // One image alone gives batch norm nothing to measure where maps are 1 x 1, and noise elsewhere.
-  c.drop_last = training && s.task == Task::classifier && images > s.batch && images % s.batch == 1;
+  c.drop_last = training && s.task == Task::classifier && images > c.batch && images % c.batch == 1;
   c.seed = static_cast<std::uint64_t>(s.seed);
   c.workers = static_cast<int>(s.workers);
   // Training images are three quarters or more of all; both loaders share the limit so.
@@ -286,6 +288,7 @@ std::unique_ptr<Training> make_training(const TrainSettings& settings,
   t.options.seed = static_cast<std::uint64_t>(s.seed);
   t.options.clip_norm = s.clip_norm;
   t.options.accumulate = static_cast<int>(s.accumulate);
+  t.options.pieces = static_cast<int>(std::max<std::int64_t>(1, s.pieces));
   t.options.average_decay = s.ema;
   t.options.graph = compute.graph;
   // bfloat16 has float32's range; only float16's small gradients need to be lifted.
@@ -312,7 +315,9 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
     return load_fold(folder, settings.task);
   }
   const auto started = std::chrono::steady_clock::now();
-  const std::unique_ptr<Training> training = make_training(settings, classes, train, compute);
+  begin_together(settings, classes, train, compute);
+  std::unique_ptr<Training> training;
+  set_up_together([&] { training = make_training(settings, classes, train, compute); });
   create_folders(folder);
   const TrainSettings& s = training->settings;
   const bool multilabel = training->multilabel;
@@ -321,6 +326,7 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
   Loader& train_loader = *training->images;
   Loader validation_loader(validation, loader_config(s, false, validation, organs));
   TrainerOptions& options = training->options;
+  options.ranks = &ranks();
   options.folder = folder;
   options.resume = fold.resume;
   options.early_stop = s.early_stop;
@@ -347,7 +353,9 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
   TrainerCallbacks& callbacks = training->callbacks;
   callbacks.epoch_texts = [&] { return found; };
   callbacks.validate = [&](std::int64_t epoch) {
-    measure_norm_statistics(*model, std::min(s.norm_batches, train_loader.batches_per_epoch()),
+    measure_norm_statistics(*model,
+                            std::min(s.norm_batches * std::max<std::int64_t>(1, s.pieces),
+                                     train_loader.batches_per_epoch()),
                             [&](std::int64_t i) {
                               if (stop_requested()) throw Interrupted();
                               return train_loader.get(epoch, i)
@@ -395,12 +403,16 @@ FoldResult train_fold(const TrainSettings& settings, const std::vector<std::stri
         "[accumulate] {} batches of {} make a step of {} images; the last step of an epoch "
         "takes what is left\n",
         s.accumulate, s.batch, s.accumulate * s.batch);
-  Watcher watcher(fold.title, s.epochs, static_cast<std::int64_t>(train.size()), s.batch,
+  if (ranks().size() > 1)
+    fmt::print("[dist] {} ranks ({}), {} thread{} each: a batch of {} is {} pieces of {}\n",
+               ranks().size(), ranks().library(), num_threads(), num_threads() == 1 ? "" : "s",
+               s.batch, s.pieces, s.piece_images());
+  Watcher watcher(fold.title, s.epochs, static_cast<std::int64_t>(train.size()), s.piece_images(),
                   fold.begun);
   Trainer trainer(*model, *training->optimizer, training->schedule, train_loader, options,
                   callbacks, &watcher);
   FoldResult result;
-  const TrainResult trained = trainer.run();
+  const TrainResult trained = train_together(trainer);
   if (trained.status == TrainResult::Status::interrupted) return result;
   result.finished = true;
   if (trained.stopped_early) describe_early_stop(fold.title, s, options.best_metric, trained);

@@ -308,6 +308,10 @@ void Loader::work() {
   }
 }
 
+void Loader::will_get(std::function<bool(int64_t)> wanted) {
+  wanted_ = std::move(wanted);
+}
+
 Batch Loader::get(int64_t epoch, int64_t index) {
   const auto begin = std::chrono::steady_clock::now();
   // Without shuffling and augmentation all epochs are one, so what was prepared ahead still serves.
@@ -317,15 +321,20 @@ Batch Loader::get(int64_t epoch, int64_t index) {
     ahead_.clear();
     tasks_.clear();
   }
-  int64_t e = ahead_.empty() ? epoch : ahead_.back()->epoch;
-  int64_t i = ahead_.empty() ? index - 1 : ahead_.back()->index;
-  while (static_cast<int>(ahead_.size()) < config_.prefetch + 1) {
-    if (++i >= batches_per_epoch() && !ahead_.empty()) {
-      i = 0;
+  const auto next_wanted = [&](int64_t after) {
+    do ++after;
+    while (after < batches_per_epoch() && wanted_ && !wanted_(after));
+    return after;
+  };
+  if (ahead_.empty()) ahead_.push_back(start(epoch, index));
+  while (config_.workers > 0 && static_cast<int>(ahead_.size()) < config_.prefetch + 1) {
+    int64_t e = ahead_.back()->epoch, i = next_wanted(ahead_.back()->index);
+    if (i >= batches_per_epoch()) {
+      i = next_wanted(-1);
       if (epochs_differ()) ++e;
     }
+    if (i >= batches_per_epoch()) break;  // none is wanted
     ahead_.push_back(start(e, i));
-    if (config_.workers == 0) break;
   }
   const std::shared_ptr<Job> job = ahead_.front();
   ahead_.pop_front();

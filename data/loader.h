@@ -9,6 +9,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -107,6 +108,7 @@ class Loader : public BatchSource {
   // Throws when a file cannot be decoded (or, with skip, when no file of the batch can). One
   // consumer thread.
   Batch get(int64_t epoch, int64_t index) override;
+  void will_get(std::function<bool(int64_t index)> wanted) override;
 
   // Positions in samples() of the entries of batch (epoch, index), before any is skipped.
   std::vector<int64_t> batch_samples(int64_t epoch, int64_t index) const;
@@ -149,6 +151,7 @@ class Loader : public BatchSource {
   const std::vector<Sample> samples_;
   std::vector<int> groups_;  // of each sample, with `balanced`: what is drawn as often
   const LoaderConfig config_;
+  std::function<bool(int64_t)> wanted_;  // see will_get; empty: every batch
 
   mutable std::mutex mutex_;
   std::condition_variable task_ready_, slot_done_;

@@ -4,7 +4,7 @@
 #
 #   third_party/install.sh [--dev] [--aarch64] [--check]
 #     --dev     also what only developers need: the formatter that CI checks with, the compiler of
-#               the fuzz harnesses, a browser and an XML checker that judge the reports, shells,
+#               the fuzz harnesses, a browser and an XML checker that judge the reports, MPI, shells,
 #               what makes Debian packages and a bare machine to install them on
 #     --aarch64 also what tests/aarch64.sh compiles and runs programs for ARM with
 #     --check   install nothing; name what is missing and exit with 1 if anything is
@@ -20,7 +20,7 @@ packages=(
   doctest-dev libbenchmark-dev gnuplot-nox
 )
 dev_packages=(git ca-certificates clang libclang-rt-14-dev clang-format dcmtk chromium curl libxml2-utils
-  zsh fish mandoc pkg-config dpkg-dev file mmdebstrap qemu-user clang-tidy)
+  libopenmpi-dev openmpi-bin zsh fish mandoc pkg-config dpkg-dev file mmdebstrap qemu-user clang-tidy)
 aarch64_packages=(g++-aarch64-linux-gnu qemu-user mmdebstrap)
 
 check_only=false

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -22,6 +23,9 @@ class BatchSource {
   virtual ~BatchSource() = default;
   virtual std::int64_t batches_per_epoch() const = 0;
   virtual Batch get(std::int64_t epoch, std::int64_t index) = 0;
+  // Which batches of every epoch will be asked for: where several ranks train, each takes others. A
+  // hint to what is prepared ahead; get() gives any batch.
+  virtual void will_get(std::function<bool(std::int64_t index)> /*wanted*/) {}
 };
 
 }  // namespace thorax

@@ -28,9 +28,10 @@ json finite_or_null(double value) {
 }
 
 std::int64_t checked_batches(BatchSource& source, const TrainerOptions& options) {
-  THORAX_CHECK(options.epochs >= 1 && options.accumulate >= 1 && options.max_steps >= 0,
-               "[train] {} epochs, {} batches a step, {} steps at most", options.epochs,
-               options.accumulate, options.max_steps);
+  THORAX_CHECK(options.epochs >= 1 && options.accumulate >= 1 && options.max_steps >= 0 &&
+                   options.pieces >= 1,
+               "[train] {} epochs, {} batches a step of {} pieces, {} steps at most",
+               options.epochs, options.accumulate, options.pieces, options.max_steps);
   const std::int64_t batches = source.batches_per_epoch();
   THORAX_CHECK(batches >= 1, "[train] there is no batch in an epoch");
   return batches;
@@ -52,7 +53,7 @@ Trainer::Trainer(Module& model, Optimizer& optimizer, const ScheduleOptions& sch
       callbacks_(std::move(callbacks)),
       observer_(observer),
       batches_(checked_batches(source, options_)),
-      steps_per_epoch_((batches_ + options_.accumulate - 1) / options_.accumulate),
+      steps_per_epoch_((batches_ + batches_a_step() - 1) / batches_a_step()),
       total_steps_(limited(options_.epochs * steps_per_epoch_, options_.max_steps)),
       schedule_(schedule, steps_per_epoch_, total_steps_),
       state_(std::make_unique<State>()) {
@@ -66,6 +67,14 @@ Trainer::Trainer(Module& model, Optimizer& optimizer, const ScheduleOptions& sch
     state_->average =
         std::make_unique<WeightAverage>(optimizer_.parameters(), options_.average_decay);
   if (options_.loss_scale) loss_scale_.emplace(*options_.loss_scale);
+  if (options_.ranks == nullptr) {
+    state_->alone = one_process();
+    options_.ranks = state_->alone.get();
+  }
+  // Else some of them would have nothing to do.
+  THORAX_CHECK(options_.ranks->size() <= batches_a_step(),
+               "[train] {} ranks share out steps of {} pieces; as many pieces as ranks are needed",
+               options_.ranks->size(), batches_a_step());
 }
 
 Trainer::~Trainer() = default;
@@ -74,6 +83,7 @@ void Trainer::note(const std::string& name, double value, double weight) {
   THORAX_CHECK(!options_.graph || name == "loss",
                "[train] '{}' cannot be noted by a loss that is replayed as a graph", name);
   if (!std::isfinite(value)) return;
+  if (state_->notes != nullptr) return state_->notes->push_back({name, value, weight});
   WeightedSum& sum = state_->sums[name];
   sum.sum += value * weight;
   sum.weight += weight;
@@ -150,15 +160,19 @@ TrainResult Trainer::run() {
   const DeviceScope on_device(device);
   s.source = std::make_unique<DeviceBatches>(source_, device);
   if (options_.graph) {
-    THORAX_CHECK(options_.accumulate == 1,
+    THORAX_CHECK(!in_pieces() && options_.accumulate == 1,
                  "[train] {} batches a step: only steps of one batch are captured as a graph",
-                 options_.accumulate);
+                 batches_a_step());
     s.graph = std::make_unique<GraphStep>(
         optimizer_, device, GraphStep::Options{options_.clip_norm, loss_scale_.has_value()},
         callbacks_.loss);
     if (callbacks_.number_on_device) callbacks_.number_on_device(s.graph->number());
   }
   if (!options_.folder.empty()) restore();
+  if (options_.ranks->size() > 1) {
+    source_.will_get([this](std::int64_t index) { return mine(index); });
+    share_state(/*weights=*/true);
+  }
   const auto result = [&](TrainResult::Status status) {
     return TrainResult{status, s.epoch, s.step, s.metrics, s.best, s.best_epoch, stopped_early()};
   };
@@ -169,7 +183,8 @@ TrainResult Trainer::run() {
   while (s.epoch < options_.epochs && (s.step < total_steps_ || s.batch > 0) && !stopped_early()) {
     while (s.batch < batches_ && s.step < total_steps_) {
       const Clock::time_point start = Clock::now();
-      s.graph ? graph_step(schedule_.lr(s.step)) : train_step(schedule_.lr(s.step));
+      const double lr = schedule_.lr(s.step);
+      s.graph ? graph_step(lr) : in_pieces() ? piece_step(lr) : train_step(lr);
       s.train_seconds += seconds_since(start);
       if (options_.log_steps)
         log({{"kind", "step"},
@@ -196,7 +211,7 @@ TrainResult Trainer::run() {
                          static_cast<double>(s.run_steps);
         observer_->on_step(p);
       }
-      if (stop_requested()) {
+      if (stopping()) {
         save();
         return result(TrainResult::Status::interrupted);
       }
@@ -210,18 +225,20 @@ TrainResult Trainer::run() {
         saved_step = s.step;
       }
     }
+    bool interrupted = false;
     try {
-      end_epoch();
+      if (first_rank()) end_epoch();
     } catch (const Interrupted&) {
       model_.train();
-      save();
-      return result(TrainResult::Status::interrupted);
+      interrupted = true;
     }
     save();
     saved = Clock::now();
     saved_step = s.step;
     if (stop_requested() && s.epoch < options_.epochs && s.step < total_steps_ && !stopped_early())
-      return result(TrainResult::Status::interrupted);
+      interrupted = true;
+    if (options_.ranks->size() > 1) share_state(/*weights=*/false, &interrupted);
+    if (interrupted) return result(TrainResult::Status::interrupted);
   }
   if (s.average) s.average->exchange();
   return result(TrainResult::Status::finished);

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "engine/autograd/variable.h"
+#include "engine/dist/communicator.h"
 #include "engine/nn/module.h"
 #include "engine/optim/loss_scale.h"
 #include "engine/optim/optimizer.h"
@@ -24,7 +25,14 @@ struct TrainerOptions {
   std::int64_t epochs = 1;
   std::int64_t max_steps = 0;  // optimizer steps in all; 0 = as the epochs give
   int accumulate = 1;          // batches whose gradients make one optimizer step
-  double clip_norm = 0;        // limit of the gradient norm; 0 = none
+  // So many of the source's batches in a row are the pieces of one batch: each is computed by
+  // itself, and what a step takes from them is summed in a fixed tree (engine/dist/tree_sum.h).
+  // With 1, the batches of a step are added one after another.
+  int pieces = 1;
+  // Ranks that share out the pieces; none: this process alone. The bits are the same for any number
+  // of them. Rank 0 validates and writes; the others have neither folder nor validation.
+  Communicator* ranks = nullptr;
+  double clip_norm = 0;  // limit of the gradient norm; 0 = none
   // For gradients in float16: the loss is scaled, a step whose gradients overflow is left out.
   std::optional<LossScaleOptions> loss_scale;
   // Steps are captured and replayed as a graph (engine/train/graph_step.h): a GPU only, one batch a
@@ -62,7 +70,7 @@ struct TrainerOptions {
 
 struct TrainProgress {
   std::int64_t epoch = 0, epochs = 0;   // the running one from 0, and how many
-  std::int64_t batch = 0, batches = 0;  // finished in this epoch, and how many
+  std::int64_t batch = 0, batches = 0;  // of the source, finished in this epoch, and how many
   std::int64_t step = 0, steps = 0;     // optimizer steps finished, and how many in all
   double loss = 0, mean_loss = 0;       // of this step; of this epoch so far
   double lr = 0;
@@ -143,7 +151,17 @@ class Trainer {
   nlohmann::json full_config() const;
   bool restore();
   void save() const;
+  struct BatchResult;
+  std::int64_t batches_a_step() const;
+  bool in_pieces() const;
+  bool first_rank() const;
+  BatchResult compute_batch(std::int64_t index);
+  void finish_step(std::int64_t count, const std::vector<BatchResult>& results, double lr);
   void train_step(double lr);
+  void piece_step(double lr);
+  void share_state(bool weights, bool* interrupted = nullptr);
+  bool stopping() const;
+  bool mine(std::int64_t index) const;
   void graph_step(double lr);
   void update(double lr, double scale);
   void check_norm() const;

@@ -43,6 +43,7 @@ json Trainer::full_config() const {
                                        {"smallest", l.smallest}, {"largest", l.largest}};
   }
   // Only where they are asked for: configurations without them are those of earlier versions.
+  if (options_.pieces > 1) config["trainer"]["pieces"] = options_.pieces;
   if (options_.early_stop > 0) config["trainer"]["early_stop"] = options_.early_stop;
   if (options_.average_decay > 0) config["trainer"]["average_decay"] = options_.average_decay;
   return config;
@@ -188,6 +189,7 @@ bool Trainer::restore() {
   restored.source = std::move(state_->source);
   restored.graph = std::move(state_->graph);
   restored.average = std::move(state_->average);
+  restored.alone = std::move(state_->alone);
   *state_ = std::move(restored);
   message(fmt::format("[train] {}: resumed at epoch {} of {}, batch {} of {}", last.string(),
                       state_->epoch + 1, options_.epochs, state_->batch, batches_));

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <limits>
 
+#include "engine/dist/tree_sum.h"
 #include "engine/io/json_lines.h"
 #include "engine/optim/weight_average.h"
 #include "engine/train/device_batches.h"
@@ -30,6 +31,17 @@ struct WeightedSum {
   }
 };
 
+// What one of the source's batches has given besides gradients.
+struct Trainer::BatchResult {
+  struct Note {
+    std::string name;
+    double value, weight;
+  };
+  double loss = 0, weight = 0;
+  std::int64_t samples = 0;  // 0: nothing was computed
+  std::vector<Note> notes;   // of a piece
+};
+
 struct Trainer::State {
   // What a checkpoint holds beside tensors.
   std::int64_t epoch = 0, batch = 0, step = 0;     // the next to do
@@ -49,6 +61,9 @@ struct Trainer::State {
   std::int64_t run_samples = 0, run_steps = 0;
   double train_seconds = 0;
   std::unique_ptr<WeightAverage> average;
+  std::unique_ptr<Communicator> alone;              // where TrainerOptions::ranks has none
+  bool stop = false;                                // a signal reached one of the ranks
+  std::vector<BatchResult::Note>* notes = nullptr;  // of the piece that is computed
 
   nlohmann::json to_json() const {
     nlohmann::json j{{"epoch", epoch}, {"batch", batch},           {"step", step},

@@ -69,47 +69,58 @@ void Trainer::update(double lr, double scale) {
   loss_scale_->update(overflow);
 }
 
-// One optimizer step over the next `accumulate` batches of the epoch.
-void Trainer::train_step(double lr) {
+// Forward and backward pass of one of the source's batches; its gradients are added.
+Trainer::BatchResult Trainer::compute_batch(std::int64_t index) {
   State& s = *state_;
-  const std::int64_t count = std::min<std::int64_t>(options_.accumulate, batches_ - s.batch);
+  BatchResult result;
+  if (callbacks_.prepare)
+    callbacks_.prepare(static_cast<std::uint64_t>(s.epoch * batches_ + index));
+  const Batch batch = s.source->get(s.epoch, index);
+  result.samples = samples_of(batch);
+  if (result.samples == 0) return result;  // every file was unreadable, and that was allowed
+  const bool alone = batches_a_step() == 1;
+  const Variable loss = callbacks_.loss(batch);
+  THORAX_CHECK(loss.defined() && loss.value().numel() == 1,
+               "[train] the loss must be a single number");
+  result.weight = static_cast<double>(result.samples);
+  if (callbacks_.weight && !alone) result.weight = callbacks_.weight(batch);
+  const double share = alone ? 1.0 : result.weight;
+  const double loss_scale = loss_scale_ ? loss_scale_->scale() : 1.0;
+  // A GPU is given all of a batch's work before anybody waits for the loss, and the next batch
+  // travels while it computes. Losses are means over a batch; the step takes the mean over all
+  // samples, or values, of its batches.
+  backward(loss, Tensor::full(loss.shape(), share * loss_scale, loss.value().dtype(),
+                              loss.value().device()));
+  std::int64_t next = index + 1;
+  while (next < batches_ && !mine(next)) ++next;
+  if (next < batches_) s.source->prefetch(s.epoch, next);
+  result.loss = loss.value().item();
+  if (!std::isfinite(result.loss)) explain_loss(batch, index, result.loss);
+  if (callbacks_.weight && alone) result.weight = callbacks_.weight(batch);
+  return result;
+}
+
+// The step of the gradients that `count` batches have left.
+void Trainer::finish_step(std::int64_t count, const std::vector<BatchResult>& results, double lr) {
+  State& s = *state_;
   const double loss_scale = loss_scale_ ? loss_scale_->scale() : 1.0;
   s.samples = 0;
   WeightedSum step_loss;
   double values = 0;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t index = s.batch + i;
-    if (callbacks_.prepare)
-      callbacks_.prepare(static_cast<std::uint64_t>(s.epoch * batches_ + index));
-    const Batch batch = s.source->get(s.epoch, index);
-    const std::int64_t samples = samples_of(batch);
-    if (samples == 0) continue;  // every file of it was unreadable, and that was allowed
-    const Variable loss = callbacks_.loss(batch);
-    THORAX_CHECK(loss.defined() && loss.value().numel() == 1,
-                 "[train] the loss must be a single number");
-    double weight = static_cast<double>(samples);
-    if (callbacks_.weight && options_.accumulate > 1) weight = callbacks_.weight(batch);
-    const double share = options_.accumulate == 1 ? 1.0 : weight;
-    // A GPU is given all of a batch's work before anybody waits for the loss, and the next batch
-    // travels while it computes. Losses are means over a batch; the step takes the mean over all
-    // samples, or values, of its batches.
-    backward(loss, Tensor::full(loss.shape(), share * loss_scale, loss.value().dtype(),
-                                loss.value().device()));
-    if (index + 1 < batches_) s.source->prefetch(s.epoch, index + 1);
-    const double value = loss.value().item();
-    if (!std::isfinite(value)) explain_loss(batch, index, value);
-    if (callbacks_.weight && options_.accumulate == 1) weight = callbacks_.weight(batch);
-    note("loss", value, weight);
-    step_loss.sum += value * weight;
-    step_loss.weight += weight;
-    values += weight;
-    s.samples += samples;
+  for (const BatchResult& result : results) {
+    if (result.samples == 0) continue;
+    for (const BatchResult::Note& one : result.notes) note(one.name, one.value, one.weight);
+    note("loss", result.loss, result.weight);
+    step_loss.sum += result.loss * result.weight;
+    step_loss.weight += result.weight;
+    values += result.weight;
+    s.samples += result.samples;
   }
   s.lr = lr;
   s.loss = s.samples > 0 && values == 0 ? 0 : step_loss.mean();
   if (s.samples > 0) {
     // Without any value all gradients are 0.
-    const double whole = options_.accumulate == 1 || values == 0 ? 1.0 : values;
+    const double whole = batches_a_step() == 1 || values == 0 ? 1.0 : values;
     update(lr, 1 / (whole * loss_scale));
     optimizer_.zero_grad();
   }
@@ -117,6 +128,15 @@ void Trainer::train_step(double lr) {
   ++s.step;
   s.run_samples += s.samples;
   ++s.run_steps;
+}
+
+// One optimizer step over the next `accumulate` batches of the epoch.
+void Trainer::train_step(double lr) {
+  State& s = *state_;
+  const std::int64_t count = std::min(batches_a_step(), batches_ - s.batch);
+  std::vector<BatchResult> results;
+  for (std::int64_t i = 0; i < count; ++i) results.push_back(compute_batch(s.batch + i));
+  finish_step(count, results, lr);
 }
 
 // The same as one launch, which is waited for once.
