@@ -3,18 +3,20 @@
 
     check_ops.py --thorax build/apps/thorax [--ops conv2d batch_norm] [--provider reference] [--cases 200] [--seed 1]
     check_ops.py --all-providers [--device sim]    every provider that the program has for the device, one after the other
+    check_ops.py --all-providers --device ptx:2 --cases 50 --precision f32 tf32 f16 bf16 [--csv FILE]
 
-With a provider named, problems that it says it does not support are counted and others drawn in their place; TF32 and 16-bit
-kernels have tests of their own. Without one, all problems of an operation travel in one file (README.md has the convention).
-The table shows how far the worst result is from the oracle as a share of what is allowed (op_problems.py derives that); exit
-code 1 when anything exceeds it.
+With a provider named, problems that it says it does not support are counted and others drawn in their place. Without one, all
+problems of an operation travel in one file (README.md has the convention). --precision f16 and bf16: activations and their
+gradients have that type, parameters are float32 (devices cuda, sim and ptx; bf16 from sm_80 on); tf32: the provider cuda/mma_tf32.
+Oracle is PyTorch in float64 on the very values that the kernels get. The table shows how far the worst result is from it as a share
+of what is allowed (op_bounds.py says how); exit code 1 when anything exceeds it.
 """
 import argparse
 import concurrent.futures
+import csv
 import functools
 import json
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -22,9 +24,13 @@ import zlib
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
+from safetensors.torch import load_file, save_file
 
-from op_problems import NO_GRAD, OPS, U
+import op_bounds
+from op_bounds import LEAST, UNIT, U
+from op_problems import HALF, NO_GRAD, OPS, PARAMETERS
+
+HALVES = dict(f16=torch.float16, bf16=torch.bfloat16)
 
 
 def text(value):
@@ -32,15 +38,22 @@ def text(value):
 
 
 @functools.lru_cache(maxsize=1024)
-def problem(op, seed, which):
+def problem(op, seed, which, precision):
+    op_bounds.set_precision(precision)
     return OPS[op](np.random.default_rng([seed, zlib.crc32(op.encode()), which]), which)
 
 
-def write_problems(path, op, numbers, seed):
+def tensor(name, value, precision):
+    """Exact: the values are those that the precision has."""
+    there = torch.from_numpy(np.ascontiguousarray(value))
+    return there.to(HALVES[precision]) if precision in HALVES and name not in PARAMETERS else there
+
+
+def write_problems(path, op, numbers, seed, precision):
     tensors, metadata, expected = {}, {}, []
     for k, number in enumerate(numbers):
-        inputs, options, wanted = problem(op, seed, number)
-        tensors.update((f"case{k}/{name}", np.ascontiguousarray(value)) for name, value in inputs.items())
+        inputs, options, wanted = problem(op, seed, number, precision)
+        tensors.update((f"case{k}/{name}", tensor(name, value, precision)) for name, value in inputs.items())
         metadata.update((f"case{k}/{name}", text(value)) for name, value in options.items())
         expected.append((inputs, options, wanted))
     save_file(tensors, path, metadata)
@@ -63,15 +76,18 @@ def compare(results, expected):
                 messages.append(f"{about}: no `{name}` in the output")
                 continue
             result = mine.pop(name)
+            kind = {torch.float16: "f16", torch.bfloat16: "bf16"}.get(result.dtype, "f32")
+            result = (result.float() if result.dtype in HALVES.values() else result).numpy()
             if result.shape != value.shape:
                 messages.append(f"{about}: {name} has shape {result.shape}, expected {value.shape}")
                 continue
             count += 1
             if not value.size:
                 continue
-            # The result is stored in float32: half a unit in its last place belongs to any tolerance above 0.
+            # Half a unit in the last place of the type that the result is stored in belongs to any tolerance above 0.
             tolerance = np.asarray(tolerance, np.float64)
-            allowed = np.broadcast_to(np.where(tolerance > 0, tolerance + U * np.abs(value), 0.0), value.shape)
+            stored = UNIT.get(kind, U) * np.abs(value) + LEAST.get(kind, 0.0)
+            allowed = np.broadcast_to(np.where(tolerance > 0, tolerance + stored, 0.0), value.shape)
             difference = np.abs(result.astype(np.float64) - value.astype(np.float64))
             exact = allowed == 0
             if exact.all() and value.dtype == np.float64:  # exact in float32 arithmetic: compare as float32
@@ -96,6 +112,8 @@ def compare_dropout(results, expected):
     messages, worst, masks = [], 0.0, []
     for k, (inputs, options, _) in enumerate(expected):
         y, dx = results[f"case{k}/output"], results[f"case{k}/grad.input"]
+        unit = UNIT["bf16" if y.dtype == torch.bfloat16 else "f16" if y.dtype == torch.float16 else "f32"] / U
+        y, dx = y.float().numpy(), dx.float().numpy()
         x, dy, p = inputs["input"], inputs["grad_output"], options["p"]
         keep = y != 0
         masks.append(keep)
@@ -107,7 +125,7 @@ def compare_dropout(results, expected):
             messages.append(f"case{k}: forward and backward drop different elements")
         for value, source in ((y, x), (dx, dy)):
             error = np.abs(value - np.where(keep, source.astype(np.float64) / max(1 - p, 1e-30), 0))
-            share = float(np.max(error / (4 * U * source / max(1 - p, 1e-30))))
+            share = float(np.max(error / ((3 + unit) * U * source / max(1 - p, 1e-30))))
             worst = max(worst, share)
             if share > 1:
                 messages.append(f"case{k}: a kept element is not x / (1 - p)")
@@ -137,9 +155,9 @@ def compare_dropout(results, expected):
 FAMILY = dict(max_pool2d="pool", avg_pool2d="pool", global_avg_pool="pool", upsample_nearest="upsample", upsample_bilinear="upsample",
               **dict.fromkeys(["relu", "sigmoid", "exp", "log", "sqrt", "abs", "affine", "pow"], "activation"),
               **dict.fromkeys(["add", "sub", "mul", "div"], "binary"), sum="reduce", mean="reduce", log_softmax="softmax", matmul="conv2d",
-              sgd_step="sgd", adamw_step="adamw", dilate="morphology", erode="morphology",
-              close="morphology", connected_components="morphology")
-OTHER_PRECISIONS = re.compile("tf32|mma")
+              sgd_step="sgd", adamw_step="adamw", dilate="morphology", erode="morphology", close="morphology", connected_components="morphology",
+              fill_holes="morphology", keep_largest="morphology")
+TF32 = "cuda/mma_tf32"  # rounds factors, so it has to be asked for by name
 NOT_SUPPORTED = "was asked for but does not support"
 DRAWS = 5  # problems drawn at most for each one wanted, where a provider does not support all
 BATCH = 20
@@ -151,24 +169,24 @@ def op_command(thorax, op, provider, device, inputs, output):
     return command + ([] if op in NO_GRAD else ["--grad"])
 
 
-def run_cases(thorax, op, provider, device, numbers, seed):
+def run_cases(thorax, op, provider, device, numbers, seed, precision):
     """(results, expected, message): the problems of these numbers in one file, as case0, case1, ..."""
     with tempfile.TemporaryDirectory(prefix="thorax-ops-") as folder:
         inputs, output = os.path.join(folder, "in.safetensors"), os.path.join(folder, "out.safetensors")
-        expected = write_problems(inputs, op, numbers, seed)
+        expected = write_problems(inputs, op, numbers, seed, precision)
         done = subprocess.run(op_command(thorax, op, provider, device, inputs, output), capture_output=True, text=True)
         if done.returncode:
             return {}, expected, f"`thorax op {op}` ended with {done.returncode}: {done.stderr.strip()}"
         return load_file(output), expected, ""
 
 
-def run_supported(thorax, op, provider, device, cases, seed):
+def run_supported(thorax, op, provider, device, cases, seed, precision):
     """(results, expected, problems left out, message): each problem in a file of its own, until the provider has had `cases` that it
     supports or DRAWS times as many were drawn"""
     results, expected, left_out = {}, [], 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for begin in range(0, DRAWS * cases, BATCH):
-            work = pool.map(lambda k: run_cases(thorax, op, provider, device, [k], seed), range(begin, begin + BATCH))
+            work = pool.map(lambda k: run_cases(thorax, op, provider, device, [k], seed, precision), range(begin, begin + BATCH))
             for number, (mine, wanted, error) in enumerate(list(work), begin):
                 if len(expected) == cases:
                     return results, expected, left_out, ""
@@ -182,10 +200,40 @@ def run_supported(thorax, op, provider, device, cases, seed):
     return results, expected, left_out, ""
 
 
-def providers_of(thorax, op, device):
+def providers_of(thorax, op, device, precision):
+    if precision in HALVES and op not in HALF:
+        return []
     info = json.loads(subprocess.run([thorax, "info", "--json"], capture_output=True, text=True, check=True).stdout)
-    names = info["operations"].get(FAMILY.get(op, op), {}).get(device.partition(":")[0], [])
-    return [name for name in names if not OTHER_PRECISIONS.search(name)]
+    kind = device.partition(":")[0]
+    names = info["operations"].get(FAMILY.get(op, op), {}).get("sim" if kind == "ptx" else kind, [])
+    if precision == "tf32":
+        return [name for name in names if name == TF32]
+    return [name for name in names if name != TF32] or [None]
+
+
+def run_all(args):
+    """A row for each operation, provider and precision: dict(operation=, ..., worst=, messages=)"""
+    for precision in args.precision:
+        for op in args.ops:
+            providers = providers_of(args.thorax, op, args.device, precision)
+            if not args.all_providers and precision != "tf32":
+                providers = [args.provider] if providers else []
+            for provider in providers:
+                left_out = 0
+                if provider:
+                    results, expected, left_out, error = run_supported(args.thorax, op, provider, args.device, args.cases, args.seed, precision)
+                else:
+                    results, expected, error = run_cases(args.thorax, op, provider, args.device, range(args.cases), args.seed, precision)
+                if not error and not expected:
+                    if args.all_providers and left_out:  # a provider of other types
+                        continue
+                    error = "not one problem was supported"
+                if error:
+                    count, worst, messages = 0, float("inf"), [error]
+                else:
+                    count, worst, messages = (compare_dropout if op == "dropout" else compare)(results, expected)
+                yield dict(operation=op, provider=provider or "default", precision=precision, device=args.device, problems=len(expected),
+                           tensors=count, worst_of_allowed=worst, not_supported=left_out, messages=messages)
 
 
 def main():
@@ -197,34 +245,31 @@ def main():
     p.add_argument("--device", default="cpu", help="passed on")
     p.add_argument("--cases", type=int, default=200)
     p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--precision", nargs="+", choices=list(UNIT), default=["f32"])
+    p.add_argument("--csv", help="write the table there, too")
     p.add_argument("--verbose", type=int, default=3, help="messages shown per operation")
     args = p.parse_args()
     torch.set_num_threads(1)
-    failed = rows = 0
-    print(f"{'operation':22} {'provider':12} {'cases':>5} {'tensors':>7} {'worst / allowed':>15}")
-    for op in args.ops:
-        for provider in (providers_of(args.thorax, op, args.device) or [None]) if args.all_providers else [args.provider]:
-            if provider:
-                results, expected, left_out, error = run_supported(args.thorax, op, provider, args.device, args.cases, args.seed)
-            else:
-                results, expected, error = run_cases(args.thorax, op, provider, args.device, range(args.cases), args.seed)
-                left_out = 0
-            if error:
-                count, worst, messages = 0, float("inf"), [error]
-            elif not expected:
-                count, worst, messages = 0, 0.0, ["not one problem was supported"]
-            else:
-                count, worst, messages = (compare_dropout if op == "dropout" else compare)(results, expected)
-            failed += bool(messages)
-            rows += 1
-            print(f"{op:22} {provider or 'default':12} {len(expected):5} {count:7} {worst:15.3f} {'FAILED' if messages else ''}"
-                  f"{f'{left_out} not supported' if left_out else ''}", flush=True)
-            for message in messages[:args.verbose]:
-                print("   ", message)
-            if len(messages) > args.verbose:
-                print(f"    ... and {len(messages) - args.verbose} more")
-    print(f"{rows - failed} of {rows} {'providers' if args.all_providers else 'operations'} agree")
-    return 1 if failed else 0
+    rows = []
+    print(f"{'operation':22} {'provider':15} {'type':4} {'cases':>5} {'tensors':>7} {'worst / allowed':>15}")
+    for row in run_all(args):
+        messages = row.pop("messages")
+        rows.append(dict(row, outcome="FAILED" if messages else "agrees", torch=torch.__version__))
+        print(f"{row['operation']:22} {row['provider']:15} {row['precision']:4} {row['problems']:5} {row['tensors']:7} "
+              f"{row['worst_of_allowed']:15.3f} {'FAILED' if messages else ''}"
+              f"{str(row['not_supported']) + ' not supported' if row['not_supported'] else ''}", flush=True)
+        for message in messages[:args.verbose]:
+            print("   ", message)
+        if len(messages) > args.verbose:
+            print(f"    ... and {len(messages) - args.verbose} more")
+    failed = sum(row["outcome"] == "FAILED" for row in rows)
+    if args.csv and rows:
+        with open(args.csv, "w", newline="") as f:
+            table = csv.DictWriter(f, list(rows[0]), lineterminator="\n")
+            table.writeheader()
+            table.writerows(dict(row, worst_of_allowed=f"{row['worst_of_allowed']:.3f}") for row in rows)
+    print(f"{len(rows) - failed} of {len(rows)} {'providers' if args.all_providers else 'operations'} agree")
+    return 1 if failed or not rows else 0
 
 
 if __name__ == "__main__":

@@ -1,58 +1,12 @@
-"""Random problems for every operation of `thorax op`, with PyTorch (scipy for masks) as the oracle in float64.
-
-A problem is (tensors, options, {output: (expected, tolerance)}). Tolerances are derived, not tuned. u = 2^-24 is float32's unit
-roundoff. A sum of n products computed in any order differs from the exact one by at most about
-
-    lambda sqrt(n) u sum |a_i b_i|,   lambda = 4
-
-except with vanishing probability (Higham and Mary, "A new approach to probabilistic rounding error analysis", SISC 2019), plus a
-few roundings of single values. sum |a_i b_i| is what the same operation gives for the absolute values of its arguments, and
-its gradients likewise: it is linear in each, so `magnitudes` runs it once more that way.
-"""
+"""Random problems for every operation of `thorax op`, with PyTorch (scipy for masks) as the oracle in float64. op_bounds.py says what may differ."""
 import numpy as np
 import torch
 from scipy import ndimage
 from torch.nn import functional as F
 
-U = 2.0**-24
-LAMBDA = 4.0
-
-
-def t64(x):
-    return torch.from_numpy(np.ascontiguousarray(x)).double()
-
-
-def rand(rng, shape, a=1.0):
-    return rng.uniform(-a, a, shape).astype(np.float32)
-
-
-def magnitudes(function, arguments, grad_output):
-    """function and its gradients for |arguments| and |grad_output|: [output, grad, grad, ...] as float64 arrays."""
-    leaves = [t64(np.abs(a)).requires_grad_() for a in arguments]
-    y = function(*leaves)
-    grads = torch.autograd.grad(y, leaves, t64(np.abs(grad_output)))
-    return [y.detach().numpy(), *(g.numpy() for g in grads)]
-
-
-def evaluate(function, arguments):
-    leaves = [t64(a).requires_grad_() for a in arguments]
-    return leaves, function(*leaves)
-
-
-def finish(names, leaves, y, grad_output):
-    grads = torch.autograd.grad(y, leaves, t64(grad_output))
-    return [("output", y.detach().numpy()), *((f"grad.{n}", g.numpy()) for n, g in zip(names, grads))]
-
-
-def zero_near_kink(rng, before, tolerance):
-    """A random upstream gradient that is 0 where rounding could push a ReLU's input across 0."""
-    dy = rand(rng, before.shape)
-    dy[np.abs(before) <= 2 * tolerance] = 0
-    return dy
-
-
-def tol(n, magnitude, roundings=4):
-    return (LAMBDA * np.sqrt(n) + roundings) * U * magnitude
+from loss_problems import (adamw_step, bce_with_logits, connected_components, cross_entropy, dice_loss, fill_holes, keep_largest, morphology,
+                           segmentation_loss, sgd_step)
+from op_bounds import LAMBDA, U, any_shape, evaluate, finish, least, magnitudes, rand, rounded, t64, tol, unit, zero_near_kink
 
 
 # -- products ---------------------------------------------------------------------------------------------------------
@@ -240,7 +194,7 @@ def batch_norm(rng, k):
     offset = float(rng.choice([0.0, 0.0, 3.0]))
     training, relu, residual = (bool(rng.random() < p) for p in (0.7, 0.4, 0.4))
     epsilon, momentum = float(rng.choice([1e-5, 1e-3])), float(rng.choice([0.1, 0.01]))
-    tensors = {"input": rand(rng, shape) + np.float32(offset), "weight": rand(rng, (c,)), "bias": rand(rng, (c,))}
+    tensors = {"input": rounded(rand(rng, shape) + np.float32(offset)), "weight": rand(rng, (c,)), "bias": rand(rng, (c,))}
     if residual:
         tensors["residual"] = rand(rng, shape)
     state = {"running_mean": rand(rng, (c,)), "running_var": rng.uniform(0.3, 2, c).astype(np.float32)}
@@ -281,10 +235,6 @@ def batch_norm(rng, k):
     return tensors, dict(training=training, momentum=momentum, epsilon=epsilon, relu=relu), expected
 
 
-def any_shape(rng):
-    return tuple(int(v) for v in rng.integers(1, 9, int(rng.integers(1, 5))))
-
-
 def relu(rng, k):
     x, shape = None, any_shape(rng)
     x = rand(rng, shape, 3)
@@ -299,9 +249,12 @@ def sigmoid(rng, k):
     leaves, y = evaluate(torch.sigmoid, [x])
     dy = rand(rng, shape)
     out, grad = (value for _, value in finish(["input"], leaves, y, dy))
-    # exp(-x) of a rounded argument is off by |x| u relative; 1 - y is off by u where y is near 1.
+    # exp(-x) of a rounded argument is off by |x| u relative; 1 - y is off by u where y is near 1. The gradient is that of
+    # the stored y.
+    stored = (unit() - U) * out + least()
     return ({"input": x, "grad_output": dy}, {},
-            {"output": (out, (4 + np.abs(x) * (1 - out)) * U * out + 2.0**-126), "grad.input": (grad, (8 + np.abs(x)) * U * np.abs(dy) * out + 2.0**-126)})
+            {"output": (out, (4 + np.abs(x) * (1 - out)) * U * out + 2.0**-126),
+             "grad.input": (grad, ((8 + np.abs(x)) * U * out + stored) * np.abs(dy) + 2.0**-126)})
 
 
 def axes_shape(rng):
@@ -396,157 +349,12 @@ def dropout(rng, k):
     """The mask is thorax's own: check_ops.py judges it."""
     p = float(rng.choice([0.0, 0.1, 0.25, 0.5, 0.8, 1.0]))
     n = int(rng.integers(200, 3000))
-    x, dy = rng.uniform(0.5, 1, n).astype(np.float32), rng.uniform(0.5, 1, n).astype(np.float32)
+    x, dy = (rounded(rng.uniform(0.5, 1, n).astype(np.float32)) for _ in range(2))
     # Cases 2i and 2i + 1: in every second pair the same seed and stream, else another one of the two.
     pair = k // 2
     changed = k % 2 if pair % 2 else 0
     seed, stream = (1000 + pair + (changed if pair % 4 == 1 else 0), pair + (changed if pair % 4 == 3 else 0))
     return {"input": x, "grad_output": dy}, dict(p=p, seed=seed, stream=stream, training=bool(k % 7)), {}
-
-
-# -- losses -----------------------------------------------------------------------------------------------------------
-def target_mask(rng, shape):
-    target = (rng.random(shape) < rng.choice([0.1, 0.5, 0.9])).astype(np.float32)
-    if rng.random() < 0.15:
-        target[0] = 0
-    return target
-
-
-def dice_loss(rng, k):
-    shape = (int(rng.integers(1, 4)), 1, int(rng.integers(1, 30)), int(rng.integers(1, 30)))
-    squared, per_image = bool(rng.random() < 0.7), bool(rng.random() < 0.5)
-    epsilon = float(rng.choice([1e-6, 1e-3, 1.0]))
-    x, target = rand(rng, shape, float(rng.choice([1, 4, 12]))), target_mask(rng, shape)
-    leaf, g = t64(x).requires_grad_(), t64(target)
-    p = torch.sigmoid(leaf)
-    axes = (1, 2, 3) if per_image else (0, 1, 2, 3)
-    overlap = (p * g).sum(axes)
-    bottom = ((p * p + g * g) if squared else (p + g)).sum(axes) + epsilon
-    loss = (1 - (2 * overlap + epsilon) / bottom).mean()
-    loss.backward()
-    n = x[0].size if per_image else x.size
-    images = shape[0] if per_image else 1
-    # d loss / d p = -2 g / bottom + dice * d bottom / bottom with dice <= 1; p' = p (1 - p) is off by u where p is near 1.
-    p, bottom = p.detach().numpy(), bottom.detach().numpy().reshape((-1, 1, 1, 1) if per_image else (1, 1, 1, 1))
-    slope = (2 * target + (2 * p if squared else 1)) / bottom / images
-    return ({"input": x, "target": target}, dict(squared=squared, per_image=per_image, epsilon=epsilon),
-            {"output": (loss.detach().reshape(1).numpy(), tol(n, 2.0, 8 + 2 * np.abs(x).max())),
-             "grad.input": (leaf.grad.numpy(), tol(n, slope * p, 16 + 2 * np.abs(x)) + 2.0**-120)})
-
-
-def bce_with_logits(rng, k):
-    shape = any_shape(rng)
-    x = rand(rng, shape, float(rng.choice([1, 10, 100])))
-    target = target_mask(rng, shape) if k % 3 else rng.random(shape).astype(np.float32)
-    pos_weight = float(rng.choice([1.0, 1.0, 2.5, 0.25]))
-    leaf = t64(x).requires_grad_()
-    positive = torch.tensor(pos_weight, dtype=torch.float64)
-    w = max(1.0, pos_weight)
-    if k % 4 == 1:  # a weight for every element, some 0
-        each = (rng.random(shape) * (rng.random(shape) < 0.7)).astype(np.float32)
-        loss = F.binary_cross_entropy_with_logits(leaf, t64(target), t64(each), reduction="sum", pos_weight=positive)
-        loss.backward()
-        return ({"input": x, "target": target, "weight": each}, dict(pos_weight=pos_weight),
-                {"output": (loss.detach().reshape(1).numpy(), tol(x.size, w * ((np.abs(x) + 1) * each).sum(), 8)),
-                 "grad.input": (leaf.grad.numpy(), tol(0, w * each * (1 + np.abs(x) * np.exp(-np.abs(x))), 8))})
-    loss = F.binary_cross_entropy_with_logits(leaf, t64(target), pos_weight=positive)
-    loss.backward()
-    return ({"input": x, "target": target}, dict(pos_weight=pos_weight),
-            {"output": (loss.detach().reshape(1).numpy(), tol(x.size, w * (np.abs(x).mean() + 1), 8)),
-             "grad.input": (leaf.grad.numpy(), tol(0, w / x.size * (1 + np.abs(x) * np.exp(-np.abs(x))), 8))})
-
-
-def cross_entropy(rng, k):
-    rows, classes = int(rng.integers(1, 12)), int(rng.choice([2, 2, 3, 10, 1000]))
-    x = rand(rng, (rows, classes), float(rng.choice([1, 10, 100])))
-    target = rng.integers(0, classes, rows)
-    smoothing = float(rng.choice([0.0, 0.0, 0.1, 0.5]))
-    weights = rng.random(classes).astype(np.float32) * 3 if k % 2 else None
-    leaf = t64(x).requires_grad_()
-    loss = F.cross_entropy(leaf, torch.from_numpy(target), weight=None if weights is None else t64(weights), label_smoothing=smoothing,
-                           reduction="sum") / rows
-    loss.backward()
-    shifted = x.astype(np.float64) - x.max(1, keepdims=True)
-    softmax = np.exp(shifted) / np.exp(shifted).sum(1, keepdims=True)
-    size = np.abs(shifted).max() + np.abs(x).max() + np.log(classes)
-    q = smoothing / classes + (1 - smoothing) * (np.arange(classes) == target[:, None])
-    w = 1 if weights is None else 3  # at most
-    return ({"input": x, "target": target, **({} if weights is None else {"class_weights": weights})}, dict(label_smoothing=smoothing),
-            {"output": (loss.detach().reshape(1).numpy(), tol(classes, w * size, 8)),
-             "grad.input": (leaf.grad.numpy(), tol(classes, w * (softmax * (1 + np.abs(shifted)) + q) / rows, 8) + 2.0**-120)})
-
-
-# -- optimizers -------------------------------------------------------------------------------------------------------
-def sgd_step(rng, k):
-    shape = any_shape(rng)
-    momentum = float(rng.choice([0.0, 0.8, 0.9]))
-    nesterov = bool(momentum and rng.random() < 0.4)
-    dampening = 0.0 if nesterov or not momentum else float(rng.choice([0.0, 0.5]))
-    lr, decay = float(rng.choice([0.1, 0.01])), float(rng.choice([0.0, 1e-4, 0.1]))
-    first = bool(momentum and rng.random() < 0.3)
-    param, grad, buffer = (rand(rng, shape) for _ in range(3))
-    leaf = t64(param).requires_grad_()
-    optimizer = torch.optim.SGD([leaf], lr=lr, momentum=momentum, dampening=dampening, weight_decay=decay, nesterov=nesterov)
-    if momentum and not first:
-        optimizer.state[leaf]["momentum_buffer"] = t64(buffer)
-    leaf.grad = t64(grad)
-    optimizer.step()
-    size = np.abs(grad) + decay * np.abs(param) + momentum * np.abs(buffer)
-    tensors = {"param": param, "grad": grad}
-    expected = {"param": (leaf.detach().numpy(), tol(0, np.abs(param) + 2 * lr * size, 8))}
-    if momentum:
-        tensors["momentum_buffer"] = buffer
-        expected["momentum_buffer"] = (optimizer.state[leaf]["momentum_buffer"].numpy(), tol(0, size, 8))
-    return tensors, dict(lr=lr, momentum=momentum, dampening=dampening, weight_decay=decay, nesterov=nesterov, first=first), expected
-
-
-def adamw_step(rng, k):
-    shape = any_shape(rng)
-    beta1, beta2 = float(rng.choice([0.9, 0.5])), float(rng.choice([0.999, 0.9]))
-    lr, decay, epsilon = float(rng.choice([1e-3, 0.1])), float(rng.choice([0.0, 0.01, 0.3])), float(rng.choice([1e-8, 1e-3]))
-    step = int(rng.choice([1, 2, 10, 1000]))
-    param, grad, mean = (rand(rng, shape) for _ in range(3))
-    square = rng.uniform(0.01, 1, shape).astype(np.float32)
-    if step == 1:
-        mean, square = np.zeros_like(mean), np.zeros_like(square)
-    leaf = t64(param).requires_grad_()
-    optimizer = torch.optim.AdamW([leaf], lr=lr, betas=(beta1, beta2), eps=epsilon, weight_decay=decay)
-    optimizer.state[leaf] = {"step": torch.tensor(float(step - 1)), "exp_avg": t64(mean), "exp_avg_sq": t64(square)}
-    leaf.grad = t64(grad)
-    optimizer.step()
-    state = optimizer.state[leaf]
-    m_size = np.abs(mean) + np.abs(grad)
-    root = np.sqrt(state["exp_avg_sq"].numpy() / (1 - beta2**step)) + epsilon
-    update = lr / (1 - beta1**step) * (beta1 * np.abs(mean) + (1 - beta1) * np.abs(grad)) / root
-    return ({"param": param, "grad": grad, "exp_avg": mean, "exp_avg_sq": square},
-            dict(lr=lr, beta1=beta1, beta2=beta2, epsilon=epsilon, weight_decay=decay, step=step),
-            {"param": (leaf.detach().numpy(), tol(0, np.abs(param) + update, 16)), "exp_avg": (state["exp_avg"].numpy(), tol(0, m_size, 8)),
-             "exp_avg_sq": (state["exp_avg_sq"].numpy(), tol(0, square + grad.astype(np.float64) ** 2, 8))})
-
-
-# -- masks: exact -----------------------------------------------------------------------------------------------------
-def random_mask(rng):
-    n, h, w = int(rng.integers(1, 4)), int(rng.integers(1, 80)), int(rng.integers(1, 150))
-    mask = rng.random((n, 1, h, w)) < rng.choice([0.02, 0.3, 0.5, 0.6, 0.95])
-    return mask.astype(np.uint8) * np.uint8(rng.choice([1, 255]))
-
-
-def morphology(function):
-    def problem(rng, k):
-        mask, iterations = random_mask(rng), int(rng.integers(0, 10))
-        square = bool(rng.random() < 0.4)
-        structure = ndimage.generate_binary_structure(2, 2 if square else 1)
-        # scipy reads iterations = 0 as "until nothing changes"
-        out = np.stack([[function(m[0], structure, iterations) if iterations else m[0] != 0] for m in mask]).astype(np.uint8)
-        return {"input": mask}, dict(iterations=iterations, structure="square" if square else "cross"), {"output": (out, 0.0)}
-    return problem
-
-
-def connected_components(rng, k):
-    mask, connectivity = random_mask(rng), int(rng.choice([4, 8]))
-    structure = ndimage.generate_binary_structure(2, 1 if connectivity == 4 else 2)
-    labels = np.stack([[ndimage.label(m[0], structure)[0]] for m in mask])
-    return {"input": mask}, dict(connectivity=connectivity), {"output": (labels, 0.0)}
 
 
 OPS = dict(conv2d=conv2d, conv_transpose2d=conv_transpose2d, batch_norm=batch_norm, max_pool2d=max_pool2d, avg_pool2d=avg_pool2d,
@@ -556,7 +364,12 @@ OPS = dict(conv2d=conv2d, conv_transpose2d=conv_transpose2d, batch_norm=batch_no
            exp=unary(torch.exp, -4, 4, 4), log=unary(torch.log, 0.1, 4, 4), sqrt=unary(torch.sqrt, 0.1, 4, 4), abs=unary(torch.abs, -3, 3, 1),
            affine=unary(lambda x, factor, shift: factor * x + shift, -3, 3, 4, factor=-0.7, shift=0.3), pow=power,
            sum=reduction(torch.sum), mean=reduction(torch.mean), permute=permute, softmax=softmax(False), log_softmax=softmax(True),
-           bce_with_logits=bce_with_logits, cross_entropy=cross_entropy, sgd_step=sgd_step, adamw_step=adamw_step,
+           segmentation_loss=segmentation_loss, bce_with_logits=bce_with_logits, cross_entropy=cross_entropy, sgd_step=sgd_step,
+           adamw_step=adamw_step,
            dilate=morphology(ndimage.binary_dilation), erode=morphology(ndimage.binary_erosion), close=morphology(ndimage.binary_closing),
-           connected_components=connected_components)
-NO_GRAD = {"sgd_step", "adamw_step", "dilate", "erode", "close", "connected_components"}
+           connected_components=connected_components, fill_holes=fill_holes, keep_largest=keep_largest)
+# With kernels of 16 bits: activations and their gradients. And the arguments that are parameters, in float32 there.
+HALF = ("conv2d", "conv_transpose2d", "batch_norm", "max_pool2d", "avg_pool2d", "global_avg_pool", "upsample_nearest", "upsample_bilinear",
+        "fuse_multires", "concat", "linear", "relu", "sigmoid", "dropout")
+PARAMETERS = {"weight", "bias", "running_mean", "running_var"}
+NO_GRAD = {"sgd_step", "adamw_step", "dilate", "erode", "close", "connected_components", "fill_holes", "keep_largest"}

@@ -35,9 +35,11 @@ Tensor OpCase::tensor(const std::string& name) {
 Variable OpCase::optional_argument(const std::string& name) {
   const Tensor value = optional_tensor(name);
   if (!value.defined()) return {};
-  THORAX_CHECK(value.dtype() == DType::f32 || value.dtype() == DType::f64,
-               "[op] tensor '{}' {} is {}: f32 or f64 is wanted", name, value.shape(),
-               name_of(value.dtype()));
+  const DType type = value.dtype();
+  THORAX_CHECK(
+      type == DType::f32 || type == DType::f64 || type == DType::f16 || type == DType::bf16,
+      "[op] tensor '{}' {} is {}: f32, f64, f16 or bf16 is wanted", name, value.shape(),
+      name_of(type));
   const Variable variable(value, gradients_);
   arguments_.emplace_back(name, variable);
   return variable;

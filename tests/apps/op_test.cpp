@@ -94,6 +94,32 @@ TEST_CASE("op: a file without cases, a loss, and float64 by the reference") {
         doctest::Approx(-1 / (1 + std::exp(0.5)) / 3));
 }
 
+TEST_CASE("op: 16-bit activations where a device has kernels for them, parameters in float32") {
+  Files files;
+  const Tensor x = test::integers({1, 4, 4, 8}, 3, 1), w = test::integers({8, 1, 1, 8}, 2, 2);
+  const Tensor dy = test::integers({1, 4, 4, 8}, 2, 3);
+  const std::map<std::string, Tensor> inputs = {
+      {"input", x.to(DType::f16)}, {"weight", w}, {"grad_output", dy.to(DType::f16)}};
+  const Outcome outcome = files.run("conv2d", inputs, {{"grad", "true"}}, "--device sim");
+  CAPTURE(outcome.text);
+  REQUIRE(outcome.status == 0);
+  const auto results = read_safetensors(files.out, FileOrder::pytorch).tensors;
+  // Whole numbers this small are exact in 16 bits.
+  const Variable input(x, true), weight(w, true);
+  const Variable y = conv2d(input, weight, {}, {});
+  backward(y, dy);
+  CHECK(results.at("output").dtype() == DType::f16);
+  CHECK(test::same_values(results.at("output").to(DType::f32), y.value()));
+  CHECK(results.at("grad.input").dtype() == DType::f16);
+  CHECK(test::same_values(results.at("grad.input").to(DType::f32), input.grad()));
+  CHECK(results.at("grad.weight").dtype() == DType::f32);
+  CHECK(test::same_values(results.at("grad.weight"), weight.grad()));
+  const Outcome refused = files.run("conv2d", inputs, {});
+  CAPTURE(refused.text);
+  CHECK(refused.status != 0);
+  CHECK(refused.text.find("no provider on cpu supports") != std::string::npos);
+}
+
 TEST_CASE("op: an optimizer step writes parameter and state") {
   Files files;
   const Outcome outcome = files.run("sgd_step",
