@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every kernel's PTX, executed: results must be the simulated GPU's. Then a load of shared memory by ld.global is
+# Every kernel's PTX, executed: results must be the simulated GPU's; small networks must train as on the CPU. Then a load of shared memory by ld.global is
 # put into a copy of a kernel, as nvcc makes it of __ldg: the machine must refuse it and name the source line.
 #
 #   tests/ptx_machine.sh PTX BUILD    PTX: the folder that the target kernel_ptx filled; BUILD: a build with tests
@@ -41,6 +41,11 @@ print("bench kernels: %d rows counted and predicted" % len(whole))'
 "${NVCC:-nvcc}" -ptx -arch=compute_80 -O3 -lineinfo -o "$work/ladder.ptx" tests/engine/runtime/ptx/sgemm_ladder.cu
 THORAX_LADDER_PTX=$work/ladder.ptx "$build/tests/test_engine" --source-file='*/ptx/ladder_test.cpp' --no-intro | tee "$work/report"
 grep -q 'rung_6_vectors: predicted' "$work/report" || { echo "ptx_machine.sh: the ladder was left out" >&2; exit 1; }
+
+# Small networks of all four kinds train as on the CPU, in float32 and in 16 bits.
+for file in gpu_training gpu_half_training; do
+  THORAX_PTX=$ptx "$build/tests/test_models" --source-file="*/${file}_test.cpp" --no-intro
+done
 
 source=kernels/conv2d/conv2d_cuda_narrow.cu
 mkdir -p "$work/ptx" "$work/$(dirname $source)"

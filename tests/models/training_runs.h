@@ -2,6 +2,8 @@
 // apart.
 #pragma once
 
+#include <doctest/doctest.h>
+
 #include <csignal>
 #include <functional>
 #include <optional>
@@ -139,7 +141,8 @@ inline TrainingRun train(const TrainingSetup& setup, const TrainingOptions& o) {
   } observer(o, *model);
   TrainerCallbacks callbacks;
   callbacks.loss = [&](const Batch& batch) {
-    for (const auto& [name, tensor] : batch.tensors) REQUIRE(tensor.device() == o.device);
+    for ([[maybe_unused]] const auto& [name, tensor] : batch.tensors)
+      REQUIRE(tensor.device() == o.device);
     const Variable logits = model->logits(Variable(batch.tensors.at("image")), o.precision);
     return setup.segments ? dice_loss(logits, batch.tensors.at("mask"))
                           : cross_entropy(logits, batch.tensors.at("label"));
