@@ -103,6 +103,7 @@ void backward(const BatchNormProblem& p, const Tensor& dy, const Tensor& x, cons
 
 // Never the default: it is chosen by name. A variance of one value has no unbiased estimate.
 int priority(const BatchNormProblem& p) {
+  if (!vendor::cudnn_here()) return -1;
   if (p.training && p.pixels() == 1) return -1;
   return p.dtype == DType::f32 || p.dtype == DType::f16 || p.dtype == DType::bf16 ? 0 : -1;
 }

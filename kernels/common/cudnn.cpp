@@ -11,12 +11,22 @@ namespace thorax::vendor {
 
 namespace {
 [[maybe_unused]] const bool announced = [] {
-  announce_library(fmt::format("cuDNN {}", cudnnGetVersion()));
-  announce_library(
-      fmt::format("cuBLAS {}.{}.{}", CUBLAS_VER_MAJOR, CUBLAS_VER_MINOR, CUBLAS_VER_PATCH));
+  if (cudnn_here()) announce_library(fmt::format("cuDNN {}", cudnnGetVersion()));
+  if (cublas_here())
+    announce_library(
+        fmt::format("cuBLAS {}.{}.{}", CUBLAS_VER_MAJOR, CUBLAS_VER_MINOR, CUBLAS_VER_PATCH));
   return true;
 }();
 }  // namespace
+
+bool cudnn_here() {
+  return cudnnGetVersion() > 1;
+}
+
+bool cublas_here() {
+  int major = 0;
+  return cublasGetProperty(MAJOR_VERSION, &major) == CUBLAS_STATUS_SUCCESS && major > 0;
+}
 
 void check(cudnnStatus_t status, const char* what) {
   THORAX_CHECK(status == CUDNN_STATUS_SUCCESS, "[cudnn] {}: {}", what, cudnnGetErrorString(status));

@@ -9,6 +9,11 @@
 
 namespace thorax::vendor {
 
+// Whether the library is the vendor's own: on a machine without one, bench/gpu_bundle.sh's stand-in
+// lets the program start, and there are no kernels of that vendor library then.
+bool cudnn_here();
+bool cublas_here();
+
 void check(cudnnStatus_t status, const char* what);
 void check(cublasStatus_t status, const char* what);
 // A handle per device and thread of the host, on the device's compute stream.

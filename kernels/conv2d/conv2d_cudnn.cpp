@@ -241,6 +241,7 @@ void backward_filter(const Conv2dProblem& p, const Tensor& x, const Tensor& dy, 
 
 // Never the default: it is chosen by name.
 int priority(const Conv2dProblem& p) {
+  if (!vendor::cudnn_here()) return -1;
   const bool narrow = p.dtype == DType::f16 || p.dtype == DType::bf16;
   return p.dtype == DType::f32 || narrow ? 0 : -1;
 }

@@ -36,6 +36,7 @@ void backward_filter(const ConvTranspose2dProblem& p, const Tensor& x, const Ten
 }
 
 int priority(const ConvTranspose2dProblem& p) {
+  if (!vendor::cudnn_here()) return -1;
   const bool typed = p.dtype == DType::f32 || p.dtype == DType::f16 || p.dtype == DType::bf16;
   return typed && adjoint_fits(p) ? 0 : -1;
 }

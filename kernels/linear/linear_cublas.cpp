@@ -67,6 +67,7 @@ void backward_weight(const LinearProblem& p, const Tensor& x, const Tensor& dy, 
 }
 
 int priority(const LinearProblem& p) {
+  if (!vendor::cublas_here()) return -1;
   const bool fits = p.in_features > 0 && p.out_features > 0;
   return fits && (p.dtype == DType::f32 || p.dtype == DType::f16 || p.dtype == DType::bf16) ? 0
                                                                                             : -1;

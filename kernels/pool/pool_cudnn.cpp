@@ -52,6 +52,7 @@ void backward(const PoolProblem& p, const Tensor& dy, const Tensor&, const Tenso
 
 // Never the default: it is chosen by name. Windows that only ceil_mode adds are not cuDNN's.
 int priority(const PoolProblem& p) {
+  if (!vendor::cudnn_here()) return -1;
   PoolProblem floor = p;
   floor.ceil_mode = false;
   const bool type = p.dtype == DType::f32 || p.dtype == DType::f16 || p.dtype == DType::bf16;
