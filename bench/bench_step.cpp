@@ -3,10 +3,10 @@
 //
 // A training step is forward, loss, backward and SGD with momentum 0.9; UNet: Dice with logits
 // (squared denominator), classifiers: two classes, cross entropy. Inference is eval mode with
-// gradients off. On a GPU the clock is read when the device has finished, as PyTorch's side does.
-// Weights and inputs come from peers/hashfill.h unless files are given. The dump is
-// made before timing starts: `logits`, and in train mode `loss` and `grad.<name>`, in PyTorch's
-// order.
+// gradients off. With --graph it is captured once and replayed. On a GPU the clock is read when the
+// device has finished, as PyTorch's side does. Weights and inputs come from peers/hashfill.h unless
+// files are given. The dump is made before timing starts: `logits`, and in train mode `loss` and
+// `grad.<name>`, in PyTorch's order.
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -21,6 +21,7 @@
 #include "engine/registry/registry.h"
 #include "engine/runtime/allocator.h"
 #include "engine/runtime/device.h"
+#include "engine/runtime/graph.h"
 #include "engine/runtime/parallel.h"
 #include "kernels/cross_entropy/cross_entropy.h"
 #include "kernels/dice_loss/dice_loss.h"
@@ -35,7 +36,7 @@ struct Arguments {
   std::string device_name = "cpu", precision_name = "float32";
   std::int64_t size = 0, batch = 0;
   int threads = 2, repeat = 5, warmup = 1;
-  bool recompute = false, json = false;
+  bool recompute = false, json = false, graph = false;
   bool unet() const { return model == "unet"; }
   Device device() const { return parse_device(device_name); }
   DType precision() const {
@@ -160,9 +161,21 @@ int measure(const Arguments& args) {
   Step step(args);
   if (!args.dump.empty()) step.dump(args.dump);
   std::vector<double> times;
+  Graph graph;
+  if (args.graph) {
+    // Leaves behind the memory that the capture asks for.
+    for (int i = 0; i < 2; ++i) step.run();
+    graph = Graph::capture(args.device(), [&] { step.run(); });
+  }
   for (int i = 0; i < args.warmup + args.repeat; ++i) {
     if (i == args.warmup) allocator(args.device()).reset_peak();
-    const double seconds = app::seconds_of(args.device(), [&] { step.run(); });
+    const double seconds = app::seconds_of(args.device(), [&] {
+      if (args.graph) {
+        graph.replay();
+      } else {
+        step.run();
+      }
+    });
     if (i >= args.warmup) times.push_back(seconds);
   }
   const double peak = rss_mb();
@@ -182,6 +195,7 @@ int measure(const Arguments& args) {
       {"recompute", args.recompute},
       {"device", device_info(args.device()).name},
       {"precision", args.precision_name},
+      {"graph", args.graph},
       {"min_s", times.front()},
       {"median_s", median},
       {"peak_rss_mb", peak},
@@ -231,6 +245,7 @@ int main(int argc, char** argv) {
       ->expected(0, 1)
       ->default_str("operations")
       ->check(CLI::IsMember({"operations", "shapes"}));
+  app.add_flag("--graph", args.graph, "capture the step and replay it; on cuda and sim");
   app.add_flag("--json", args.json);
   CLI11_PARSE(app, argc, argv);
   if (args.size == 0) args.size = args.unet() ? 512 : 224;

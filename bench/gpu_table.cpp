@@ -22,9 +22,9 @@
 #include <map>
 
 #include "apps/bench/device_timer.h"
+#include "bench/device_values.h"
 #include "engine/registry/registry.h"
 #include "engine/runtime/allocator.h"
-#include "engine/runtime/philox.h"
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/conv2d/cases.h"
 #include "kernels/conv_transpose2d/conv_transpose2d.h"
@@ -32,6 +32,8 @@
 #include "kernels/linear/cases.h"
 
 using namespace thorax;
+using bench::normals;
+using bench::relative_error;
 
 namespace {
 
@@ -42,27 +44,6 @@ struct Arguments {
   std::int64_t size = 0, batch = 8, memory = 0;
   int repeats = 11;
 };
-
-Tensor normals(const Shape& shape, std::uint64_t seed, double scale) {
-  const Tensor t = Tensor::empty(shape);
-  Philox random(seed, 11);
-  for (std::int64_t i = 0; i < t.numel(); ++i)
-    t.data<float>()[i] = static_cast<float>(scale * random.normal());
-  return t;
-}
-
-// Largest difference as a share of the largest value: one number that a wrong index cannot hide
-// from.
-double relative_error(const Tensor& got, const Tensor& wanted) {
-  const Tensor a = got.to(Device{}).to(DType::f64), b = wanted.to(Device{}).to(DType::f64);
-  double worst = 0, largest = 1e-30;
-  for (std::int64_t i = 0; i < a.numel(); ++i) {
-    const double difference = std::abs(a.data<double>()[i] - b.data<double>()[i]);
-    if (!(difference <= worst)) worst = std::isnan(difference) ? INFINITY : difference;
-    largest = std::max(largest, std::abs(b.data<double>()[i]));
-  }
-  return worst / largest;
-}
 
 DType precision(const std::string& name) {
   for (const DType type : {DType::f32, DType::f16, DType::bf16})
@@ -129,7 +110,8 @@ class Table {
     if (csv_.is_open())
       csv_ << fmt::format("{},\"{}\",{},{},{},{:.6f},{:.4f},{},{:.4f},{:.4f},{:.3e},{}\n",
                           operation, problem, type, pass, provider, seconds * 1e3, rate,
-                          flops ? "TFLOP/s" : "GB/s", share, of_ceiling, error, ok ? 1 : 0);
+                          flops ? "TFLOP/s" : "GB/s", share, of_ceiling, error, ok ? 1 : 0)
+           << std::flush;
     if (flops && share > 0 && !is_vendor(provider))
       shares_[fmt::format("{} {} {}", operation, type, pass)][problem] =
           std::max(shares_[fmt::format("{} {} {}", operation, type, pass)][problem], share);
@@ -153,7 +135,8 @@ class Table {
       std::fflush(stdout);
       if (csv_.is_open())
         csv_ << fmt::format("{},\"{}\",{},{},{},,,,,,\"{}\",0\n", operation, problem, type, pass,
-                            provider, why);
+                            provider, why)
+             << std::flush;
       try {
         synchronize(device);
       } catch (const Error&) {
@@ -188,8 +171,8 @@ class Table {
     for (const LinearProvider& p : linear_providers().all()) {
       if (p.device != device.kind || !is_vendor(p.name) || p.priority(problem) < 0) continue;
       attempt("linear", problem.to_string(), name, "fwd", p.name, [&] {
-        const Tensor x = normals(problem.input_shape(), 1, 1).to(problem.dtype).to(device);
-        const Tensor w = normals(problem.weight_shape(), 2, 1).to(problem.dtype).to(device);
+        const Tensor x = normals(problem.input_shape(), 1, 1, device).to(problem.dtype);
+        const Tensor w = normals(problem.weight_shape(), 2, 1, device).to(problem.dtype);
         const Tensor y = Tensor::empty(problem.output_shape(), problem.dtype, device);
         const double rate =
             problem.flops() / timer.median([&] { p.forward(problem, x, w, {}, y); });
@@ -210,8 +193,8 @@ class Table {
 // the result; the definition is `naive` in float32 on the rounded values.
 template <class Provider, class Problem, class Run>
 void compare(Table& table, const char* operation, const Registry<Provider>& registry,
-             Problem problem, const char* pass, std::int64_t terms, const std::vector<Tensor>& host,
-             const Run& run) {
+             Problem problem, const char* pass, std::int64_t terms,
+             const std::vector<Tensor>& values, const Run& run) {
   if (!table.wants(operation, problem.to_string())) return;
   const std::string text = problem.to_string();
   for (const std::string& name : table.args.precisions) {
@@ -219,10 +202,9 @@ void compare(Table& table, const char* operation, const Registry<Provider>& regi
     std::vector<Tensor> inputs, exact;
     Tensor wanted;
     const bool defined = table.attempt(operation, text, name, pass, "cuda/naive", [&] {
-      for (const Tensor& t : host) {
-        const Tensor rounded = t.to(problem.dtype);
-        inputs.push_back(rounded.to(table.device));
-        exact.push_back(rounded.to(DType::f32).to(table.device));
+      for (const Tensor& t : values) {
+        inputs.push_back(t.to(problem.dtype));
+        exact.push_back(inputs.back().to(DType::f32));
       }
       Problem float_problem = problem;
       float_problem.dtype = DType::f32;
@@ -264,9 +246,10 @@ void convolutions(Table& table, const std::vector<conv2d_cases::Case>& cases) {
     Conv2dProblem problem = layer;
     problem.bias = problem.relu = false;  // the product alone, as the vendor times it
     const std::int64_t terms = problem.kernel_h * problem.kernel_w * problem.in_channels;
-    const Tensor x = normals(problem.input_shape(), 1, 1);
-    const Tensor w = normals(problem.filter_shape(), 2, 1 / std::sqrt(static_cast<double>(terms)));
-    const Tensor dy = normals(problem.output_shape(), 3, 1);
+    const Tensor x = normals(problem.input_shape(), 1, 1, table.device);
+    const Tensor w =
+        normals(problem.filter_shape(), 2, 1 / std::sqrt(static_cast<double>(terms)), table.device);
+    const Tensor dy = normals(problem.output_shape(), 3, 1, table.device);
     const auto& all = conv2d_providers();
     const Device device = table.device;
     compare(table, "conv2d", all, problem, "fwd", terms, {x, w},
@@ -300,10 +283,10 @@ void transposed(Table& table, std::int64_t batch, std::int64_t size) {
     problem.in_channels = channels;
     problem.out_channels = channels / 2;
     problem.kernel_h = problem.kernel_w = problem.stride_h = problem.stride_w = 2;
-    const Tensor x = normals(problem.input_shape(), 1, 1);
-    const Tensor w =
-        normals(problem.filter_shape(), 2, 1 / std::sqrt(static_cast<double>(channels)));
-    const Tensor dy = normals(problem.output_shape(), 3, 1);
+    const Tensor x = normals(problem.input_shape(), 1, 1, table.device);
+    const Tensor w = normals(problem.filter_shape(), 2,
+                             1 / std::sqrt(static_cast<double>(channels)), table.device);
+    const Tensor dy = normals(problem.output_shape(), 3, 1, table.device);
     const auto& all = conv_transpose2d_providers();
     const Device device = table.device;
     using Problem = ConvTranspose2dProblem;
@@ -338,10 +321,10 @@ void heads(Table& table, std::int64_t rows) {
     problem.rows = rows;
     problem.bias = problem.relu = false;
     if (table.device.kind == DeviceKind::sim && problem.flops() > 2e6) continue;
-    const Tensor x = normals(problem.input_shape(), 1, 1);
-    const Tensor w =
-        normals(problem.weight_shape(), 2, 1 / std::sqrt(static_cast<double>(problem.in_features)));
-    const Tensor dy = normals(problem.output_shape(), 3, 1);
+    const Tensor x = normals(problem.input_shape(), 1, 1, table.device);
+    const Tensor w = normals(problem.weight_shape(), 2,
+                             1 / std::sqrt(static_cast<double>(problem.in_features)), table.device);
+    const Tensor dy = normals(problem.output_shape(), 3, 1, table.device);
     const Device device = table.device;
     using Tensors = std::vector<Tensor>;
     compare(table, "linear", linear_providers(), problem, "fwd", problem.in_features, {x, w},

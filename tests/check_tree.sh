@@ -33,6 +33,10 @@ done < <(git ls-files | cut -d/ -f1 | sort -u)
 paths=$(git grep -nE '(^|[^A-Za-z0-9_.<>~-])/(work|home|root|Users)/[A-Za-z]' -- . ':!LICENSE' ':!tests/check_tree.sh' || true)
 if [ -n "$paths" ]; then offence $'paths of one machine:\n'"$paths"; fi
 
+# What a rehearsal of bench/gpu_check.sh writes is no measurement.
+rehearsed=$(git ls-files bench/results | grep -i rehearsal || true; git grep -liE 'REHEARSAL on' -- bench/results || true)
+if [ -n "$rehearsed" ]; then offence $'rows of a rehearsal among the measured ones:\n'"$rehearsed"; fi
+
 large=$(git ls-files -z | xargs -0 -r stat -c '%s %n' | awk '$1 > 5000000')
 if [ -n "$large" ]; then offence $'over 5 MB (generate it or fetch it instead):\n'"$large"; fi
 

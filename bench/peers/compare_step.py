@@ -4,8 +4,10 @@
     compare_step.py --bench build/bench/bench_step [--rounds 3] [--only unet/infer ...] [--csv out.csv]
 
 Work: UNet 512² batch 1 (Dice); HRNet-W18, and, when named by --only, ResNet152 and DenseNet121, 224² batch 8 (two classes,
-cross entropy); a training step (SGD, momentum 0.9) and an inference, float32. PyTorch runs as NCHW and as channels last; the faster one counts. The programs take turns,
-each round in processes of their own, and the minimum counts, so that noise on the machine hits both alike.
+cross entropy); a training step (SGD, momentum 0.9) and an inference, float32. PyTorch runs as NCHW and as channels last; the
+faster one counts. The programs take turns, each round in processes of their own, and the minimum counts, so that noise on the
+machine hits both alike. --device says where thorax computes; PyTorch is on the GPU with it for cuda, else on the CPU.
+--rounds 0: agreement alone.
 
 Agreement: logits, and for training the loss and every gradient, against PyTorch NCHW, as L2 norms of differences. What float32
 costs is measured as the difference `err` between PyTorch's own two layouts. With N a tensor's norm, S the largest norm of its
@@ -27,10 +29,10 @@ import tempfile
 
 import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
 
 import hashfill
 import torch_models
+from tensor_files import load_arrays, save_file
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 WORK = {"unet": (1, 1, 512, 512), "hrnet_w18": (8, 3, 224, 224), "resnet152": (8, 3, 224, 224), "densenet121": (8, 3, 224, 224)}
@@ -97,12 +99,24 @@ def agreement(thorax, nchw, nhwc):
     return rows
 
 
+AGREEMENT = ["model", "mode", "device", "size", "batch", "kind", "tensors", "difference", "pytorch_own", "worst_of_allowed", "worst_tensor", "agrees"]
+
+
+def write_csv(path, titles, rows):
+    with open(path, "w", newline="") as f:
+        table = csv.writer(f, lineterminator="\n")
+        table.writerow(titles)
+        table.writerows(rows)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--bench", default="build/bench/bench_step", help="thorax's step benchmark")
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--repeat", type=int, default=4, help="steps a round")
     p.add_argument("--threads", type=int, default=2)
+    p.add_argument("--device", default="cpu", help="thorax's: cpu, cuda, sim, ptx:N (default %(default)s)")
+    p.add_argument("--agreement", help="write what the agreement is here, as CSV")
     p.add_argument("--only", nargs="+", default=DEFAULT, metavar="MODEL/MODE", choices=[f"{m}/{d}" for m in WORK for d in MODES],
                    help=f"of %(choices)s (default {' '.join(DEFAULT)})")
     p.add_argument("--csv", help="write the table here, too")
@@ -110,7 +124,9 @@ def main():
     args = p.parse_args()
     torch.set_num_threads(args.threads)
     environment = dict(os.environ, OMP_NUM_THREADS=str(args.threads))
-    rows, agrees = [], True
+    here = ["--device", args.device]
+    there = ["--device", "cuda" if args.device.startswith("cuda") else "cpu"]
+    rows, agrees, agreements = [], True, []
     with tempfile.TemporaryDirectory(prefix="thorax-compare-") as folder:
         for model, shape in WORK.items():
             if args.smoke:
@@ -120,21 +136,27 @@ def main():
             for mode in modes:
                 common = ["--model", model, "--mode", mode, "--size", str(shape[2]), "--batch", str(shape[0]), "--threads", str(args.threads),
                           *files, "--json"]
-                programs = {"thorax": [args.bench, *common],
-                            "nchw": [sys.executable, os.path.join(HERE, "torch_step.py"), *common, "--layout", "nchw"],
-                            "nhwc": [sys.executable, os.path.join(HERE, "torch_step.py"), *common, "--layout", "nhwc"]}
+                programs = {"thorax": [args.bench, *common, *here],
+                            "nchw": [sys.executable, os.path.join(HERE, "torch_step.py"), *common, *there, "--layout", "nchw"],
+                            "nhwc": [sys.executable, os.path.join(HERE, "torch_step.py"), *common, *there, "--layout", "nhwc"]}
                 dumps, best = {}, {}
                 for name, command in programs.items():
                     path = os.path.join(folder, f"{name}.dump.safetensors")
                     run([*command, "--repeat", "1", "--warmup", "0", "--dump", path], environment)
-                    dumps[name] = load_file(path)
+                    dumps[name] = load_arrays(path)
                     os.remove(path)
                 print(f"{model} {mode} {shape[0]} x {shape[2]}²", flush=True)
                 for kind, count, together, own, used, key in agreement(dumps["thorax"], dumps["nchw"], dumps["nhwc"]):
                     agrees &= used <= 1
+                    agreements.append([model, mode, args.device, shape[2], shape[0], kind, count, f"{together:.3e}", f"{own:.3e}", f"{used:.3f}", key,
+                                       "yes" if used <= 1 else "NO"])
+                    if args.agreement:  # as soon as it is known
+                        write_csv(args.agreement, AGREEMENT, agreements)
                     print(f"  {kind:7} {count:4} tensors {'agree' if used <= 1 else 'DISAGREE'}: {together:.1e} apart (PyTorch's layouts: {own:.1e}); "
                           f"nearest the limit: {key}, {100 * used:.0f} % of what is allowed", flush=True)
                 del dumps
+                if args.rounds == 0:
+                    continue
                 for _ in range(args.rounds):
                     for name, command in programs.items():
                         row = run([*command, "--repeat", str(args.repeat)], environment)
@@ -146,6 +168,8 @@ def main():
                                  ratio=theirs["min_s"] / ours["min_s"]))
                 print(f"  thorax {ours['min_s']:.3f} s, PyTorch {best['nchw']['min_s']:.3f} s NCHW, {best['nhwc']['min_s']:.3f} s channels last: "
                       f"thorax is {rows[-1]['ratio']:.2f}x as fast", flush=True)
+    if args.rounds == 0:
+        return 0 if agrees else 1
     print(f"\n{'':22} {'thorax':>9} {'PyTorch':>9} {'':5} {'ratio':>6}   {'peak MB':>8} {'PyTorch':>8} {'(at import)':>11}")
     for r in rows:
         ours, theirs = r["thorax"], r["torch_" + r["best_layout"]]
@@ -154,16 +178,15 @@ def main():
     if not agrees:
         print("\nThe programs do not compute the same: the times above mean nothing.")
     elif args.csv:
-        with open(args.csv, "w", newline="") as f:
-            table = csv.writer(f, lineterminator="\n")
-            table.writerow(["model", "mode", "size", "batch", "thorax_s", "pytorch_nchw_s", "pytorch_nhwc_s", "ratio_to_pytorch_best",
-                            "thorax_peak_mb", "pytorch_best_peak_mb", "pytorch_import_mb", "torch_version"])
-            for r in rows:
-                ours, theirs = r["thorax"], r["torch_" + r["best_layout"]]
-                table.writerow([r["model"], r["mode"], r["shape"][2], r["shape"][0],
-                                *(f"{r[n]['min_s']:.3f}" for n in ("thorax", "torch_nchw", "torch_nhwc")), f"{r['ratio']:.2f}",
-                                *(f"{mb:.0f}" for mb in (ours["peak_rss_mb"], theirs["peak_rss_mb"], theirs["import_rss_mb"])),
-                                torch.__version__])
+        table = []
+        for r in rows:
+            ours, theirs = r["thorax"], r["torch_" + r["best_layout"]]
+            table.append([r["model"], r["mode"], r["shape"][2], r["shape"][0],
+                          *(f"{r[n]['min_s']:.3f}" for n in ("thorax", "torch_nchw", "torch_nhwc")), f"{r['ratio']:.2f}",
+                          *(f"{mb:.0f}" for mb in (ours["peak_rss_mb"], theirs["peak_rss_mb"], theirs["import_rss_mb"])),
+                          torch.__version__])
+        write_csv(args.csv, ["model", "mode", "size", "batch", "thorax_s", "pytorch_nchw_s", "pytorch_nhwc_s", "ratio_to_pytorch_best",
+                             "thorax_peak_mb", "pytorch_best_peak_mb", "pytorch_import_mb", "torch_version"], table)
     return 0 if agrees else 1
 
 

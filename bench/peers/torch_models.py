@@ -1,5 +1,6 @@
 """The study's networks and its baselines in PyTorch: the peer to outrun and the oracle to agree with."""
-import timm
+import os
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -71,11 +72,20 @@ def dice_loss(logits, target, per_image: bool = False, eps: float = 0.0):
 
 
 def build(name: str, num_classes: int | None = None) -> nn.Module:
-    """One of NAMES; all but `unet` with timm's head (1000 classes unless told)."""
+    """One of NAMES; all but `unet` with timm's head (1000 classes unless told). Where timm cannot be imported, what plain_models.py
+    made of it (two classes)."""
     if name == "unet":
         return UNet()
     if name not in NAMES:
         raise ValueError(f"unknown model '{name}'; known: {', '.join(NAMES)}")
+    try:
+        import timm
+    except ImportError:
+        plain = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"plain_{name}.py")
+        if num_classes != 2 or not os.path.exists(plain):
+            raise
+        import plain_models
+        return plain_models.load(plain)
     return timm.create_model(name, pretrained=False, num_classes=1000 if num_classes is None else num_classes)
 
 

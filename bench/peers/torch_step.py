@@ -78,9 +78,9 @@ def profile(step, count):
 
 def measure(args):
     import torch
-    from safetensors.torch import load_file, save_file
     import hashfill
     import torch_models
+    from tensor_files import load_file, save_file
 
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
