@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Every kernel's PTX, executed: results must be the simulated GPU's; small networks must train as on the CPU. Then a load of shared memory by ld.global is
-# put into a copy of a kernel, as nvcc makes it of __ldg: the machine must refuse it and name the source line.
+# Every kernel's PTX, executed: results must be the simulated GPU's; small networks must train as on the CPU; `thorax kernel`
+# makes its page of a kernel. Then a load of shared memory by ld.global is put into a copy of a kernel, as nvcc makes it of
+# __ldg: the machine must refuse it and name the source line.
 #
 #   tests/ptx_machine.sh PTX BUILD    PTX: the folder that the target kernel_ptx filled; BUILD: a build with tests
 set -euo pipefail
@@ -46,6 +47,11 @@ grep -q 'rung_6_vectors: predicted' "$work/report" || { echo "ptx_machine.sh: th
 for file in gpu_training gpu_half_training; do
   THORAX_PTX=$ptx "$build/tests/test_models" --source-file="*/${file}_test.cpp" --no-intro
 done
+
+# A kernel as a page: every step of its block, at lines of its source.
+THORAX_PTX=$ptx "$build/apps/thorax" kernel conv2d --shape 1x14x14x32 --filter 32x3x3x32 --padding 1 --pass forward \
+  --provider cuda/tiled --html "$work/tiled.html"
+grep -q 'kernels/common/gemm_tile.cuh' "$work/tiled.html" && grep -q '"class":"ld.shared"' "$work/tiled.html"
 
 source=kernels/conv2d/conv2d_cuda_narrow.cu
 mkdir -p "$work/ptx" "$work/$(dirname $source)"

@@ -17,6 +17,7 @@
 #include "engine/runtime/ptx/measure.h"
 #include "engine/runtime/ptx/memory.h"
 #include "engine/runtime/ptx/opcodes.h"
+#include "engine/runtime/ptx/recording.h"
 #include "engine/runtime/ptx/warp.h"
 #include "engine/tensor/error.h"
 
@@ -37,9 +38,10 @@ class Worker {
         if (warp.state != Warp::State::ready) continue;
         ready = true;
         const Step* step = warp.at;
-        if (block.counts != nullptr) {
+        if (block.counts != nullptr || block.recording != nullptr) {
           while (step != nullptr) {
-            block.counts->note(warp, *step);
+            if (block.counts != nullptr) block.counts->note(warp, *step);
+            if (block.recording != nullptr) block.recording->note(warp, *step);
             step = step->run[warp.partial](warp, *step);
           }
         }
@@ -341,6 +343,14 @@ void execute_on(const Program& program, const sim::Architecture& architecture,
                program.name, threads, program.function.max_threads);
   const std::vector<unsigned char> bytes = parameters(program, arguments);
   const auto memory = device_memory();
+  Recording* const recording =
+      recorder() == nullptr ? nullptr : recorder()->begin(program, shape, shared, bytes, *memory);
+  const std::uint64_t recorded =
+      recording == nullptr
+          ? ~std::uint64_t{0}
+          : recording->block.x +
+                std::uint64_t{shape.grid.x} *
+                    (recording->block.y + std::uint64_t{shape.grid.y} * recording->block.z);
   std::mutex counts_mutex;
   static std::atomic<std::uint64_t> launches{0};
   const std::uint64_t number = ++launches;
@@ -363,6 +373,7 @@ void execute_on(const Program& program, const sim::Architecture& architecture,
                      static_cast<unsigned>(b / shape.grid.x % shape.grid.y),
                      static_cast<unsigned>(b / shape.grid.x / shape.grid.y)};
       if (traces != nullptr) block.trace = traces + (i - first);
+      block.recording = b == recorded ? recording : nullptr;
       worker.run(number, block);
     }
     if (counts != nullptr) {

@@ -19,6 +19,7 @@ struct Range {
 
 class BlockTrace;
 class Counts;
+struct Recording;
 
 struct Block {
   const Program* program = nullptr;
@@ -28,10 +29,11 @@ struct Block {
   std::size_t shared_bytes = 0;  // static and dynamic
   const unsigned char* parameters = nullptr;
   std::size_t parameter_bytes = 0;
-  std::span<const Range> memory;  // blocks of device memory, by address
-  Counts* counts = nullptr;       // nullptr: nothing is counted
-  BlockTrace* trace = nullptr;    // of its accesses to global memory, when it is counted
-  std::uint64_t order = 0;        // of the block in the grid
+  std::span<const Range> memory;   // blocks of device memory, by address
+  Counts* counts = nullptr;        // nullptr: nothing is counted
+  BlockTrace* trace = nullptr;     // of its accesses to global memory, when it is counted
+  Recording* recording = nullptr;  // nullptr: the block is not recorded
+  std::uint64_t order = 0;         // of the block in the grid
 };
 
 // cp.async poisons its target when it starts and delivers at the wait, as the simulator does.
