@@ -20,6 +20,16 @@ thread_local double norm_momentum = -1;  // < 0: each layer its own
 thread_local bool folding_forbidden = false;
 thread_local std::int64_t weights_left = -1;  // < 0: as many as one likes
 
+// The starting values of layers (layers.h, initialise), which a layer that no network initialises
+// draws itself.
+void before_relu(const Tensor& weight, std::uint64_t seed, const std::string& name) {
+  init_kaiming_normal(weight, seed, name);
+}
+// With stride = kernel each output has `in` terms, and no ReLU follows.
+void of_transposed(const Tensor& weight, std::uint64_t seed, const std::string& name) {
+  init_normal(weight, std::sqrt(1.0 / static_cast<double>(weight.size(0))), seed, name);
+}
+
 // Takes a parameter's share of the budget before its memory.
 Shape counted(const Shape& shape) {
   if (weights_left < 0) return shape;
@@ -37,12 +47,13 @@ std::uint64_t mix(std::uint64_t hash, const Tensor& values) {
 
 Conv2d::Conv2d(const ConvSpec& spec)
     : spec_(spec),
-      weight(add_parameter("weight",
-                           Tensor::zeros(counted({spec.out, spec.kernel, spec.kernel, spec.in})))),
+      weight(add_parameter("weight", counted({spec.out, spec.kernel, spec.kernel, spec.in}),
+                           before_relu)),
       bias(spec.bias ? add_parameter("bias", Tensor::zeros({spec.out})) : Variable()) {}
 
 Variable Conv2d::operator()(const Variable& x, bool relu, const Tensor& out,
                             ChannelParts* statistics) const {
+  ready();
   return conv2d(x, weight, bias,
                 {.stride = spec_.stride,
                  .padding = spec_.padding,
@@ -53,10 +64,11 @@ Variable Conv2d::operator()(const Variable& x, bool relu, const Tensor& out,
 
 ConvTranspose2d::ConvTranspose2d(std::int64_t in, std::int64_t out, std::int64_t kernel)
     : kernel_(kernel),
-      weight(add_parameter("weight", Tensor::zeros(counted({in, kernel, kernel, out})))),
+      weight(add_parameter("weight", counted({in, kernel, kernel, out}), of_transposed)),
       bias(add_parameter("bias", Tensor::zeros({out}))) {}
 
 Variable ConvTranspose2d::operator()(const Variable& x, const Tensor& out) const {
+  ready();
   return conv_transpose2d(x, weight, bias, {.stride = kernel_, .out = out});
 }
 
@@ -72,6 +84,7 @@ BatchNorm2d::BatchNorm2d(std::int64_t channels, double momentum, double epsilon)
 
 Variable BatchNorm2d::operator()(const Variable& x, bool relu, const Variable& residual,
                                  const Tensor& out, const ChannelParts& statistics) const {
+  ready();
   const bool measuring = norm_momentum >= 0;
   const bool by_batch = uses_batch_statistics();
   if (by_batch && !recomputing() && !measuring)
@@ -86,10 +99,11 @@ Variable BatchNorm2d::operator()(const Variable& x, bool relu, const Variable& r
 }
 
 Linear::Linear(std::int64_t in, std::int64_t out)
-    : weight(add_parameter("weight", Tensor::zeros(counted({out, in})))),
+    : weight(add_parameter("weight", counted({out, in}), before_relu)),
       bias(add_parameter("bias", Tensor::zeros({out}))) {}
 
 Variable Linear::operator()(const Variable& x, bool relu) const {
+  ready();
   return linear(x, weight, bias, relu);
 }
 
@@ -154,6 +168,7 @@ std::uint64_t ConvBn::fingerprint() const {
 
 std::shared_ptr<const ConvBn::Folded> ConvBn::folded() const {
   const std::lock_guard lock(mutex_);
+  conv.prepare();
   const std::uint64_t version = parameter_version(), print = fingerprint();
   if (folded_ && folded_->version == version && folded_->fingerprint == print) return folded_;
   // Folded on the host: once for many images, and with the same bits for every device.
@@ -197,6 +212,7 @@ Variable run_block(bool forget, const std::function<Variable(const std::vector<V
 
 void initialise(const Module& module, std::uint64_t seed, bool fan_out,
                 const std::vector<std::string>& small) {
+  module.mark_initialised();
   for (const Module::Named& parameter : module.parameters()) {
     const Tensor& value = parameter.variable.value();
     if (value.rank() == 1) {
@@ -204,8 +220,7 @@ void initialise(const Module& module, std::uint64_t seed, bool fan_out,
     } else if (std::find(small.begin(), small.end(), parameter.name) != small.end()) {
       init_normal(value, 0.01, seed, parameter.name);
     } else if (parameter.name.ends_with("up.weight")) {
-      // With stride = kernel each output has `in` terms, and no ReLU follows.
-      init_normal(value, std::sqrt(1.0 / static_cast<double>(value.size(0))), seed, parameter.name);
+      of_transposed(value, seed, parameter.name);
     } else {
       init_kaiming_normal(value, seed, parameter.name, fan_out);
     }

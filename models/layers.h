@@ -1,4 +1,7 @@
-// Layers with parameters, named as in PyTorch so that state dicts match by name.
+// Layers with parameters, named as in PyTorch so that state dicts match by name. A layer draws its
+// starting values itself, from (seed 0, dotted name), unless `initialise` or draw_parameters does:
+// weights before a ReLU Kaiming normal with fan-in, those of transposed convolutions N(0, 1 / in),
+// biases 0.
 #pragma once
 
 #include <cstdint>
@@ -56,6 +59,8 @@ class Conv2d : public Module {
   Variable operator()(const Variable& x, bool relu = false, const Tensor& out = {},
                       ChannelParts* statistics = nullptr) const;
   const ConvSpec& spec() const { return spec_; }
+  // Draws values that are not there yet, for who reads `weight` without a forward pass.
+  void prepare() const { ready(); }
 
  private:
   ConvSpec spec_;

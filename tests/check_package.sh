@@ -35,6 +35,27 @@ if grep -q '^set(THORAX_WITH_SIM ON)' "$(find "$folder/thorax" -name thoraxConfi
     done
   find "$folder/kernels" -name '*.cpp' -print0 | xargs -0 -P "$(nproc)" -n 4 g++ "${cflags[@]}" -fopenmp -fsyntax-only
 fi
+# The program that engine/PROGRAMMING.md is: #include lines and definitions in front, the rest in main.
+awk '/^<!-- program -->$/ { marked = 1; next }
+  marked && /^```cpp$/ { inside = 1; marked = 0; next }
+  /^```/ { inside = 0 }
+  inside' engine/PROGRAMMING.md >"$folder/page.cpp"
+{ grep '^#include\|^using' "$folder/page.cpp"; echo 'int main() {'; grep -v '^#include\|^using' "$folder/page.cpp"; echo '}'; } >"$folder/program.cpp"
+g++ -O1 -Wall -Wextra -Werror "$folder/program.cpp" "${flags[@]}" -o "$folder/program"
+(cd "$folder" && LD_LIBRARY_PATH=$(pkg-config --variable=libdir thorax) ./program) | tee "$folder/program.txt"
+grep -q '^ \[4. 5. 6.\]\] f32 2x3 cpu$' "$folder/program.txt"
+grep -q '^fc.weight 10x784$' "$folder/program.txt"
+# The programs with the engine: built, run, and what they learned.
+cmake -S apps/examples/engine -B "$folder/engine" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$folder/thorax" \
+  -DCMAKE_CXX_FLAGS="-Wall -Wextra -Werror"
+cmake --build "$folder/engine"
+export OMP_WAIT_POLICY=passive
+"$folder/engine/digits_cnn" | tee "$folder/digits.txt"
+awk '$1 == "accuracy" { found = 1; if ($2 < 0.95) exit 1 } END { if (!found) exit 1 }' "$folder/digits.txt"
+"$folder/engine/autoencoder" | tee "$folder/autoencoder.txt"
+awk '/noisy image/ { noisy = $NF } /reconstruction/ { left = $NF } END { if (!(left < noisy / 2)) exit 1 }' "$folder/autoencoder.txt"
+"$folder/engine/custom_loss" | tee "$folder/custom_loss.txt"
+awk '$1 == "dice" { found = 1; if ($2 < 0.9) exit 1 } END { if (!found) exit 1 }' "$folder/custom_loss.txt"
 # A plugin with a kernel, built outside the tree, against NumPy.
 cmake -S apps/examples/plugin -B "$folder/swish" -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_PREFIX_PATH="$folder/thorax"
 cmake --build "$folder/swish"
@@ -64,6 +85,10 @@ LD_LIBRARY_PATH=$library "$folder/predict" "$options" "$image" | tee "$folder/pr
 grep -q '^lungs: ' "$folder/predict.txt"
 if LD_LIBRARY_PATH=$library "$folder/predict" '{"clasifier": []}' "$image" 2>"$folder/error.txt"; then exit 1; fi
 grep -q 'clasifier' "$folder/error.txt"
+# The same classifier in C++: the class that the command prints.
+"$folder/engine/predict" "$covid" "$image" | tee "$folder/verdict.txt"
+"$thorax" predict "$image" --classifier "$covid" --out "$folder/predicted" -q
+grep -qF "$(head -n 1 "$folder/verdict.txt")" "$folder/predicted/predictions.csv"
 # What the library says to the linker is its C interface and nothing else.
 if nm -D --defined-only "$library/libthorax_c.so" | grep -v ' T thorax_'; then
   echo "check_package.sh: libthorax_c exports more than its interface" >&2

@@ -1,6 +1,9 @@
 #include "engine/nn/module.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <mutex>
 #include <set>
 
 namespace thorax {
@@ -30,12 +33,77 @@ void Module::walk(const std::string& prefix, const Visit& visit) const {
 }
 
 std::vector<Module::Named> Module::parameters() const {
+  collected_.store(true, std::memory_order_relaxed);
+  draw_unset();
   std::vector<Named> result;
   walk("", [&](const std::string& prefix, const Module& module) {
-    for (const auto& [name, variable] : module.parameters_)
-      result.push_back({prefix + name, variable});
+    for (const Parameter& parameter : module.parameters_)
+      result.push_back({prefix + parameter.name, parameter.variable});
   });
   return result;
+}
+
+void Module::draw_unset() const {
+  static std::mutex mutex;  // several threads may be the first to predict with a model
+  const std::lock_guard lock(mutex);
+  bool drawn = false;
+  walk("", [&](const std::string& prefix, const Module& module) {
+    if (!module.unset_.load(std::memory_order_acquire)) return;
+    for (const Parameter& parameter : module.parameters_) {
+      if (!parameter.initialiser) continue;
+      const Tensor& value = parameter.variable.value();
+      const bool on_host = value.device().kind == DeviceKind::cpu;
+      if (!on_host || !std::all_of(value.data<float>(), value.data<float>() + value.numel(),
+                                   [](float v) { return std::isnan(v); }))
+        continue;
+      parameter.initialiser(value, 0, prefix + parameter.name);
+      drawn = true;
+    }
+    module.unset_.store(false, std::memory_order_release);
+  });
+  if (drawn) parameters_changed();
+}
+
+void Module::draw_parameters(std::uint64_t seed) const {
+  walk("", [&](const std::string& prefix, const Module& module) {
+    for (const Parameter& parameter : module.parameters_) {
+      if (!parameter.initialiser) continue;
+      const Tensor& value = parameter.variable.value();
+      const Tensor drawn = Tensor::empty(value.shape(), value.dtype());
+      parameter.initialiser(drawn, seed, prefix + parameter.name);
+      value.copy_from(drawn);
+    }
+    module.unset_.store(false, std::memory_order_release);
+  });
+  parameters_changed();
+}
+
+void Module::mark_initialised() const {
+  walk("", [](const std::string&, const Module& module) {
+    module.unset_.store(false, std::memory_order_release);
+  });
+}
+
+void Module::ready() const {
+  if (unset_.load(std::memory_order_acquire)) {
+    const Module* root = this;
+    while (root->parent_ != nullptr) root = root->parent_;
+    root->draw_unset();
+  }
+  if (parent_ == nullptr && training_ && grad_enabled() &&
+      !collected_.load(std::memory_order_relaxed))
+    fail_unregistered();
+}
+
+void Module::fail_unregistered() const {
+  std::string own;
+  for (const Parameter& parameter : parameters_)
+    own +=
+        fmt::format("{}{} {}", own.empty() ? "" : ", ", parameter.name, parameter.variable.shape());
+  fail(
+      "[module] a layer ({}) is trained but belongs to no module, so no optimizer knows it; "
+      "register it where it is made (make, add_module), or collect its own parameters() first",
+      own);
 }
 
 std::vector<Module::NamedBuffer> Module::buffers() const {
@@ -64,8 +132,9 @@ void Module::zero_grad() const {
 }
 
 void Module::to(Device device) const {
+  draw_unset();
   walk("", [&](const std::string&, const Module& module) {
-    for (const auto& [name, variable] : module.parameters_) {
+    for (const auto& [name, variable, initialiser] : module.parameters_) {
       variable.value().storage()->move_to(device);
       if (variable.grad().defined()) variable.grad().storage()->move_to(device);
     }
@@ -124,8 +193,15 @@ LoadReport Module::load_state_dict(const StateDict& dict, const std::vector<std:
 }
 
 Variable Module::add_parameter(std::string name, Tensor value) {
-  parameters_.emplace_back(std::move(name), Variable(std::move(value), true));
-  return parameters_.back().second;
+  parameters_.push_back({std::move(name), Variable(std::move(value), true), {}});
+  return parameters_.back().variable;
+}
+
+Variable Module::add_parameter(std::string name, const Shape& shape, Initialiser initialiser) {
+  const Tensor value = Tensor::full(shape, std::numeric_limits<double>::quiet_NaN());
+  parameters_.push_back({std::move(name), Variable(value, true), std::move(initialiser)});
+  unset_.store(true, std::memory_order_release);
+  return parameters_.back().variable;
 }
 
 Tensor Module::add_buffer(std::string name, Tensor value) {
@@ -140,6 +216,7 @@ Tensor Module::add_host_buffer(std::string name, Tensor value) {
 
 void Module::add_module(std::string name, Module& child) {
   children_.emplace_back(std::move(name), &child);
+  child.parent_ = this;
 }
 
 }  // namespace thorax

@@ -61,6 +61,7 @@ TEST_CASE("frozen parameters and their batch norms stay as they are; the others 
 
 TEST_CASE("a frozen batch norm computes in training what it computes in evaluation") {
   BatchNorm2d norm(8);
+  CHECK(norm.parameters().size() == 2);
   norm.running_mean.copy_from(test::normals({8}, 3));
   const Variable x(test::normals({2, 4, 4, 8}, 4), true);
   norm.eval();
