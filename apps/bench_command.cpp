@@ -132,6 +132,7 @@ void add(CLI::App& root) {
   c->callback([] { census(o); });
   add_bench_data(*bench);
   add_bench_roofline(*bench);
+  add_bench_sass(*bench);
 }
 
 }  // namespace

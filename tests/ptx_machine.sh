@@ -20,9 +20,9 @@ THORAX_PTX=$ptx THORAX_PTX_COUNTERS=$work/counts.csv "$build/tests/test_simulate
 grep ',mma\.sync[^,]*,matrix,' "$work/counts.csv" | sed 's/.*",//' | awk -F, '
   { executed += $1; wrong += $2 != 32 * $1 }
   END { printf "counters: %d products of matrices in %d lines\n", executed, NR; exit !(executed > 0 && wrong == 0) }'
-# Rows of `thorax bench kernels`: checked, counted, with a time predicted and none measured; a sample of the waves counts alike.
+# Rows of `thorax bench kernels`: checked, counted, with a time predicted and none measured; a sample of the blocks counts alike.
 bench=("$build/apps/thorax" bench kernels conv2d --shape 8x28x28x32 --filter 32x3x3x32 --padding 1 --pass forward --dtype f16 --device ptx:2)
-for sample in "" "--sample-waves 1"; do
+for sample in "" "--sample-blocks 1"; do
   # shellcheck disable=SC2086
   THORAX_PTX=$ptx "${bench[@]}" $sample --json
 done | python3 -c '

@@ -15,6 +15,7 @@ namespace thorax::app {
 void add_bench_data(CLI::App& bench);
 void add_bench_roofline(CLI::App& bench);
 void add_bench_kernels(CLI::App& bench);
+void add_bench_sass(CLI::App& bench);
 void add_bench_step(CLI::App& bench);
 
 // What `bench step` times and `bench census` counts.

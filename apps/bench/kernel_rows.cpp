@@ -90,8 +90,8 @@ constexpr const char* kKey[] = {"operation", "pass", "shape", "dtype", "provider
 
 }  // namespace
 
-KernelBench::KernelBench(Device device, int repeats, int sampled_waves)
-    : device_(device), timer_(device, repeats), sampled_waves_(sampled_waves) {}
+KernelBench::KernelBench(Device device, int repeats, int sampled_blocks)
+    : device_(device), timer_(device, repeats), sampled_blocks_(sampled_blocks) {}
 
 double KernelBench::copy_rate() {
   if (copy_rate_) return *copy_rate_;
@@ -135,12 +135,12 @@ std::optional<double> KernelBench::peak(const std::string& dtype) {
 
 void KernelBench::fill(KernelRow& row, const KernelPass& pass, const KernelRun& run) {
   const auto count_ptx = [&] {
-    row.counted = count_on_ptx(device_, run.work, sampled_waves_);
+    row.counted = count_on_ptx(device_, run.work, sampled_blocks_);
     row.launches = row.counted->launches;
     row.blocks = row.counted->blocks;
     row.dram_over_least = row.counted->dram_bytes / pass.bytes;
   };
-  if (sampled_waves_ > 0) {
+  if (sampled_blocks_ > 0) {
     row.check = "sampled";
     return count_ptx();
   }

@@ -38,9 +38,9 @@ struct KernelRow {
 // each type the fastest product of large matrices.
 class KernelBench {
  public:
-  // sampled_waves > 0, on ptx:N: passes are counted by so many waves of each launch and not
-  // checked.
-  KernelBench(Device device, int repeats, int sampled_waves = 0);
+  // sampled_blocks > 0, on ptx:N: of each launch so many blocks for each multiprocessor are
+  // counted, and nothing is checked.
+  KernelBench(Device device, int repeats, int sampled_blocks = 0);
   // The rows of a pass, each given to `done` as soon as it is there. A row that fails is a row; the
   // Error goes on only when the device does not work any more.
   void measure(const KernelPass& pass, const std::function<void(KernelRow)>& done);
@@ -52,7 +52,7 @@ class KernelBench {
 
   Device device_;
   DeviceTimer timer_;
-  int sampled_waves_ = 0;
+  int sampled_blocks_ = 0;
   std::optional<double> copy_rate_;
   std::map<std::string, std::optional<double>> peaks_;
 };

@@ -24,7 +24,7 @@ namespace {
 struct Options : ProblemSelection {
   std::string cases, device = "cpu", csv, baseline;
   std::int64_t size = 0, batch = 0;
-  int threads = 0, repeats = 11, sampled_waves = 0;
+  int threads = 0, repeats = 11, sampled_blocks = 0;
   double fail_below = 0;
   bool json = false;
 };
@@ -61,10 +61,10 @@ void run(const CLI::App& command, Options o) {
                           .memory_limit = {},
                           .providers = {},
                           .autotune = false});
-  THORAX_CHECK(o.sampled_waves == 0 || is_ptx(request.device),
-               "[bench kernels] --sample-waves {}: waves are counted on ptx:N, and the device is "
+  THORAX_CHECK(o.sampled_blocks == 0 || is_ptx(request.device),
+               "[bench kernels] --sample-blocks {}: blocks are counted on ptx:N, and the device is "
                "{}; leave it out",
-               o.sampled_waves, device_text(request.device));
+               o.sampled_blocks, device_text(request.device));
   const DeviceScope on(request.device);
   request.dtype = o.activation_dtype();
   if (!o.csv.empty()) check_output_file(o.csv);
@@ -76,7 +76,7 @@ void run(const CLI::App& command, Options o) {
   } else {
     passes = operation.listed(o.cases, o.size, o.batch, request);
   }
-  KernelBench bench(request.device, o.repeats, o.sampled_waves);
+  KernelBench bench(request.device, o.repeats, o.sampled_blocks);
   std::vector<KernelRow> rows;
   std::int64_t bad = 0, slower = 0, checked = 0;
   for (const KernelPass& pass : passes) {
@@ -135,8 +135,9 @@ void add_bench_kernels(CLI::App& bench) {
   c->add_option("--repeats", o.repeats, "Timed runs of a row (slow ones: 3)")
       ->capture_default_str()
       ->check(in_range<int>(1, 10000));
-  c->add_option("--sample-waves", o.sampled_waves,
-                "On ptx: count so many waves of each launch, scaled up, and check nothing")
+  c->add_option(
+       "--sample-blocks", o.sampled_blocks,
+       "On ptx: of each launch count so many blocks for each multiprocessor, scaled up, unchecked")
       ->check(in_range<int>(1, 1000));
   c->add_option("--csv", o.csv, "Write the rows here");
   c->add_flag("--json", o.json, "Print JSON");

@@ -10,11 +10,11 @@
 
 namespace thorax::app {
 
-PtxCounts count_on_ptx(Device device, const std::function<void()>& work, int sampled_waves) {
+PtxCounts count_on_ptx(Device device, const std::function<void()>& work, int sampled_blocks) {
   const int capability = device_info(device).compute_capability;
   const ptx::Card* const card = ptx::card_of(capability);
   THORAX_CHECK(card != nullptr, "[bench] the time model has no card of sm_{}", capability);
-  ptx::Measurement measurement(*card, sampled_waves);
+  ptx::Measurement measurement(*card, sampled_blocks);
   work();
   synchronize(device);
   PtxCounts all;

@@ -20,8 +20,8 @@ struct PtxCounts {
   std::string kernels;              // of the pass, each once
 };
 
-// Runs `work` once on a device ptx:N. sampled_waves > 0: of each launch so many waves, scaled up;
-// results are then meaningless.
-PtxCounts count_on_ptx(Device device, const std::function<void()>& work, int sampled_waves = 0);
+// Runs `work` once on a device ptx:N. sampled_blocks > 0: of each launch so many for each
+// multiprocessor, scaled up; results are then meaningless.
+PtxCounts count_on_ptx(Device device, const std::function<void()>& work, int sampled_blocks = 0);
 
 }  // namespace thorax::app

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "apps/bench/sass.h"
 #include "data/augment.h"
 #include "data/csv.h"
 #include "data/dataset.h"
@@ -44,6 +45,24 @@ void json(Bytes bytes) {
   }
 }
 const Enter enter_json("json", {json});
+
+void sass(Bytes bytes) {
+  const std::string name = "input.sass";
+  std::vector<app::SassKernel> kernels;
+  if (!accepted(name, [&] { kernels = app::parse_sass(as_text(bytes), name); })) return;
+  for (const app::SassKernel& kernel : kernels)
+    for (const app::SassLoop& loop : kernel.loops()) {
+      FUZZ_REQUIRE(loop.depth >= 1 && loop.blocks >= 1, "depth {}, {} blocks", loop.depth,
+                   loop.blocks);
+      FUZZ_REQUIRE(loop.instructions() >= loop.blocks &&
+                       loop.instructions() <= static_cast<int>(kernel.instructions.size()),
+                   "{} instructions", loop.instructions());
+      bool begins = false;
+      for (const app::SassInstruction& i : kernel.instructions) begins |= i.address == loop.head;
+      FUZZ_REQUIRE(begins, "a loop at {:#x}", loop.head);
+    }
+}
+const Enter enter_sass("sass", {sass});
 
 // What is taken is something that JSON can hold, and has a line for each key.
 void toml(Bytes bytes) {

@@ -155,7 +155,7 @@ void CardMemory::replay(const std::vector<BlockTrace>& wave) {
 void CardMemory::scale(std::uint64_t whole, std::uint64_t first, std::uint64_t ran,
                        const Traffic& of_first) {
   if (whole == ran) return;
-  // A single wave: the others move as much as it did.
+  // A single turn: the others move as much as it did.
   traffic_ = ran == first
                  ? traffic_.extended({}, static_cast<double>(whole) / static_cast<double>(ran))
                  : traffic_.extended(of_first, static_cast<double>(whole - first) /

@@ -107,12 +107,13 @@ class CardMemory {
   // Since begin_launch().
   const Traffic& traffic() const { return traffic_; }
 
-  // Waves of a launch that run, from its middle; 0: all. The others are taken to be like them:
-  // counts are scaled to all blocks, what the first wave moved is counted once and what later ones
-  // moved scaled to the rest. Results of the launch are then meaningless.
-  void sample(int waves) { sampled_waves_ = waves; }
-  int sampled_waves() const { return sampled_waves_; }
-  // Of the launch: blocks in all, in the first wave that ran, and in all that ran.
+  // Blocks of a launch that run for each multiprocessor, from the grid's middle, one on each at a
+  // time; 0: all run. The others are taken to be like them: counts are scaled to all blocks, what
+  // the first on each moved is counted once and what later ones moved scaled to the rest. Results
+  // of the launch are then meaningless.
+  void sample(int blocks) { sampled_blocks_ = blocks; }
+  int sampled_blocks() const { return sampled_blocks_; }
+  // Of the launch: blocks in all, of the first turn that ran, and in all that ran.
   void scale(std::uint64_t whole, std::uint64_t first, std::uint64_t ran, const Traffic& of_first);
   // Writes all dirty sectors back; returns the bytes (filled sectors are read first).
   Traffic write_back();
@@ -124,7 +125,7 @@ class CardMemory {
   const Card& card_;
   Cache l2_;
   Traffic traffic_;
-  int sampled_waves_ = 0;
+  int sampled_blocks_ = 0;
   struct Touched {
     std::array<std::uint64_t, 2> read{}, written{};  // the 128 sectors of 4 KiB
   };

@@ -229,11 +229,13 @@ void run_in_waves(CardMemory& memory, Counts& counts, std::uint64_t threads, std
   const std::size_t taken = one * (shared + reserved);
   // What shared memory leaves, shared by the blocks of a multiprocessor.
   const std::size_t l1 = card.l1_bytes > taken ? (card.l1_bytes - taken) / one : 0;
-  const std::int64_t wave = std::int64_t{resident} * card.multiprocessors;
+  std::int64_t wave = std::int64_t{resident} * card.multiprocessors;
   std::int64_t begin_at = 0, end_at = blocks;
-  if (const std::int64_t sampled = memory.sampled_waves() * wave; sampled > 0 && sampled < blocks) {
+  const std::int64_t sampled = std::int64_t{memory.sampled_blocks()} * card.multiprocessors;
+  if (sampled > 0 && sampled < blocks) {
     begin_at = (blocks - sampled) / 2;
     end_at = begin_at + sampled;
+    wave = card.multiprocessors;
   }
   memory.begin_launch();
   Traffic of_first;

@@ -20,8 +20,8 @@ double LaunchCounts::wavefronts_a_request() const {
   return ratio(shared_wavefronts, shared_requests);
 }
 
-Measurement::Measurement(const Card& card, int sampled_waves) : memory_(card) {
-  memory_.sample(sampled_waves);
+Measurement::Measurement(const Card& card, int sampled_blocks) : memory_(card) {
+  memory_.sample(sampled_blocks);
   THORAX_CHECK(current == nullptr, "[ptx] launches of this thread are being measured already");
   current = this;
 }
@@ -35,10 +35,10 @@ Measurement* Measurement::running() {
 Traffic Measurement::finish() {
   Traffic all = memory_.write_back();
   // Of sampled launches L2 holds a part: each is taken to write what it wrote, once.
-  if (memory_.sampled_waves() > 0) all = {};
+  if (memory_.sampled_blocks() > 0) all = {};
   for (const LaunchCounts& launch : launches_) {
     Traffic traffic = launch.traffic;
-    if (memory_.sampled_waves() > 0)
+    if (memory_.sampled_blocks() > 0)
       traffic.dram_written = std::max(traffic.dram_written, traffic.least_written);
     all.add(traffic);
   }

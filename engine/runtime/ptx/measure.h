@@ -35,11 +35,11 @@ struct LaunchCounts {
 };
 
 // While it lives, launches on ptx:N of the thread that made it are counted, on this card; L2 is
-// empty at its beginning. sampled_waves: see CardMemory::sample(). Throws Error "[ptx] ..." for a
+// empty at its beginning. sampled_blocks: see CardMemory::sample(). Throws Error "[ptx] ..." for a
 // second one on the thread.
 class Measurement {
  public:
-  explicit Measurement(const Card& card, int sampled_waves = 0);
+  explicit Measurement(const Card& card, int sampled_blocks = 0);
   ~Measurement();
   Measurement(const Measurement&) = delete;
   Measurement& operator=(const Measurement&) = delete;

@@ -218,8 +218,8 @@ TEST_CASE("bench kernels: refusals name shape, rule and remedy") {
           "forward, dgrad, wgrad");
   refused(shape + Arguments{"--filter", "32x3x3x32", "--kind", "avg"}, "--kind is nothing of");
   refused(shape + Arguments{"--filter", "32x3x3x32", "--csv", "/nowhere/k.csv"}, "/nowhere");
-  refused(shape + Arguments{"--filter", "32x3x3x32", "--sample-waves", "2"},
-          "--sample-waves 2: waves are counted on ptx:N, and the device is cpu");
+  refused(shape + Arguments{"--filter", "32x3x3x32", "--sample-blocks", "2"},
+          "--sample-blocks 2: blocks are counted on ptx:N, and the device is cpu");
   refused(shape + Arguments{"--cases", "unet"}, "both --shape and --cases");
   refused({"conv2d"}, "no problem");
   refused({"conv2d", "--cases", "vgg"}, "there are unet, hrnet_w18");

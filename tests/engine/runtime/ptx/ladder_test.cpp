@@ -32,14 +32,14 @@ class Ladder {
   explicit Ladder(const std::string& path) : module_(path, text_of(path)) {}
 
   // Of a product of that depth.
-  ptx::Prediction predict(const Rung& rung, int depth, int sampled_waves) {
+  ptx::Prediction predict(const Rung& rung, int depth, int sampled_blocks) {
     const auto program = ptx::make_program(module_, entry(rung.kernel));
     const sim::BlockShape shape{{kColumns / rung.tile, kRows / rung.tile, 1}, {rung.threads, 1, 1}};
     float *a = a_.data(), *b = b_.data(), *c = c_.data();
     const std::uint32_t n = kColumns, k = static_cast<std::uint32_t>(depth);
     const ptx::Argument arguments[] = {{&a, 8}, {&b, 8}, {&c, 8}, {&n, 4}, {&k, 4}};
     ptx::CardMemory memory(card_);
-    memory.sample(sampled_waves);
+    memory.sample(sampled_blocks);
     ptx::Counts counts(*program);
     ptx::execute_counted(*program, {86, 48 * 1024, 99 * 1024}, shape, arguments, counts, memory);
     ptx::LaunchCounts launch = ptx::summary(*program, counts, card_, shape);
