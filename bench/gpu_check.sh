@@ -296,9 +296,10 @@ test_file() {  # PROGRAM FILE-BELOW-tests/: one process, one part
   part "${name%_test}" 60 "$bin/test_$1" --source-file="*/$2" --no-intro || echo "$1 $2" >>"$work/failed_files"
 }
 run_A() {
-  local program file files lanes=4 failed
+  local program file files lanes=$(($(nproc) / 2)) failed
+  [ "$lanes" -ge 2 ] || lanes=2
+  [ "$lanes" -le 8 ] || lanes=8
   export THORAX_CUDA_SYNC=1  # an error names its kernel
-  [ -z "$rehearse" ] || lanes=2
   for program in kernels engine models simulated; do
     files=$("$bin/test_$program" --list-test-cases --reporters=xml 2>/dev/null | sed -n 's|.* filename="[^"]*/tests/\([^"]*\)".*|\1|p' |
       LC_ALL=C sort -u)
@@ -401,12 +402,20 @@ PY
     else
       left_out "ncu_$number" "ncu is not installed"
     fi
+    # Times measured here and, below, predicted by the model, each in its own column.
+    # shellcheck disable=SC2086
+    if [ -z "$rehearse" ]; then
+      part "time_$number" 30 "$bin/thorax" bench kernels $arguments --device "$device" --csv "$work/measured_$number.csv"
+      append_table "$work/measured_$number.csv" calibration.csv
+    fi
     if ! grep -q '^ptx:2 ' "$work/results/logs/devices.log"; then
       left_out "ptx_$number" "no PTX beside libthorax.so"
       continue
     fi
     # shellcheck disable=SC2086
-    THORAX_PTX_COUNTERS=$work/ptx_$number.csv part "ptx_$number" 45 "$bin/thorax" bench kernels $arguments --device ptx:2
+    THORAX_PTX_COUNTERS=$work/ptx_$number.csv part "ptx_$number" 45 "$bin/thorax" bench kernels $arguments --device ptx:2 \
+      --csv "$work/predicted_$number.csv"
+    append_table "$work/predicted_$number.csv" calibration.csv
     [ ! -s "$work/ptx_$number.csv" ] || "$python" - "$work/ptx_$number.csv" "$name" "$arguments" >>"$table" <<'PY'
 import csv, sys
 counts = {}
@@ -434,7 +443,7 @@ run_C() {
     table table_hrnet_w18 60 kernels.csv --model hrnet_w18 --size 32 --batch 1 --repeats 1 --precision f32 --filter fuse_multires
   else
     for model in unet hrnet_w18 resnet152 densenet121; do
-      table "table_$model" 90 kernels.csv --model $model --batch 8
+      table "table_$model" 60 kernels.csv --model $model --batch 8
       pack
     done
   fi

@@ -5,7 +5,7 @@
 #
 #   tests/ptx_machine.sh PTX BUILD    PTX: the folder that the target kernel_ptx filled; BUILD: a build with tests
 set -euo pipefail
-[ $# -eq 2 ] || { sed -n '2,6s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+[ $# -eq 2 ] || { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 ptx=$(realpath "$1") build=$(realpath "$2")
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
@@ -73,3 +73,4 @@ if ! grep -m 1 'ld.global.*conv2d_cuda_narrow.cu:' "$work/report" | grep 'an add
 fi
 echo "ptx_machine.sh: the load put into a copy was found:"
 cut -c 1-400 "$work/found"
+tests/ptx_networks.sh --age

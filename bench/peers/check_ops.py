@@ -15,6 +15,7 @@ import argparse
 import concurrent.futures
 import csv
 import functools
+import itertools
 import json
 import os
 import subprocess
@@ -160,6 +161,7 @@ FAMILY = dict(max_pool2d="pool", avg_pool2d="pool", global_avg_pool="pool", upsa
 TF32 = "cuda/mma_tf32"  # rounds factors, so it has to be asked for by name
 NOT_SUPPORTED = "was asked for but does not support"
 DRAWS = 5  # problems drawn at most for each one wanted, where a provider does not support all
+NONE = 40
 BATCH = 20
 
 
@@ -181,11 +183,16 @@ def run_cases(thorax, op, provider, device, numbers, seed, precision):
 
 
 def run_supported(thorax, op, provider, device, cases, seed, precision):
-    """(results, expected, problems left out, message): each problem in a file of its own, until the provider has had `cases` that it
-    supports or DRAWS times as many were drawn"""
+    """(results, expected, problems left out, message): all problems in one file; where the provider does not support one of them, each
+    in a file of its own, until it has had `cases` that it supports, DRAWS times as many were drawn, or NONE in a row were not."""
+    results, expected, error = run_cases(thorax, op, provider, device, range(cases), seed, precision)
+    if not error or NOT_SUPPORTED not in error:
+        return results, expected, 0, error
     results, expected, left_out = {}, [], 0
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         for begin in range(0, DRAWS * cases, BATCH):
+            if left_out >= NONE and not expected:
+                break
             work = pool.map(lambda k: run_cases(thorax, op, provider, device, [k], seed, precision), range(begin, begin + BATCH))
             for number, (mine, wanted, error) in enumerate(list(work), begin):
                 if len(expected) == cases:
@@ -212,18 +219,21 @@ def providers_of(thorax, op, device, precision):
 
 
 def run_all(args):
-    """A row for each operation, provider and precision: dict(operation=, ..., worst=, messages=)"""
-    for precision in args.precision:
+    """A row for each operation, provider and precision: dict(operation=, ..., worst_of_allowed=, messages=)"""
+    for device, precision in itertools.product(args.device, args.precision):
+        if precision == "bf16" and device in ("sim:0", "ptx:0", "ptx:1"):  # ptx:1 runs the PTX of sm_75 where there is none of sm_80
+            print(f"{device} has no bfloat16, left out")
+            continue
         for op in args.ops:
-            providers = providers_of(args.thorax, op, args.device, precision)
+            providers = providers_of(args.thorax, op, device, precision)
             if not args.all_providers and precision != "tf32":
                 providers = [args.provider] if providers else []
             for provider in providers:
                 left_out = 0
                 if provider:
-                    results, expected, left_out, error = run_supported(args.thorax, op, provider, args.device, args.cases, args.seed, precision)
+                    results, expected, left_out, error = run_supported(args.thorax, op, provider, device, args.cases, args.seed, precision)
                 else:
-                    results, expected, error = run_cases(args.thorax, op, provider, args.device, range(args.cases), args.seed, precision)
+                    results, expected, error = run_cases(args.thorax, op, provider, device, range(args.cases), args.seed, precision)
                 if not error and not expected:
                     if args.all_providers and left_out:  # a provider of other types
                         continue
@@ -232,7 +242,7 @@ def run_all(args):
                     count, worst, messages = 0, float("inf"), [error]
                 else:
                     count, worst, messages = (compare_dropout if op == "dropout" else compare)(results, expected)
-                yield dict(operation=op, provider=provider or "default", precision=precision, device=args.device, problems=len(expected),
+                yield dict(operation=op, provider=provider or "default", precision=precision, device=device, problems=len(expected),
                            tensors=count, worst_of_allowed=worst, not_supported=left_out, messages=messages)
 
 
@@ -242,7 +252,7 @@ def main():
     p.add_argument("--ops", nargs="+", choices=list(OPS), default=list(OPS), metavar="OP")
     p.add_argument("--provider", help="passed on; default: thorax's own choice")
     p.add_argument("--all-providers", action="store_true", help="each provider of the device by name")
-    p.add_argument("--device", default="cpu", help="passed on")
+    p.add_argument("--device", nargs="+", default=["cpu"], help="passed on, one after the other")
     p.add_argument("--cases", type=int, default=200)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--precision", nargs="+", choices=list(UNIT), default=["f32"])
@@ -254,7 +264,12 @@ def main():
     print(f"{'operation':22} {'provider':15} {'type':4} {'cases':>5} {'tensors':>7} {'worst / allowed':>15}")
     for row in run_all(args):
         messages = row.pop("messages")
-        rows.append(dict(row, outcome="FAILED" if messages else "agrees", torch=torch.__version__))
+        rows.append(dict(row, worst_of_allowed=f"{row['worst_of_allowed']:.3f}", outcome="FAILED" if messages else "agrees", torch=torch.__version__))
+        if args.csv:  # as soon as it is known
+            with open(args.csv, "w", newline="") as f:
+                table = csv.DictWriter(f, list(rows[0]), lineterminator="\n")
+                table.writeheader()
+                table.writerows(rows)
         print(f"{row['operation']:22} {row['provider']:15} {row['precision']:4} {row['problems']:5} {row['tensors']:7} "
               f"{row['worst_of_allowed']:15.3f} {'FAILED' if messages else ''}"
               f"{str(row['not_supported']) + ' not supported' if row['not_supported'] else ''}", flush=True)
@@ -263,11 +278,6 @@ def main():
         if len(messages) > args.verbose:
             print(f"    ... and {len(messages) - args.verbose} more")
     failed = sum(row["outcome"] == "FAILED" for row in rows)
-    if args.csv and rows:
-        with open(args.csv, "w", newline="") as f:
-            table = csv.DictWriter(f, list(rows[0]), lineterminator="\n")
-            table.writeheader()
-            table.writerows(dict(row, worst_of_allowed=f"{row['worst_of_allowed']:.3f}") for row in rows)
     print(f"{len(rows) - failed} of {len(rows)} {'providers' if args.all_providers else 'operations'} agree")
     return 1 if failed or not rows else 0
 
