@@ -19,6 +19,7 @@
 #include <cmath>
 #include <cstdio>
 #include <fstream>
+#include <functional>
 #include <map>
 
 #include "apps/bench/device_timer.h"
@@ -190,11 +191,13 @@ class Table {
 };
 
 // One pass of one problem by every provider that supports it. `run(provider, inputs in type)` gives
-// the result; the definition is `naive` in float32 on the rounded values.
+// the result; the definition is `naive` in float32 on the rounded values. `make` gives the inputs
+// in float32, on the device, whose memory they may not fit.
+using Tensors = std::vector<Tensor>;
 template <class Provider, class Problem, class Run>
 void compare(Table& table, const char* operation, const Registry<Provider>& registry,
              Problem problem, const char* pass, std::int64_t terms,
-             const std::vector<Tensor>& values, const Run& run) {
+             const std::function<Tensors()>& make, const Run& run) {
   if (!table.wants(operation, problem.to_string())) return;
   const std::string text = problem.to_string();
   for (const std::string& name : table.args.precisions) {
@@ -202,7 +205,7 @@ void compare(Table& table, const char* operation, const Registry<Provider>& regi
     std::vector<Tensor> inputs, exact;
     Tensor wanted;
     const bool defined = table.attempt(operation, text, name, pass, "cuda/naive", [&] {
-      for (const Tensor& t : values) {
+      for (const Tensor& t : make()) {
         inputs.push_back(t.to(problem.dtype));
         exact.push_back(inputs.back().to(DType::f32));
       }
@@ -246,32 +249,46 @@ void convolutions(Table& table, const std::vector<conv2d_cases::Case>& cases) {
     Conv2dProblem problem = layer;
     problem.bias = problem.relu = false;  // the product alone, as the vendor times it
     const std::int64_t terms = problem.kernel_h * problem.kernel_w * problem.in_channels;
-    const Tensor x = normals(problem.input_shape(), 1, 1, table.device);
-    const Tensor w =
-        normals(problem.filter_shape(), 2, 1 / std::sqrt(static_cast<double>(terms)), table.device);
-    const Tensor dy = normals(problem.output_shape(), 3, 1, table.device);
+    const auto x = [&] { return normals(problem.input_shape(), 1, 1, table.device); };
+    const auto w = [&] {
+      return normals(problem.filter_shape(), 2, 1 / std::sqrt(static_cast<double>(terms)),
+                     table.device);
+    };
+    const auto dy = [&] { return normals(problem.output_shape(), 3, 1, table.device); };
     const auto& all = conv2d_providers();
     const Device device = table.device;
-    compare(table, "conv2d", all, problem, "fwd", terms, {x, w},
-            [&](const Conv2dProvider& p, const Conv2dProblem& pr, const std::vector<Tensor>& in) {
-              const Tensor y = Tensor::empty(pr.output_shape(), pr.dtype, device);
-              p.forward(pr, in[0], in[1], {}, {}, y);
-              return y;
-            });
-    compare(table, "conv2d", all, problem, "dgrad",
-            problem.kernel_h * problem.kernel_w * problem.out_channels, {dy, w},
-            [&](const Conv2dProvider& p, const Conv2dProblem& pr, const std::vector<Tensor>& in) {
-              const Tensor dx = Tensor::empty(pr.input_shape(), pr.dtype, device);
-              p.backward_data(pr, in[0], in[1], {}, dx);
-              return dx;
-            });
-    compare(table, "conv2d", all, problem, "wgrad",
-            problem.batch * problem.out_height() * problem.out_width(), {x, dy},
-            [&](const Conv2dProvider& p, const Conv2dProblem& pr, const std::vector<Tensor>& in) {
-              const Tensor dw = Tensor::empty(pr.filter_shape(), DType::f32, device);
-              p.backward_filter(pr, in[0], in[1], {}, dw, {});
-              return dw;
-            });
+    compare(
+        table, "conv2d", all, problem, "fwd", terms,
+        [&] {
+          return Tensors{x(), w()};
+        },
+        [&](const Conv2dProvider& p, const Conv2dProblem& pr, const std::vector<Tensor>& in) {
+          const Tensor y = Tensor::empty(pr.output_shape(), pr.dtype, device);
+          p.forward(pr, in[0], in[1], {}, {}, y);
+          return y;
+        });
+    compare(
+        table, "conv2d", all, problem, "dgrad",
+        problem.kernel_h * problem.kernel_w * problem.out_channels,
+        [&] {
+          return Tensors{dy(), w()};
+        },
+        [&](const Conv2dProvider& p, const Conv2dProblem& pr, const std::vector<Tensor>& in) {
+          const Tensor dx = Tensor::empty(pr.input_shape(), pr.dtype, device);
+          p.backward_data(pr, in[0], in[1], {}, dx);
+          return dx;
+        });
+    compare(
+        table, "conv2d", all, problem, "wgrad",
+        problem.batch * problem.out_height() * problem.out_width(),
+        [&] {
+          return Tensors{x(), dy()};
+        },
+        [&](const Conv2dProvider& p, const Conv2dProblem& pr, const std::vector<Tensor>& in) {
+          const Tensor dw = Tensor::empty(pr.filter_shape(), DType::f32, device);
+          p.backward_filter(pr, in[0], in[1], {}, dw, {});
+          return dw;
+        });
   }
 }
 
@@ -283,33 +300,47 @@ void transposed(Table& table, std::int64_t batch, std::int64_t size) {
     problem.in_channels = channels;
     problem.out_channels = channels / 2;
     problem.kernel_h = problem.kernel_w = problem.stride_h = problem.stride_w = 2;
-    const Tensor x = normals(problem.input_shape(), 1, 1, table.device);
-    const Tensor w = normals(problem.filter_shape(), 2,
-                             1 / std::sqrt(static_cast<double>(channels)), table.device);
-    const Tensor dy = normals(problem.output_shape(), 3, 1, table.device);
+    const auto x = [&] { return normals(problem.input_shape(), 1, 1, table.device); };
+    const auto w = [&] {
+      return normals(problem.filter_shape(), 2, 1 / std::sqrt(static_cast<double>(channels)),
+                     table.device);
+    };
+    const auto dy = [&] { return normals(problem.output_shape(), 3, 1, table.device); };
     const auto& all = conv_transpose2d_providers();
     const Device device = table.device;
     using Problem = ConvTranspose2dProblem;
     using Provider = ConvTranspose2dProvider;
-    compare(table, "conv_transpose2d", all, problem, "fwd", channels, {x, w},
-            [&](const Provider& p, const Problem& pr, const std::vector<Tensor>& in) {
-              const Tensor y = Tensor::empty(pr.output_shape(), pr.dtype, device);
-              p.forward(pr, in[0], in[1], {}, y);
-              return y;
-            });
-    compare(table, "conv_transpose2d", all, problem, "dgrad", 2 * channels, {dy, w},
-            [&](const Provider& p, const Problem& pr, const std::vector<Tensor>& in) {
-              const Tensor dx = Tensor::empty(pr.input_shape(), pr.dtype, device);
-              p.backward_data(pr, in[0], in[1], dx);
-              return dx;
-            });
-    compare(table, "conv_transpose2d", all, problem, "wgrad",
-            problem.batch * problem.height * problem.width, {x, dy},
-            [&](const Provider& p, const Problem& pr, const std::vector<Tensor>& in) {
-              const Tensor dw = Tensor::empty(pr.filter_shape(), DType::f32, device);
-              p.backward_filter(pr, in[0], in[1], dw, {});
-              return dw;
-            });
+    compare(
+        table, "conv_transpose2d", all, problem, "fwd", channels,
+        [&] {
+          return Tensors{x(), w()};
+        },
+        [&](const Provider& p, const Problem& pr, const std::vector<Tensor>& in) {
+          const Tensor y = Tensor::empty(pr.output_shape(), pr.dtype, device);
+          p.forward(pr, in[0], in[1], {}, y);
+          return y;
+        });
+    compare(
+        table, "conv_transpose2d", all, problem, "dgrad", 2 * channels,
+        [&] {
+          return Tensors{dy(), w()};
+        },
+        [&](const Provider& p, const Problem& pr, const std::vector<Tensor>& in) {
+          const Tensor dx = Tensor::empty(pr.input_shape(), pr.dtype, device);
+          p.backward_data(pr, in[0], in[1], dx);
+          return dx;
+        });
+    compare(
+        table, "conv_transpose2d", all, problem, "wgrad",
+        problem.batch * problem.height * problem.width,
+        [&] {
+          return Tensors{x(), dy()};
+        },
+        [&](const Provider& p, const Problem& pr, const std::vector<Tensor>& in) {
+          const Tensor dw = Tensor::empty(pr.filter_shape(), DType::f32, device);
+          p.backward_filter(pr, in[0], in[1], dw, {});
+          return dw;
+        });
   }
 }
 
@@ -321,30 +352,43 @@ void heads(Table& table, std::int64_t rows) {
     problem.rows = rows;
     problem.bias = problem.relu = false;
     if (table.device.kind == DeviceKind::sim && problem.flops() > 2e6) continue;
-    const Tensor x = normals(problem.input_shape(), 1, 1, table.device);
-    const Tensor w = normals(problem.weight_shape(), 2,
-                             1 / std::sqrt(static_cast<double>(problem.in_features)), table.device);
-    const Tensor dy = normals(problem.output_shape(), 3, 1, table.device);
+    const auto x = [&] { return normals(problem.input_shape(), 1, 1, table.device); };
+    const auto w = [&] {
+      return normals(problem.weight_shape(), 2,
+                     1 / std::sqrt(static_cast<double>(problem.in_features)), table.device);
+    };
+    const auto dy = [&] { return normals(problem.output_shape(), 3, 1, table.device); };
     const Device device = table.device;
-    using Tensors = std::vector<Tensor>;
-    compare(table, "linear", linear_providers(), problem, "fwd", problem.in_features, {x, w},
-            [&](const LinearProvider& p, const LinearProblem& pr, const Tensors& in) {
-              const Tensor y = Tensor::empty(pr.output_shape(), pr.dtype, device);
-              p.forward(pr, in[0], in[1], {}, y);
-              return y;
-            });
-    compare(table, "linear", linear_providers(), problem, "dgrad", problem.out_features, {dy, w},
-            [&](const LinearProvider& p, const LinearProblem& pr, const Tensors& in) {
-              const Tensor dx = Tensor::empty(pr.input_shape(), pr.dtype, device);
-              p.backward_data(pr, in[0], in[1], {}, dx);
-              return dx;
-            });
-    compare(table, "linear", linear_providers(), problem, "wgrad", problem.rows, {x, dy},
-            [&](const LinearProvider& p, const LinearProblem& pr, const Tensors& in) {
-              const Tensor dw = Tensor::empty(pr.weight_shape(), DType::f32, device);
-              p.backward_weight(pr, in[0], in[1], {}, dw, {});
-              return dw;
-            });
+    compare(
+        table, "linear", linear_providers(), problem, "fwd", problem.in_features,
+        [&] {
+          return Tensors{x(), w()};
+        },
+        [&](const LinearProvider& p, const LinearProblem& pr, const Tensors& in) {
+          const Tensor y = Tensor::empty(pr.output_shape(), pr.dtype, device);
+          p.forward(pr, in[0], in[1], {}, y);
+          return y;
+        });
+    compare(
+        table, "linear", linear_providers(), problem, "dgrad", problem.out_features,
+        [&] {
+          return Tensors{dy(), w()};
+        },
+        [&](const LinearProvider& p, const LinearProblem& pr, const Tensors& in) {
+          const Tensor dx = Tensor::empty(pr.input_shape(), pr.dtype, device);
+          p.backward_data(pr, in[0], in[1], {}, dx);
+          return dx;
+        });
+    compare(
+        table, "linear", linear_providers(), problem, "wgrad", problem.rows,
+        [&] {
+          return Tensors{x(), dy()};
+        },
+        [&](const LinearProvider& p, const LinearProblem& pr, const Tensors& in) {
+          const Tensor dw = Tensor::empty(pr.weight_shape(), DType::f32, device);
+          p.backward_weight(pr, in[0], in[1], {}, dw, {});
+          return dw;
+        });
   }
 }
 
