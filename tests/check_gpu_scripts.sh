@@ -44,7 +44,7 @@ kernels_with() {
     echo 'case "$*" in'
     echo "  --list*) for f in $*; do echo \"<TestCase filename=\\\"/tree/tests/kernels/\${f}_test.cpp\\\"/>\"; done ;;"
     cat <<'S'
-  */activation_test*) echo fine ;;
+  */cast_test*) echo fine ;;
   */dropout_test*) echo last words; kill -9 $$ ;;
   */staging_test*) echo abort >&2; kill -ABRT $$ ;;
   */hostile_config_test*) trap '' TERM; echo stuck; while :; do sleep 1; done ;;
@@ -82,9 +82,9 @@ ends() { tail -n 1 "$work/out" | grep -qE "$1" || wrong "the last line does not 
 
 # --- What goes wrong ---------------------------------------------------------------------------------------------
 # Tests that crash, abort and hang, the last one deaf to SIGTERM; what follows them runs.
-kernels_with dropout staging hostile_config activation
+kernels_with dropout staging hostile_config cast
 GPU_CHECK_PERCENT=4 run 1 A
-has '^A,tests_kernels_activation,ok,'
+has '^A,tests_kernels_cast,ok,'
 has '^A,tests_kernels_dropout,FAILED,[0-9]+,3,"killed \(SIGKILL; out of memory\?\); last line: last words"'
 has '^A,tests_kernels_staging,FAILED,[0-9]+,3,"exit status 134: abort"'
 has '^A,tests_kernels_hostile_config,STOPPED,[0-9]+,3,"ran past its limit, had to be killed'
@@ -96,7 +96,7 @@ kernels_with hostile_config
 GPU_CHECK_PERCENT=1 run 1 A
 has '^A,memcheck_hostile_config_test,not started,.*s are over'
 # All is well.
-kernels_with activation
+kernels_with cast
 run 0 A
 ends 'failed: none; left out: memcheck;'
 
@@ -113,12 +113,12 @@ grep -q '^thorax,unet,train,16,1,nhwc,float32,false,,1.5,2,3,"REHEARSAL on sim"'
 grep -q '^conv2d,1,"REHEARSAL on sim"' "$work"/unpacked/*/rehearsal-sim-*-kernels-batch1.csv || wrong "the table's rows are lost"
 
 # The command itself is ended: asked to, and without a word. Rows and results so far are there.
-kernels_with activation hostile_config
+kernels_with cast hostile_config
 for signal in TERM KILL; do
   rm -rf "$work/results" "$work/unpacked"
   "$fake/bench/gpu_check.sh" A "$work/results" --rehearse sim >"$work/out" 2>&1 &
   process=$!
-  until grep -qs activation,ok "$work/results/rehearsal-rows.csv" && [ -e "$work/results/results.tar.gz" ]; do
+  until grep -qs cast,ok "$work/results/rehearsal-rows.csv" && [ -e "$work/results/results.tar.gz" ]; do
     kill -0 $process 2>/dev/null || wrong "gpu_check.sh ended by itself"
     sleep 0.2
   done
@@ -128,7 +128,7 @@ for signal in TERM KILL; do
   wait $process || status=$?
   [ $status = $([ $signal = TERM ] && echo 143 || echo 137) ] || wrong "SIG$signal: exit status $status"
   unpack
-  has '^A,tests_kernels_activation,ok,'
+  has '^A,tests_kernels_cast,ok,'
   [ $signal = KILL ] || { has '^A,end,STOPPED,.*signal'; ends 'failed: .*end STOPPED'; }
   pkill -KILL -f "$fake/tests/test_kernels" || true  # SIGKILL leaves no one who ends what runs
 done
@@ -141,7 +141,7 @@ grep -q 'has results already' "$work/out" || wrong "it does not say why"
 echo 'int f(void) { return 0; }' | gcc -shared -fPIC -x c -Wl,-soname,libcudnn.so.99 -o "$work/libcudnn.so.99" -
 echo 'int f(void); int g(void) { return f(); }' |
   gcc -shared -fPIC -Wl,-soname,libthorax.so.0 -o "$fake/lib/libthorax.so.0" -x c - -x none "$work/libcudnn.so.99"
-kernels_with activation
+kernels_with cast
 run 2 A --python "$work/tools/no_torch"
 has '^A,devices,FAILED,.*libcudnn.so.99 is missing on this machine'
 mkdir -p "$fake/lib/absent" && cp "$work/libcudnn.so.99" "$fake/lib/absent/"
