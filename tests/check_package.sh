@@ -88,7 +88,7 @@ grep -q 'clasifier' "$folder/error.txt"
 # The same classifier in C++: the class that the command prints.
 "$folder/engine/predict" "$covid" "$image" | tee "$folder/verdict.txt"
 "$thorax" predict "$image" --classifier "$covid" --out "$folder/predicted" -q
-grep -qF "$(head -n 1 "$folder/verdict.txt")" "$folder/predicted/predictions.csv"
+grep -q "\"verdict\": *\"$(head -n 1 "$folder/verdict.txt")\"" "$folder/predicted/predictions.json"
 # What the library says to the linker is its C interface and nothing else.
 if nm -D --defined-only "$library/libthorax_c.so" | grep -v ' T thorax_'; then
   echo "check_package.sh: libthorax_c exports more than its interface" >&2
