@@ -15,6 +15,7 @@
 
 // Differentiation and operations
 #include "engine/autograd/gradcheck.h"
+#include "engine/autograd/print.h"
 #include "engine/autograd/recompute.h"
 #include "engine/autograd/variable.h"
 #include "kernels/activation/unary.h"

@@ -5,8 +5,6 @@
 #include <ostream>
 #include <vector>
 
-#include "engine/autograd/variable.h"
-
 namespace thorax {
 namespace {
 
@@ -139,9 +137,6 @@ std::string to_string(const Tensor& tensor) {
 
 std::ostream& operator<<(std::ostream& out, const Tensor& tensor) {
   return out << to_string(tensor);
-}
-std::ostream& operator<<(std::ostream& out, const Variable& variable) {
-  return out << to_string(variable.defined() ? variable.value() : Tensor{});
 }
 std::ostream& operator<<(std::ostream& out, const Shape& shape) {
   return out << shape.to_string();

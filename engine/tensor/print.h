@@ -10,8 +10,6 @@
 
 namespace thorax {
 
-class Variable;
-
 // As NumPy prints arrays, with up to 4 digits behind the point, then type, shape and device:
 //   [[ 1.   2.5]
 //    [-3.  10. ]] f32 2x2 cpu
@@ -20,7 +18,6 @@ class Variable;
 std::string to_string(const Tensor& tensor);
 
 std::ostream& operator<<(std::ostream& out, const Tensor& tensor);
-std::ostream& operator<<(std::ostream& out, const Variable& variable);  // its value
 std::ostream& operator<<(std::ostream& out, const Shape& shape);
 std::ostream& operator<<(std::ostream& out, DType dtype);
 std::ostream& operator<<(std::ostream& out, const Device& device);

@@ -5,7 +5,7 @@
 #include <limits>
 #include <sstream>
 
-#include "engine/autograd/variable.h"
+#include "engine/autograd/print.h"
 #include "tests/support/check.h"
 
 using namespace thorax;
