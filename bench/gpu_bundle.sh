@@ -49,8 +49,8 @@ ldd "${programs[@]/#/$build/}" | awk '$2 == "=>" && $3 ~ /^\// { print $3 }' | s
 library=$folder/lib/libthorax.so.0
 objdump -p "$library" | awk '$1 == "NEEDED" && $2 ~ /^lib(cudnn|cublas)\./ { print $2 }' | while read -r name; do
   mkdir -p "$folder/lib/absent"
-  # Both get all functions: which library has which does not matter.
-  nm -D --undefined-only "$library" | sed -nE 's/^ *U ((cudnn|cublas)[A-Za-z0-9_]+).*/\1/p' | sort -u |
+  prefix=${name#lib}
+  nm -D --undefined-only "$library" | sed -nE "s/^ *U (${prefix%%.*}[A-Z][A-Za-z0-9_]+).*/\\1/p" | sort -u |
     sed -E 's/.*(GetErrorString|GetStatusString)$/const char* &(int status) { (void)status; return "this machine has no such library"; }/; t; s/.*/int &(void) { return 1; }/' |
     gcc -shared -fPIC -x c -Wl,-soname,"$name" -o "$folder/lib/absent/$name" -
 done
