@@ -40,7 +40,7 @@ for a, b in zip(whole, part):
 print("bench kernels: %d rows counted and predicted" % len(whole))'
 # The time model ranks a published ladder of matrix products as it was measured.
 "${NVCC:-nvcc}" -ptx -arch=compute_80 -O3 -lineinfo -o "$work/ladder.ptx" tests/engine/runtime/ptx/sgemm_ladder.cu
-THORAX_LADDER_PTX=$work/ladder.ptx "$build/tests/test_engine" --source-file='*/ptx/ladder_test.cpp' --no-intro | tee "$work/report"
+THORAX_PTX=$ptx THORAX_LADDER_PTX=$work/ladder.ptx "$build/tests/test_engine" --source-file='*/ptx/ladder_test.cpp' --no-intro | tee "$work/report"
 grep -q 'rung_6_vectors: predicted' "$work/report" || { echo "ptx_machine.sh: the ladder was left out" >&2; exit 1; }
 
 # Small networks of all four kinds train as on the CPU, in float32 and in 16 bits.
