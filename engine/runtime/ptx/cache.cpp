@@ -160,6 +160,10 @@ void CardMemory::scale(std::uint64_t whole, std::uint64_t first, std::uint64_t r
                  ? traffic_.extended({}, static_cast<double>(whole) / static_cast<double>(ran))
                  : traffic_.extended(of_first, static_cast<double>(whole - first) /
                                                    static_cast<double>(ran - first));
+  // Few blocks leave what they write in L2; of all blocks' it holds no more than fits.
+  if (traffic_.least_written > card_.l2_bytes)
+    traffic_.dram_written =
+        std::max<std::uint64_t>(traffic_.dram_written, traffic_.least_written - card_.l2_bytes);
 }
 
 Traffic CardMemory::write_back() {

@@ -191,6 +191,9 @@ TEST_CASE("a sample of the blocks stands for all blocks") {
     CHECK(part.traffic.l2_read == whole.traffic.l2_read);
     CHECK(part.traffic.dram_read == whole.traffic.dram_read);
     CHECK(part.traffic.least_written == whole.traffic.least_written);
+    // All but what stays in L2 is written back while the launch runs.
+    CHECK(part.traffic.dram_written >= part.traffic.least_written - kL2);
+    CHECK(part.traffic.dram_written <= whole.traffic.least_written);
     const std::vector<float> written = b.values();
     CHECK(std::count(written.begin(), written.end(), 1.0f) ==
           std::min<std::int64_t>(each * 4, kBlocks) * 128);
