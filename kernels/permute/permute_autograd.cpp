@@ -1,4 +1,7 @@
 // Permutations and reshapes on the tape.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <numeric>
 
 #include "engine/autograd/trace.h"
