@@ -76,16 +76,35 @@ std::vector<KernelResources> kernel_resources() {
   return rows;
 }
 
+namespace {
+
+// With the names as plain_kernel_name gives them: the table's have scopes ("mma::f<mma::T>").
+const std::vector<KernelResources>& plain_resources() {
+  static const std::vector<KernelResources> all = [] {
+    std::vector<KernelResources> rows = kernel_resources();
+    for (KernelResources& row : rows) row.kernel = plain_kernel_name(row.kernel);
+    return rows;
+  }();
+  return all;
+}
+
+}  // namespace
+
+const KernelResources* find_resources(const std::string& kernel, int capability) {
+  const std::string name = plain_kernel_name(kernel);
+  for (const KernelResources& row : plain_resources())
+    if (row.capability == capability && row.kernel == name) return &row;
+  return nullptr;
+}
+
 int registers_of(const std::string& kernel, int capability) {
-  static const std::vector<KernelResources> all = kernel_resources();
+  if (const KernelResources* row = find_resources(kernel, capability)) return row->registers;
   const std::string name = plain_kernel_name(kernel);
   const std::string base = name.substr(0, name.find('<'));
   int most = 0;
-  for (const KernelResources& row : all) {
-    if (row.capability != capability) continue;
-    if (row.kernel == name) return row.registers;
-    if (row.kernel.substr(0, row.kernel.find('<')) == base) most = std::max(most, row.registers);
-  }
+  for (const KernelResources& row : plain_resources())
+    if (row.capability == capability && row.kernel.substr(0, row.kernel.find('<')) == base)
+      most = std::max(most, row.registers);
   return most;
 }
 

@@ -20,11 +20,13 @@ struct KernelResources {
 };
 std::vector<KernelResources> kernel_resources();
 
-// "void a::(anonymous namespace)::f<a::T, 4>(int)": "f<T, 4>", as the table calls it.
+// "void a::(anonymous namespace)::f<a::T, 4>(int)": "f<T, 4>", without scopes and parameters.
 std::string plain_kernel_name(const std::string& demangled);
-// Registers of a thread of a kernel whose PTX calls it so ("void thorax::f<float, 4>(float*)"), on
-// an architecture; those of the table's instantiation, else the most of any of the kernel's, 0 when
-// the table lacks it.
+// The row of a kernel whose PTX calls it so ("void thorax::f<float, 4>(float*)"), on an
+// architecture; nullptr when the table lacks it.
+const KernelResources* find_resources(const std::string& kernel, int capability);
+// Registers of a thread of it; where the table has only other instantiations the most of any of
+// them, 0 when it has none.
 int registers_of(const std::string& kernel, int capability);
 
 // One row per kernel and architecture: registers, spills, shared memory, threads a block, and the

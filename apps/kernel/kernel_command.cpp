@@ -9,6 +9,7 @@
 #include "apps/bench/problem_options.h"
 #include "apps/command.h"
 #include "apps/kernel/page.h"
+#include "apps/kernel_table.h"
 #include "apps/number_checks.h"
 #include "engine/io/atomic_file.h"
 #include "engine/io/output_folder.h"
@@ -79,7 +80,7 @@ const ptx::Recording& wanted_launch(const ptx::Recorder& recorder, const Options
   const ptx::Recording* best = nullptr;
   std::vector<std::string> names;
   for (const auto& one : recorder.recordings()) {
-    const std::string name = short_kernel_name(one->program->name);
+    const std::string name = plain_kernel_name(one->program->name);
     names.push_back(name);
     if (name.find(o.kernel) == name.npos) continue;
     if (best == nullptr || executed(*one) * blocks_of(*one) > executed(*best) * blocks_of(*best))
@@ -135,7 +136,7 @@ void run(const CLI::App& command, Options o) {
   atomic_write(o.html, page);
   for (const auto& one : recorder.recordings())
     fmt::print("{} {}: {} blocks of {} threads, {} instructions by warps of block {}\n",
-               one.get() == &recording ? "*" : " ", short_kernel_name(one->program->name),
+               one.get() == &recording ? "*" : " ", plain_kernel_name(one->program->name),
                blocks_of(*one), one->shape.block.x * one->shape.block.y * one->shape.block.z,
                executed(*one), o.block);
   fmt::print("{}: {} steps{}\n", o.html, recording.events.size(),

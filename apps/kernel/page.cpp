@@ -170,23 +170,20 @@ Json event_json(const ptx::Event& event, std::uint64_t origin, std::uint32_t num
   return json;
 }
 
-Json occupancy_of(const ptx::Recording& r, const std::string& name, int capability) {
-  const std::uint64_t threads = std::uint64_t{r.shape.block.x} * r.shape.block.y * r.shape.block.z;
-  for (KernelResources row : kernel_resources()) {
-    if (row.kernel != name || row.capability != capability) continue;
-    row.threads = static_cast<int>(threads);
-    row.dynamic_shared = static_cast<int>(r.shape.dynamic_shared);
-    return {{"registers", row.registers},
-            {"spills", row.spills},
-            {"resident", row.resident_blocks()},
-            {"occupancy", row.occupancy()}};
-  }
-  return nullptr;
+Json occupancy_of(const ptx::Recording& r, int capability) {
+  const KernelResources* const found = find_resources(r.program->name, capability);
+  if (found == nullptr) return nullptr;
+  KernelResources row = *found;
+  row.threads = static_cast<int>(r.shape.block.x * r.shape.block.y * r.shape.block.z);
+  row.dynamic_shared = static_cast<int>(r.shape.dynamic_shared);
+  return {{"registers", row.registers},
+          {"spills", row.spills},
+          {"resident", row.resident_blocks()},
+          {"occupancy", row.occupancy()}};
 }
 
 Json data_of(const ptx::Recording& r, const KernelRunText& text) {
   const ptx::Program& program = *r.program;
-  const std::string name = short_kernel_name(program.name);
   Files files(*program.module, text.source);
   Json instructions = Json::array();
   std::map<std::uint32_t, std::uint32_t> numbers;
@@ -218,7 +215,7 @@ Json data_of(const ptx::Recording& r, const KernelRunText& text) {
   for (const ptx::Event& event : r.events)
     events.push_back(event_json(event, origin, numbers.at(event.instruction)));
   const auto triple = [](const sim::Index3& i) { return Json{i.x, i.y, i.z}; };
-  return {{"kernel", name},
+  return {{"kernel", plain_kernel_name(program.name)},
           {"full_name", program.name},
           {"target", program.module->target()},
           {"command", text.command},
@@ -229,7 +226,7 @@ Json data_of(const ptx::Recording& r, const KernelRunText& text) {
           {"block_size", triple(r.shape.block)},
           {"block", triple(r.block)},
           {"shared_bytes", r.shared_bytes},
-          {"resources", occupancy_of(r, name, text.capability)},
+          {"resources", occupancy_of(r, text.capability)},
           {"buffers", buffers_of(r, touched, origin)},
           {"left_out", r.left_out},
           {"instructions", std::move(instructions)},
@@ -244,20 +241,6 @@ void replace_once(std::string& text, std::string_view what, std::string_view by)
 }
 
 }  // namespace
-
-std::string short_kernel_name(const std::string& demangled) {
-  std::string name = demangled;
-  for (const std::string_view part :
-       {"thorax::sim_build::", "thorax::cuda_build::", "(anonymous namespace)::", "thorax::"})
-    for (std::size_t at; (at = name.find(part)) != name.npos;) name.erase(at, part.size());
-  if (name.starts_with("void ")) name.erase(0, 5);
-  int depth = 0;
-  for (std::size_t i = 0; i < name.size(); ++i) {
-    depth += name[i] == '<' ? 1 : name[i] == '>' ? -1 : 0;
-    if (name[i] == '(' && depth == 0) return name.substr(0, i);
-  }
-  return name;
-}
 
 std::string kernel_page(const ptx::Recording& recording, const KernelRunText& text) {
   std::string data = dump_json(data_of(recording, text), -1);

@@ -17,10 +17,6 @@ struct KernelRunText {
   std::string source;    // folder of the sources, where they are not where the PTX says
 };
 
-// "conv_tiled<float, 128>": the kernel's name without namespaces and parameters, as
-// kernels/resources.csv has it.
-std::string short_kernel_name(const std::string& demangled);
-
 // Sources are read from the files that the PTX names, or below KernelRunText::source; they must be
 // those it was compiled from. Where one is not found the page says so and has line numbers only.
 std::string kernel_page(const ptx::Recording& recording, const KernelRunText& text);

@@ -1,5 +1,6 @@
 // `thorax bench kernels`: rows of every provider and pass, wrong ones, baselines, refusals.
 #include <doctest/doctest.h>
+#include <map>
 
 #include <nlohmann/json.hpp>
 #include <set>
@@ -243,8 +244,21 @@ TEST_CASE("names of kernels in PTX and in the table of resources") {
   CHECK(app::plain_kernel_name("void a::f<a::b::Relu, (a::Kind)2>(a::T<int>)") ==
         "f<Relu, (Kind)2>");
   CHECK(app::plain_kernel_name("thorax::fill_kernel(float*)") == "fill_kernel");
-  const app::KernelResources row = app::kernel_resources().at(0);
-  const std::string in_ptx = "void thorax::" + row.kernel + "(float*)";
-  CHECK(app::registers_of(in_ptx, row.capability) == row.registers);
-  CHECK(app::registers_of("void thorax::no_such_kernel(float*)", row.capability) == 0);
+  // Every row is found by its kernel's name, also one with scopes in it.
+  int scoped = 0;
+  std::map<std::string, std::set<int>> registers;  // two kernels may have one name
+  for (const app::KernelResources& row : app::kernel_resources())
+    registers[app::plain_kernel_name(row.kernel) + std::to_string(row.capability)].insert(
+        row.registers);
+  for (const app::KernelResources& row : app::kernel_resources()) {
+    CAPTURE(row.kernel);
+    scoped += row.kernel.find("::") != std::string::npos;
+    const std::string in_ptx = "void thorax::" + row.kernel + "(float*)";
+    const auto* found = app::find_resources(in_ptx, row.capability);
+    REQUIRE(found != nullptr);
+    CHECK(registers[found->kernel + std::to_string(row.capability)].contains(row.registers));
+    CHECK(app::registers_of(in_ptx, row.capability) == found->registers);
+  }
+  CHECK(scoped > 0);
+  CHECK(app::registers_of("void thorax::no_such_kernel(float*)", 75) == 0);
 }

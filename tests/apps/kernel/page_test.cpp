@@ -89,14 +89,6 @@ TEST_CASE("kernel page: events, runs of addresses, findings' counts, sources of 
     CHECK_MESSAGE(test::has(dom.out, text), text);
 }
 
-TEST_CASE("kernel page: a kernel's name as the table of resources has it") {
-  CHECK(app::short_kernel_name("void thorax::sim_build::(anonymous namespace)::batch_norm_map<"
-                               "float, 4>(thorax::Cut, bool)") == "batch_norm_map<float, 4>");
-  CHECK(app::short_kernel_name("thorax::sim_build::sum_parts_kernel(float*)") ==
-        "sum_parts_kernel");
-  CHECK(app::short_kernel_name("void f<(int)3>(int)") == "f<(int)3>");
-}
-
 TEST_CASE("kernel: refusals name the option, the rule and the remedy") {
   const test::TempFolder folder;
   const test::Arguments base = {"kernel",   "conv2d",  "--shape", "1x6x6x4",
